@@ -1,0 +1,129 @@
+"""The priority signal of RFC 9218: two parameters in a structured-fields dictionary (RFC 8941 3.2).
+
+The whole dictionary grammar is matched, so that a parameter hidden in a string or in another member's
+parameters is not taken for ours, but only the members "u" and "i" are looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+__all__ = ["DEFAULT_PRIORITY", "Priority", "parse_priority_untrusted"]
+
+DEFAULT_URGENCY: Final = 3
+
+# RFC 8941 3.1 to 3.3. Every alternative begins with a different octet, or is tried longest first, so a match
+# never backtracks over more than one number.
+_KEY: Final = rb"[a-z*][a-z0-9_\-.*]*+"
+_NUMBER: Final = rb"-?[0-9]{1,12}\.[0-9]{1,3}|-?[0-9]{1,15}"
+_STRING: Final = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*+"'
+_OTHER: Final = rb"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*+|:[A-Za-z0-9+/=]*+:|\?[01]"
+_BARE_ITEM: Final = b"(?:" + _NUMBER + b"|" + _STRING + b"|" + _OTHER + b")"
+_PARAMETERS: Final = b"(?:; *+" + _KEY + b"(?:=" + _BARE_ITEM + b")?)*+"
+_ITEM: Final = _BARE_ITEM + _PARAMETERS
+_INNER_LIST: Final = rb"\( *+(?:" + _ITEM + rb"(?: ++|(?=\))))*+\)" + _PARAMETERS
+
+_MEMBER: Final = re.compile(
+    b"(?P<key>" + _KEY + b")"
+    b"(?:=(?:(?P<bare>" + _BARE_ITEM + b")" + _PARAMETERS + b"|" + _INNER_LIST + b")|" + _PARAMETERS + b")"
+)
+_COMMA: Final = re.compile(rb"[ \t]*+,[ \t]*+")
+
+
+def _check_urgency(_: object, attribute: attrs.Attribute[int], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"urgency must be an int, not {type(value).__name__}")
+    if not 0 <= value <= 7:
+        raise ValueError(f"urgency must be from 0 to 7, not {value}")
+
+
+def _check_incremental(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"incremental must be a bool, not {type(value).__name__}")
+
+
+@attrs.frozen
+class Priority:
+    """How urgent a response is, and whether it is useful in part (RFC 9218 4).
+
+    Args:
+        urgency: 0 (most urgent) to 7 (least), 3 by default (RFC 9218 4.1).
+        incremental: whether the response is of use as its parts arrive, so that it may share the bandwidth
+            with others of its urgency; False by default (RFC 9218 4.2).
+
+    Raises:
+        ValueError: if `urgency` is out of range.
+        TypeError: if an argument has a wrong type.
+    """
+
+    urgency: int = attrs.field(default=DEFAULT_URGENCY, validator=_check_urgency)
+    incremental: bool = attrs.field(default=False, validator=_check_incremental)
+
+    def encode(self) -> bytes:
+        """The value of a priority field, or of a PRIORITY_UPDATE frame, that says this.
+
+        The urgency is always there: in a response, leaving a parameter out would say that the server
+        does not want to change what the client asked for (RFC 9218 8).
+        """
+        return b"u=%d, i" % self.urgency if self.incremental else b"u=%d" % self.urgency
+
+
+DEFAULT_PRIORITY: Final = Priority()
+"""What holds where nobody said anything: urgency 3, not incremental (RFC 9218 4)."""
+
+
+def parse_priority_untrusted(value: bytes) -> tuple[int, bool]:
+    """Urgency and incremental as a priority field, or a PRIORITY_UPDATE frame, says them (RFC 9218 4).
+
+    What is unknown, out of range or of a wrong type is ignored, and a value that is no dictionary is
+    ignored as a whole (RFC 8941 4.2); defaults, 3 and False, stand in. Several priority fields
+    are one, joined with commas.
+    """
+    members = _last_members(value)
+    if members is None:
+        return DEFAULT_URGENCY, False
+    return _urgency(members.get(b"u")), members.get(b"i") == b"?1"
+
+
+def _last_members(value: bytes) -> dict[bytes, bytes] | None:
+    """The last value of "u" and of "i" without its parameters, or None if `value` is no dictionary.
+
+    RFC 8941 4.2.2: a later member replaces an earlier one of its key, also where its value is useless; a
+    member without a value is true. An inner list comes as b"", which is no value of ours.
+    """
+    members: dict[bytes, bytes] = {}
+    value = value.strip(b" ")
+    if not value:
+        return members
+    position = 0
+    while True:
+        member = _MEMBER.match(value, position)
+        if member is None:
+            return None
+        if member["key"] in (b"u", b"i"):
+            members[member["key"]] = _bare_value(member)
+        if member.end() == len(value):
+            return members
+        comma = _COMMA.match(value, member.end())
+        if comma is None:
+            return None
+        position = comma.end()
+
+
+def _bare_value(member: re.Match[bytes]) -> bytes:
+    if member["bare"] is not None:
+        return member["bare"]
+    after_key = member.end("key")
+    has_value = member.string[after_key : after_key + 1] == b"="
+    return b"" if has_value else b"?1"
+
+
+def _urgency(value: bytes | None) -> int:
+    """An integer from 0 to 7; a number with a point is a decimal, which is another type (RFC 8941 3.3)."""
+    if value is None or not re.fullmatch(rb"-?[0-9]+", value):
+        return DEFAULT_URGENCY
+    urgency = int(value)
+    return urgency if 0 <= urgency <= 7 else DEFAULT_URGENCY
