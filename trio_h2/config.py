@@ -1,0 +1,125 @@
+"""`Config`: every window, limit and timeout of a connection, one knob each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from .protocol.settings import MAX_FRAME_SIZE, MIN_FRAME_SIZE
+from .protocol.windows import MAX_WINDOW
+
+__all__ = ["Config"]
+
+
+def _whole(low: int, high: int) -> Callable[[Any, Any, int], None]:
+    def check(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"Config.{attribute.name} must be an int, not {type(value).__name__}")
+        if not low <= value <= high:
+            raise ValueError(f"Config.{attribute.name} must be from {low} to {high}, not {value}")
+
+    return check
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"Config.{attribute.name} must be a number of seconds, not {type(value).__name__}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"Config.{attribute.name} must be more than 0 seconds, not {value}")
+
+
+def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"Config.{attribute.name} must be True or False, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """How a connection behaves, on either side. Frozen: `attrs.evolve(config, ...)` makes a changed copy.
+
+    Raises ValueError or TypeError, naming the knob, for a value that makes no sense.
+
+    What we tell the peer (RFC 9113 section 6.5.2):
+
+    Attributes:
+        max_concurrent_streams: streams the peer may have open at once, and handlers that run at once. 100, the
+            least that section 5.1.2 recommends.
+        initial_window_size: octets of one stream's body the peer may send before the application takes some.
+            256 KiB: forty megabits a second over 50 ms, and a hundred unread streams stay under `max_unread`.
+        connection_window_size: octets in flight on the whole connection. 1 MiB (section 6.9.2 only has 65,535).
+        max_frame_size: the largest frame payload we accept, in octets. 16,384, the minimum (section 4.2).
+        max_header_list_size: the largest decoded field section we accept, as section 6.5.2 counts it: octets and
+            32 for each field. 64 KiB; above it a request is answered with 431, anything else is a stream error.
+        header_table_size: octets of HPACK's dynamic table for what we receive. 4,096 (RFC 7541 section 4.2).
+        enable_push: clients only: whether the server may push (section 8.4). False.
+        enable_connect_protocol: servers only: whether clients may use extended CONNECT (RFC 8441). True.
+
+    What a peer may cost:
+
+        max_unread: octets the connection holds unread, over all its streams, before it keeps back connection
+            credit. 32 MiB: every stream of the default limit can be full without stalling another.
+        max_header_fields: fields in one field section. 256.
+        max_header_block_size: octets of one compressed field block; above it the connection ends with
+            ENHANCE_YOUR_CALM, because a block that is not decoded breaks HPACK (section 4.3). 128 KiB.
+        max_continuations: CONTINUATION frames in one field block. 16.
+        max_closed_streams: how many closed streams are remembered, to judge late frames on them. 1,000.
+        max_queued_replies: acknowledgements and resets that wait to be written before reading stops for them.
+            1,000.
+        max_queued_events: events that wait for `connection.events()`, and pushes for `pushes()`. 1,000; what
+            comes beyond is dropped and counted, a push is refused.
+
+    Writing:
+
+        write_buffer_size: octets that are cut into frames ahead of the transport. 256 KiB: one write's worth.
+        max_outbound_frame_size: the largest DATA payload we send even if the peer takes more, in octets. 64 KiB:
+            larger frames delay the others.
+
+    Timeouts, in seconds; `math.inf` switches one off:
+
+        handshake_timeout: from accepting a connection to its first SETTINGS, with TLS. 30.
+        settings_timeout: until our SETTINGS are acknowledged (section 6.5.3). 30.
+        write_timeout: how long our queued replies may wait for a peer that does not read. 30.
+        keepalive_interval: silence from the peer after which it is sent a PING (section 8.7). Off.
+        keepalive_timeout: how long that PING may stay unanswered before the connection is given up. 20.
+        idle_timeout: servers only: no stream open for this long ends the connection, gracefully. Off.
+        close_timeout: the bound of everything a close waits for: the last writes, the peer's answer. 5.
+        linger_timeout: how long a tunnel we closed waits for the peer to end its half. 5.
+        continue_timeout: how long `request()` waits for a 100 before it sends its body anyway (RFC 9110 section
+            10.1.1). 1.
+        goaway_delay: how long a graceful shutdown waits for the round trip between its two GOAWAYs
+            (section 6.8). 1.
+    """
+
+    max_concurrent_streams: int = attrs.field(default=100, validator=_whole(0, 2**32 - 1))
+    initial_window_size: int = attrs.field(default=256 * 1024, validator=_whole(0, MAX_WINDOW))
+    connection_window_size: int = attrs.field(default=1024 * 1024, validator=_whole(65_535, MAX_WINDOW))
+    max_frame_size: int = attrs.field(default=MIN_FRAME_SIZE, validator=_whole(MIN_FRAME_SIZE, MAX_FRAME_SIZE))
+    max_header_list_size: int = attrs.field(default=64 * 1024, validator=_whole(1, 2**32 - 1))
+    header_table_size: int = attrs.field(default=4096, validator=_whole(0, 2**32 - 1))
+    enable_push: bool = attrs.field(default=False, validator=_flag)
+    enable_connect_protocol: bool = attrs.field(default=True, validator=_flag)
+
+    max_unread: int = attrs.field(default=32 * 1024 * 1024, validator=_whole(0, 2**62))
+    max_header_fields: int = attrs.field(default=256, validator=_whole(1, 2**31))
+    max_header_block_size: int = attrs.field(default=128 * 1024, validator=_whole(1, 2**62))
+    max_continuations: int = attrs.field(default=16, validator=_whole(0, 2**31))
+    max_closed_streams: int = attrs.field(default=1_000, validator=_whole(0, 2**31))
+    max_queued_replies: int = attrs.field(default=1_000, validator=_whole(1, 2**31))
+    max_queued_events: int = attrs.field(default=1_000, validator=_whole(1, 2**31))
+
+    write_buffer_size: int = attrs.field(default=256 * 1024, validator=_whole(1, 2**62))
+    max_outbound_frame_size: int = attrs.field(default=64 * 1024, validator=_whole(1, MAX_FRAME_SIZE))
+
+    handshake_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    settings_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    write_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    keepalive_interval: float = attrs.field(default=math.inf, validator=_seconds)
+    keepalive_timeout: float = attrs.field(default=20.0, validator=_seconds)
+    idle_timeout: float = attrs.field(default=math.inf, validator=_seconds)
+    close_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    linger_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    continue_timeout: float = attrs.field(default=1.0, validator=_seconds)
+    goaway_delay: float = attrs.field(default=1.0, validator=_seconds)

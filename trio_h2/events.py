@@ -1,0 +1,213 @@
+"""What happened on a connection, as values, by hyper-h2's names and attributes.
+
+Every event is complete when it is built. An event with a `stream_id` concerns one stream and is given by that
+stream's `events()`; the others are given by the connection's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .exceptions import ErrorCodes
+from .headers import Headers
+
+if TYPE_CHECKING:
+    from .protocol.settings import ChangedSetting, SettingCodes
+
+__all__ = [
+    "AlternativeServiceAvailable",
+    "ConnectionTerminated",
+    "DataReceived",
+    "Event",
+    "InformationalResponseReceived",
+    "OriginReceived",
+    "PingAckReceived",
+    "PingReceived",
+    "PriorityUpdated",
+    "PushedStreamReceived",
+    "RemoteSettingsChanged",
+    "RequestReceived",
+    "ResponseReceived",
+    "SettingsAcknowledged",
+    "StreamEnded",
+    "StreamReset",
+    "TrailersReceived",
+    "UnknownFrameReceived",
+    "WindowUpdated",
+]
+
+
+class Event:
+    """The base class of all events."""
+
+    __slots__ = ()
+
+
+@attrs.define
+class StreamEnded(Event):
+    """The peer sent END_STREAM: nothing more comes on this stream."""
+
+    stream_id: int
+
+
+@attrs.define
+class PriorityUpdated(Event):
+    """The peer said how much a stream matters. It is reported and never acted on, unless it is RFC 9218's.
+
+    Attributes:
+        weight: 1 to 256, from an RFC 7540 signal (PRIORITY, or HEADERS with priority fields), else None.
+        depends_on: the stream ID it depends on, from an RFC 7540 signal, else None.
+        exclusive: whether that dependency is exclusive, from an RFC 7540 signal, else None.
+        field_value: the priority field value of a PRIORITY_UPDATE frame (RFC 9218 section 7.1), else None.
+    """
+
+    stream_id: int
+    weight: int | None = None
+    depends_on: int | None = None
+    exclusive: bool | None = None
+    field_value: bytes | None = None
+
+
+@attrs.define
+class RequestReceived(Event):
+    """A request's header section arrived; `headers` starts with its pseudo-header fields."""
+
+    stream_id: int
+    headers: Headers
+    stream_ended: StreamEnded | None = None
+    priority_updated: PriorityUpdated | None = None
+
+
+@attrs.define
+class ResponseReceived(Event):
+    """A final response's header section arrived; `headers` starts with `:status`."""
+
+    stream_id: int
+    headers: Headers
+    stream_ended: StreamEnded | None = None
+    priority_updated: PriorityUpdated | None = None
+
+
+@attrs.define
+class InformationalResponseReceived(Event):
+    """An interim (1xx) response arrived; `headers` starts with `:status`."""
+
+    stream_id: int
+    headers: Headers
+    priority_updated: PriorityUpdated | None = None
+
+
+@attrs.define
+class TrailersReceived(Event):
+    """A trailer section arrived; it always ends the stream."""
+
+    stream_id: int
+    headers: Headers
+    stream_ended: StreamEnded | None = None
+    priority_updated: PriorityUpdated | None = None
+
+
+@attrs.define
+class DataReceived(Event):
+    """Bytes of a body arrived.
+
+    Attributes:
+        data: the bytes, without padding.
+        flow_controlled_length: how many octets of the windows they used, with padding.
+    """
+
+    stream_id: int
+    data: bytes
+    flow_controlled_length: int
+    stream_ended: StreamEnded | None = None
+
+
+@attrs.define
+class StreamReset(Event):
+    """A stream ended early: by the peer (`remote_reset`), or by us because the peer broke a rule on it."""
+
+    stream_id: int
+    error_code: ErrorCodes | int
+    remote_reset: bool = True
+    reason: str = ""
+
+
+@attrs.define
+class PushedStreamReceived(Event):
+    """The server promised a response: `headers` is the request it answers (RFC 9113 section 8.4)."""
+
+    pushed_stream_id: int
+    parent_stream_id: int
+    headers: Headers
+
+
+@attrs.define
+class WindowUpdated(Event):
+    """The peer gave credit: on one stream, or on the connection when `stream_id` is 0."""
+
+    stream_id: int
+    delta: int
+
+
+@attrs.define
+class RemoteSettingsChanged(Event):
+    """The peer sent SETTINGS, and they are in force. By setting code; acknowledged already."""
+
+    changed_settings: dict[SettingCodes | int, ChangedSetting]
+
+
+@attrs.define
+class SettingsAcknowledged(Event):
+    """The peer acknowledged SETTINGS of ours: these changes are in force now."""
+
+    changed_settings: dict[SettingCodes | int, ChangedSetting]
+
+
+@attrs.define
+class PingReceived(Event):
+    """The peer sent a PING; it has been answered already."""
+
+    ping_data: bytes
+
+
+@attrs.define
+class PingAckReceived(Event):
+    """The peer answered a PING."""
+
+    ping_data: bytes
+
+
+@attrs.define
+class ConnectionTerminated(Event):
+    """The peer sent GOAWAY (RFC 9113 section 6.8)."""
+
+    error_code: ErrorCodes | int
+    last_stream_id: int
+    additional_data: bytes | None = None
+
+
+@attrs.define
+class AlternativeServiceAvailable(Event):
+    """The server advertised an alternative service (RFC 7838 section 4) for `origin`."""
+
+    origin: bytes
+    field_value: bytes
+
+
+@attrs.define
+class OriginReceived(Event):
+    """The server said which origins this connection may serve (RFC 8336)."""
+
+    origins: tuple[bytes, ...]
+
+
+@attrs.define
+class UnknownFrameReceived(Event):
+    """A frame of a type this package does not know arrived, and was ignored (RFC 9113 section 5.5)."""
+
+    type: int
+    flags: int
+    stream_id: int
+    payload: bytes

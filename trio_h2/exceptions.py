@@ -1,0 +1,218 @@
+"""Every error trio_h2 raises, by hyper-h2's names, and the error codes of RFC 9113 section 7.
+
+An error says three things beside its message: `scope` (does it end one stream or the whole connection),
+`initiator` (did we, the peer, or this library's own checks end it) and `safe_to_retry` (is it certain that the
+peer did not process the request). No module below the actors knows trio; what a waiting caller catches is also
+one of trio's errors, made so in `trio_h2.actors.errors`.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Literal
+
+Scope = Literal["stream", "connection"]
+Initiator = Literal["local", "remote", "library"]
+
+
+class ErrorCodes(enum.IntEnum):
+    """The error codes of RFC 9113 section 7."""
+
+    NO_ERROR = 0x0
+    PROTOCOL_ERROR = 0x1
+    INTERNAL_ERROR = 0x2
+    FLOW_CONTROL_ERROR = 0x3
+    SETTINGS_TIMEOUT = 0x4
+    STREAM_CLOSED = 0x5
+    FRAME_SIZE_ERROR = 0x6
+    REFUSED_STREAM = 0x7
+    CANCEL = 0x8
+    COMPRESSION_ERROR = 0x9
+    CONNECT_ERROR = 0xA
+    ENHANCE_YOUR_CALM = 0xB
+    INADEQUATE_SECURITY = 0xC
+    HTTP_1_1_REQUIRED = 0xD
+
+
+def error_code_from_int(code: int) -> ErrorCodes | int:
+    """The enumeration member for `code`, or `code` itself when RFC 9113 does not define it."""
+    try:
+        return ErrorCodes(code)
+    except ValueError:
+        return code
+
+
+class H2Error(Exception):
+    """The root of everything trio_h2 raises about HTTP/2.
+
+    Attributes:
+        error_code: what went, or would go, into RST_STREAM or GOAWAY (RFC 9113 section 7).
+        scope: `"stream"` or `"connection"`: how much it ended.
+        initiator: `"local"` (your own call), `"remote"` (the peer's) or `"library"` (our checks of the peer).
+        safe_to_retry: True when the peer certainly did not process the request (RFC 9113 section 8.7).
+        stream_id: the stream it is about, or None.
+    """
+
+    error_code: ErrorCodes | int = ErrorCodes.INTERNAL_ERROR
+    scope: Scope = "connection"
+    initiator: Initiator = "library"
+    safe_to_retry: bool = False
+    stream_id: int | None = None
+
+    def __init__(
+        self,
+        *args: Any,
+        error_code: ErrorCodes | int | None = None,
+        scope: Scope | None = None,
+        initiator: Initiator | None = None,
+        safe_to_retry: bool | None = None,
+        stream_id: int | None = None,
+    ) -> None:
+        super().__init__(*args)
+        if error_code is not None:
+            self.error_code = error_code
+        if scope is not None:
+            self.scope = scope
+        if initiator is not None:
+            self.initiator = initiator
+        if safe_to_retry is not None:
+            self.safe_to_retry = safe_to_retry
+        if stream_id is not None:
+            self.stream_id = stream_id
+
+
+class InternalError(H2Error):
+    """A bug in trio_h2 itself ended the connection; the cause is attached."""
+
+
+class HandshakeError(H2Error):
+    """TLS failed, or the peer did not select `h2` by ALPN (RFC 9113 section 3.2). Nothing was sent."""
+
+    error_code = ErrorCodes.CONNECT_ERROR
+    initiator = "remote"
+    safe_to_retry = True
+
+
+class ProtocolError(H2Error):
+    """A rule of the protocol was broken, by the peer or by the caller."""
+
+    error_code = ErrorCodes.PROTOCOL_ERROR
+
+
+class FrameTooLargeError(ProtocolError):
+    """A frame longer than SETTINGS_MAX_FRAME_SIZE allows (RFC 9113 section 4.2)."""
+
+    error_code = ErrorCodes.FRAME_SIZE_ERROR
+
+
+class FrameDataMissingError(ProtocolError):
+    """A frame of the wrong length for its type (RFC 9113 section 4.2)."""
+
+    error_code = ErrorCodes.FRAME_SIZE_ERROR
+
+
+class TooManyStreamsError(ProtocolError):
+    """More concurrent streams than SETTINGS_MAX_CONCURRENT_STREAMS allows (RFC 9113 section 5.1.2)."""
+
+
+class FlowControlError(ProtocolError):
+    """More bytes, or more credit, than a flow-control window allows (RFC 9113 section 6.9)."""
+
+    error_code = ErrorCodes.FLOW_CONTROL_ERROR
+
+
+class StreamIDTooLowError(ProtocolError, ValueError):
+    """A new stream's ID is not above those already used (RFC 9113 section 5.1.1)."""
+
+    def __init__(self, stream_id: int, max_stream_id: int, **details: Any) -> None:
+        super().__init__(stream_id, max_stream_id, stream_id=stream_id, **details)
+        self.max_stream_id = max_stream_id
+
+    def __str__(self) -> str:
+        return f"stream ID {self.stream_id} is not above {self.max_stream_id}, the highest one used"
+
+
+class NoAvailableStreamIDError(ProtocolError):
+    """All 2**30 stream IDs of this side are used up (RFC 9113 section 5.1.1)."""
+
+    safe_to_retry = True
+
+
+class NoSuchStreamError(ProtocolError):
+    """There is no stream of this ID."""
+
+    scope: Scope = "stream"
+
+    def __init__(self, stream_id: int, *args: Any, **details: Any) -> None:
+        super().__init__(*(args or (stream_id,)), stream_id=stream_id, **details)
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if isinstance(self.args[0], str) else f"no stream {self.stream_id}"
+
+
+class StreamClosedError(NoSuchStreamError):
+    """The stream is closed, at least in the direction that was asked for (RFC 9113 section 5.1)."""
+
+    error_code = ErrorCodes.STREAM_CLOSED
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if isinstance(self.args[0], str) else f"stream {self.stream_id} is closed"
+
+
+class InvalidSettingsValueError(ProtocolError, ValueError):
+    """A setting's value is outside what RFC 9113 section 6.5.2 allows."""
+
+    def __init__(self, message: str, error_code: ErrorCodes | int, **details: Any) -> None:
+        super().__init__(message, error_code=error_code, **details)
+
+
+class InvalidBodyLengthError(ProtocolError, ValueError):
+    """A body is longer or shorter than its content-length (RFC 9113 section 8.1.1)."""
+
+    scope: Scope = "stream"
+
+    def __init__(self, expected_length: int, actual_length: int, **details: Any) -> None:
+        super().__init__(expected_length, actual_length, **details)
+        self.expected_length = expected_length
+        self.actual_length = actual_length
+
+    def __str__(self) -> str:
+        return f"content-length says {self.expected_length} bytes, the body has {self.actual_length}"
+
+
+class UnsupportedFrameError(ProtocolError):
+    """A frame that this side may never receive, or that the peer does not support."""
+
+
+class DenialOfServiceError(ProtocolError):
+    """The peer asked for more work than any honest peer would (RFC 9113 section 10.5)."""
+
+    error_code = ErrorCodes.ENHANCE_YOUR_CALM
+
+
+class StreamResetError(H2Error):
+    """A stream ended early: by RST_STREAM from either side, or by a rule the peer broke on it."""
+
+    error_code = ErrorCodes.CANCEL
+    scope: Scope = "stream"
+
+
+class ResponseTooLargeError(H2Error):
+    """A response's body is larger than the caller of `request()` allowed."""
+
+    error_code = ErrorCodes.CANCEL
+    scope: Scope = "stream"
+    initiator: Initiator = "local"
+
+
+class ConnectionTerminatedError(H2Error):
+    """The connection ended under a caller: GOAWAY, a lost transport, or our own close.
+
+    Attributes:
+        last_stream_id: GOAWAY's last stream ID, or None when there was no GOAWAY.
+        additional_data: GOAWAY's debug data (RFC 9113 section 6.8), unchecked bytes from the peer.
+    """
+
+    error_code = ErrorCodes.NO_ERROR
+    last_stream_id: int | None = None
+    additional_data: bytes = b""

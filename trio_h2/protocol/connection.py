@@ -1,0 +1,445 @@
+"""ConnectionMachine: one HTTP/2 connection without I/O (RFC 9113), for either role.
+
+It owns the settings, the stream table, the stream IDs and counts, GOAWAY, both connection windows and the HPACK
+state. `receive` takes bytes and returns events; what a received frame means, and what verdict it earns, is in
+`receiving.py`. The other methods send: each changes the state and puts its frames into the outbox in one step. No
+method waits, and `take` is the only way out.
+
+A peer's failures are values: a stream error becomes RST_STREAM and a `StreamReset` event, a connection error
+becomes GOAWAY and `failure`. The sending methods raise, because there it is the caller who is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..config import Config
+from ..events import Event, StreamReset
+from ..exceptions import (
+    ErrorCodes,
+    FlowControlError,
+    InvalidBodyLengthError,
+    NoAvailableStreamIDError,
+    ProtocolError,
+    TooManyStreamsError,
+)
+from .codec import Fields, FrameReader, FrameWriter, GoAwayFrame, PriorityFields
+from .limits import HeaderLimits
+from .priority import Priority
+from .receiving import Receiver
+from .settings import LocalSettings, RemoteSettings, SettingCodes
+from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine
+from .table import MAX_STREAM_ID, StreamTable
+from .validation import RequestHead, ResponseHead
+from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
+from .windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
+
+__all__ = ["ConnectionMachine"]
+
+
+class ConnectionMachine:
+    """The protocol state of one connection.
+
+    Attributes:
+        failure: the connection error that ended it, or None. Once set, nothing more is received.
+        remote_goaway: the last GOAWAY received, or None.
+        goaway_last_stream_id: the last stream ID of the last GOAWAY sent, or None before the first.
+        outbox: what is cut and waits to be taken.
+        replies: frames the peer made us queue (acknowledgements, resets) since the outbox was last taken.
+    """
+
+    def __init__(self, config: Config, *, client: bool) -> None:
+        self.config = config
+        self.client = client
+        self.failure: ConnectionFailure | None = None
+        self.remote_goaway: GoAwayFrame | None = None
+        self.goaway_last_stream_id: int | None = None
+        self.replies = 0
+        self.local_settings = LocalSettings()
+        self.remote_settings = RemoteSettings(peer_is_server=client)
+        self.table = StreamTable(client=client, max_tombstones=config.max_closed_streams)
+        self.outbound = OutboundWindow()
+        self.inbound = ConnectionInboundWindow(config.max_unread)
+        self.outbox = FrameWriter()
+        self.header_limits = HeaderLimits(
+            max_block_size=config.max_header_block_size,
+            max_continuations=config.max_continuations,
+            max_list_size=config.max_header_list_size,
+            max_fields=config.max_header_fields,
+        )
+        self.reader = FrameReader(self.header_limits, expect_preface=not client)
+        self._receiver = Receiver(self)
+        # Streams with enough credit for a WINDOW_UPDATE: one each, however often they are read before it leaves.
+        self._creditable: dict[int, StreamMachine] = {}
+
+    # Receiving
+
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
+        """Take bytes from the peer; the events they hold, also those before a failure among them."""
+        events: list[Event] = []
+        if self.failure is not None:
+            return events
+        for frame in self.reader.feed(bytes(data)):
+            verdict = self._receiver.receive(frame, events)
+            if verdict is not None:
+                self._execute(verdict, events)
+                if self.failure is not None:
+                    break
+        return events
+
+    def _execute(self, verdict: Verdict, events: list[Event]) -> None:
+        if isinstance(verdict, Ignore):
+            return
+        if isinstance(verdict, StreamFailure):
+            stream = self.table.get(verdict.stream_id)
+            if stream is not None or not self.table.is_idle(verdict.stream_id):
+                self._fail_stream(verdict, stream, events)
+                return
+            # RST_STREAM must not be sent on an idle stream (6.4), so there the connection has to bear it.
+            verdict = ConnectionFailure(verdict.error_code, verdict.reason)
+        self.fail(verdict)
+
+    def _fail_stream(self, failure: StreamFailure, stream: StreamMachine | None, events: list[Event]) -> None:
+        self.outbox.rst_stream(failure.stream_id, failure.error_code)
+        self.replies += 1
+        if stream is None:
+            self.table.bury(failure.stream_id, CloseReason.RESET_LOCALLY)
+        else:
+            self.table.close(stream, CloseReason.RESET_LOCALLY)
+            events.append(StreamReset(failure.stream_id, failure.error_code, False, failure.reason))
+
+    def fail(self, failure: ConnectionFailure) -> None:
+        """End the connection with a GOAWAY that says why (5.4.1). The first cause sticks."""
+        if self.failure is None:
+            self.failure = failure
+            self.goaway(failure.error_code, additional_data=failure.reason.encode())
+
+    # Starting, settings, connection control
+
+    def initiate(self) -> None:
+        """Queue our connection preface (3.4): SETTINGS, and the connection window's first WINDOW_UPDATE."""
+        if self.client:
+            self.outbox.preface()
+        self.update_settings(self._initial_settings())
+        if self.config.connection_window_size > self.inbound.target:
+            self.grow_connection_window(self.config.connection_window_size - self.inbound.target)
+
+    def _initial_settings(self) -> dict[int, int]:
+        config = self.config
+        wanted = {
+            SettingCodes.HEADER_TABLE_SIZE: config.header_table_size,
+            SettingCodes.INITIAL_WINDOW_SIZE: config.initial_window_size,
+            SettingCodes.MAX_FRAME_SIZE: config.max_frame_size,
+        }
+        values: dict[int, int] = {
+            code: value for code, value in wanted.items() if value != self.local_settings.get(code)
+        }
+        values[SettingCodes.MAX_CONCURRENT_STREAMS] = config.max_concurrent_streams
+        values[SettingCodes.MAX_HEADER_LIST_SIZE] = config.max_header_list_size
+        if self.client:
+            values[SettingCodes.ENABLE_PUSH] = int(config.enable_push)
+        else:
+            values[SettingCodes.NO_RFC7540_PRIORITIES] = 1
+            if config.enable_connect_protocol:
+                values[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+        return values
+
+    def update_settings(self, values: Mapping[int, int]) -> None:
+        """Queue a SETTINGS frame; it is in force when acknowledged. Raises InvalidSettingsValueError."""
+        self.local_settings.submit(values)
+        self.outbox.settings(list(values.items()))
+
+    def ping(self, payload: bytes) -> None:
+        """Queue a PING of 8 octets (6.7)."""
+        self.outbox.ping(payload, ack=False)
+
+    def goaway(
+        self,
+        error_code: int = ErrorCodes.NO_ERROR,
+        *,
+        last_stream_id: int | None = None,
+        additional_data: bytes = b"",
+    ) -> None:
+        """Queue a GOAWAY (6.8). Its last stream ID, by default the highest received, never grows again."""
+        if last_stream_id is None:
+            last_stream_id = self.table.highest_inbound
+        if self.goaway_last_stream_id is not None:
+            last_stream_id = min(last_stream_id, self.goaway_last_stream_id)
+        self.goaway_last_stream_id = last_stream_id
+        self.outbox.goaway(last_stream_id, error_code, additional_data)
+
+    def announce_goaway(self) -> None:
+        """Queue the first of a graceful shutdown's two GOAWAYs: every stream still counts (6.8)."""
+        self.goaway(last_stream_id=MAX_STREAM_ID)
+
+    def ignores(self, stream_id: int) -> bool:
+        """Is this one of the peer's streams above the last stream ID of our GOAWAY?"""
+        return (
+            self.goaway_last_stream_id is not None
+            and stream_id > self.goaway_last_stream_id
+            and not self.table.is_own(stream_id)
+        )
+
+    def abandon_streams(self, last_stream_id: int) -> list[StreamMachine]:
+        """Close our own streams above the peer's GOAWAY, without a frame, and return them (6.8)."""
+        abandoned = [s for s in self.table if s.stream_id > last_stream_id and self.table.is_own(s.stream_id)]
+        for stream in abandoned:
+            self.table.close(stream, CloseReason.ABANDONED)
+        return abandoned
+
+    # Opening streams
+
+    @property
+    def can_open(self) -> bool:
+        """Is there room for one more stream of ours now (5.1.2)?"""
+        limit = self.remote_settings.max_concurrent_streams
+        return limit is None or self.table.open_outbound < limit
+
+    def open_stream(
+        self, fields: Fields, head: RequestHead, *, end_stream: bool, priority: PriorityFields | None = None
+    ) -> StreamMachine:
+        """Take the next stream ID and queue the request's HEADERS, in one step.
+
+        Raises:
+            ProtocolError: the peer sent GOAWAY.
+            TooManyStreamsError: the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached.
+            NoAvailableStreamIDError: every ID of ours is used.
+            InvalidBodyLengthError: the stream would end with a content-length not met.
+        """
+        if not self.can_open:
+            raise TooManyStreamsError("the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached", initiator="local")
+        stream_id = self._take_stream_id()
+        stream = self.new_stream(stream_id)
+        self._set_request(stream, head)
+        stream.sending.begin(head.content_length)
+        if end_stream and stream.sending.too_short:
+            raise InvalidBodyLengthError(head.content_length or 0, 0, initiator="local", stream_id=stream_id)
+        stream.send(Input.SEND_HEADERS)
+        self.table.use(stream_id)
+        self.table.add(stream)
+        self.table.count(stream)
+        self.outbox.headers(stream_id, fields, end_stream=end_stream, priority=priority)
+        if end_stream:
+            self._end_sent(stream)
+        return stream
+
+    def promise(self, parent: StreamMachine, fields: Fields, head: RequestHead) -> StreamMachine:
+        """Queue a PUSH_PROMISE on `parent` and reserve the promised stream (8.4.1).
+
+        Raises:
+            ProtocolError: the client does not take pushes, or this is the client.
+            StreamClosedError: `parent` has ended.
+            NoAvailableStreamIDError: every ID of ours is used.
+        """
+        if self.client:
+            raise ProtocolError("a client cannot push", initiator="local")
+        if not self.remote_settings.enable_push:
+            raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
+        stream_id = self._take_stream_id()
+        parent.send(Input.SEND_PUSH_PROMISE)
+        stream = self.new_stream(stream_id)
+        self._set_request(stream, head)
+        stream.receiving.phase = Phase.DONE
+        stream.send(Input.SEND_PROMISED)
+        self.table.use(stream_id)
+        self.table.add(stream)
+        self.outbox.push_promise(parent.stream_id, stream_id, fields)
+        return stream
+
+    def _take_stream_id(self) -> int:
+        if self.remote_goaway is not None:
+            raise ProtocolError("the peer sent GOAWAY", initiator="remote", safe_to_retry=True)
+        stream_id = self.table.next_own_id()
+        if stream_id is None:
+            raise NoAvailableStreamIDError("all stream IDs of this connection are used", initiator="local")
+        return stream_id
+
+    def new_stream(self, stream_id: int) -> StreamMachine:
+        """A stream with the windows that both sides' settings give it; not in the table yet."""
+        return StreamMachine(
+            stream_id,
+            InboundWindow(self.local_settings.initial_window_size),
+            OutboundWindow(self.remote_settings.initial_window_size),
+        )
+
+    @staticmethod
+    def _set_request(stream: StreamMachine, head: RequestHead) -> None:
+        stream.request_method = head.method
+        stream.authority = head.authority or b""
+        stream.tunnel = head.is_tunnel
+
+    # Sending on a stream
+
+    def send_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
+        """Queue a response's HEADERS: interim (1xx) ones first, then the final one.
+
+        Raises:
+            ProtocolError: a final response was sent already, or an interim one would end the stream.
+            StreamClosedError: the stream has ended.
+            InvalidBodyLengthError: the stream would end with a content-length not met.
+            TooManyStreamsError: a pushed response, and the client's limit is reached.
+        """
+        if stream.sending.phase is not Phase.HEAD and stream.can_send:
+            raise ProtocolError(
+                "the response has begun already",
+                scope="stream",
+                initiator="local",
+                stream_id=stream.stream_id,
+            )
+        interim = head.status < 200
+        if interim and end_stream:
+            raise ProtocolError("a 1xx response cannot end the stream", scope="stream", initiator="local")
+        bodiless = stream.request_method == b"HEAD" or head.status in (204, 304)
+        length = 0 if bodiless else head.content_length
+        if end_stream and length and not (stream.tunnel and head.status < 300):
+            raise InvalidBodyLengthError(length, 0, initiator="local", stream_id=stream.stream_id)
+        self._step_headers(stream)
+        self.outbox.headers(stream.stream_id, fields, end_stream=end_stream)
+        if interim:
+            return
+        self.begin_response(stream, stream.sending, head)
+        if end_stream:
+            self._end_sent(stream)
+
+    def _step_headers(self, stream: StreamMachine) -> None:
+        if stream.reserved and not self.can_open:
+            raise TooManyStreamsError("the client's SETTINGS_MAX_CONCURRENT_STREAMS is reached", initiator="local")
+        stream.send(Input.SEND_HEADERS)
+        self.table.count(stream)
+
+    @staticmethod
+    def begin_response(stream: StreamMachine, half: MessageHalf, head: ResponseHead) -> None:
+        """A final response's header section is there: what does its body look like (RFC 9110 section 6.4.1)?"""
+        if stream.tunnel and 200 <= head.status < 300:
+            half.begin(None)
+            return
+        stream.tunnel = False
+        half.begin(head.content_length, bodiless=stream.request_method == b"HEAD" or head.status in (204, 304))
+
+    def send_trailers(self, stream: StreamMachine, fields: Fields) -> None:
+        """Queue a trailer section, which ends our half.
+
+        Raises:
+            ProtocolError: nothing is there to trail, or the stream is a tunnel (8.5).
+            StreamClosedError: our half has ended.
+            InvalidBodyLengthError: the content-length is not met.
+        """
+        if stream.tunnel and stream.can_send:
+            raise ProtocolError("a tunnel has no trailers", scope="stream", initiator="local")
+        if stream.can_send:
+            stream.check_body(0, end_stream=True)
+        stream.send(Input.SEND_HEADERS)
+        self.outbox.headers(stream.stream_id, fields, end_stream=True)
+        self._end_sent(stream)
+
+    def sendable(self, stream: StreamMachine) -> int:
+        """Octets of DATA that may be cut for this stream now, in one frame. Never negative."""
+        limit = min(self.outbox.max_frame_size, self.config.max_outbound_frame_size)
+        return max(0, min(stream.outbound.available, self.outbound.available, limit))
+
+    def send_data(
+        self,
+        stream: StreamMachine,
+        data: bytes | memoryview,
+        *,
+        end_stream: bool = False,
+        pad_length: int | None = None,
+    ) -> None:
+        """Cut one DATA frame (6.1).
+
+        Raises:
+            StreamClosedError: our half has ended.
+            ProtocolError: the header section was not sent yet.
+            FlowControlError: a window has no room for it.
+            InvalidBodyLengthError: content-length promises less, or more when this is the end.
+        """
+        length = len(data)
+        if stream.can_send:
+            stream.check_body(length, end_stream=end_stream)
+        stream.send(Input.SEND_DATA)
+        counted = length if pad_length is None else length + pad_length + 1
+        if counted and counted > min(stream.outbound.available, self.outbound.available):
+            raise FlowControlError(
+                f"{counted} octets are more than the window", initiator="local", stream_id=stream.stream_id
+            )
+        stream.sending.seen += length
+        stream.outbound.consume(counted)
+        self.outbound.consume(counted)
+        self.outbox.data(stream.stream_id, data, end_stream=end_stream, pad_length=pad_length)
+        if end_stream:
+            self._end_sent(stream)
+
+    def end_stream(self, stream: StreamMachine) -> None:
+        """End our half with an empty DATA frame, which needs no window (6.9.1). Raises as `send_data`."""
+        self.send_data(stream, b"", end_stream=True)
+
+    def _end_sent(self, stream: StreamMachine) -> None:
+        stream.send(Input.SEND_END_STREAM)
+        stream.sending.phase = Phase.DONE
+        if stream.closed:
+            self.table.close(stream, CloseReason.ENDED)
+
+    def reset_stream(self, stream: StreamMachine, error_code: int) -> bool:
+        """Queue RST_STREAM unless the stream is closed (5.4.2); was it sent?"""
+        if stream.closed:
+            return False
+        stream.send(Input.SEND_RST_STREAM)
+        self.outbox.rst_stream(stream.stream_id, error_code)
+        self.table.close(stream, CloseReason.RESET_LOCALLY)
+        return True
+
+    def update_priority(self, stream: StreamMachine, priority: Priority) -> None:
+        """Queue a PRIORITY_UPDATE for a request of ours (RFC 9218 section 7.1)."""
+        stream.priority = priority
+        self.outbox.priority_update(stream.stream_id, priority.encode())
+
+    # Flow control
+
+    def acknowledge(self, stream: StreamMachine, count: int) -> None:
+        """The application took, or threw away, `count` octets of this stream: give the credit back."""
+        self.release_connection(count)
+        window = stream.inbound
+        window.release(count)
+        if window.unannounced * 2 >= window.target and self._wants_more(stream):
+            self._creditable[stream.stream_id] = stream
+
+    def release_connection(self, count: int) -> None:
+        """Give connection credit back for octets that no stream holds."""
+        self.inbound.release(count)
+
+    def grow_connection_window(self, increment: int) -> None:
+        """Raise the connection's target and tell the peer at once."""
+        self.inbound.grow(self.inbound.target + increment)
+        self._announce_connection(at_least=1)
+
+    @staticmethod
+    def _wants_more(stream: StreamMachine) -> bool:
+        return not stream.closed and stream.receiving.phase is not Phase.DONE
+
+    def _announce_connection(self, at_least: int | None = None) -> None:
+        increment = self.inbound.announce(at_least)
+        if increment:
+            self.outbox.window_update(0, increment)
+
+    def _announce_credit(self) -> None:
+        self._announce_connection()
+        if self._creditable:
+            for stream in self._creditable.values():
+                increment = stream.inbound.announce() if self._wants_more(stream) else 0
+                if increment:
+                    self.outbox.window_update(stream.stream_id, increment)
+            self._creditable.clear()
+
+    # Output
+
+    @property
+    def has_output(self) -> bool:
+        """Would `take` give anything?"""
+        window = self.inbound
+        return bool(self.outbox.size or self._creditable or window.unannounced * 2 >= window.target)
+
+    def take(self) -> bytes:
+        """Everything that is cut, with the WINDOW_UPDATEs that are due, joined once."""
+        self._announce_credit()
+        self.replies = 0
+        return self.outbox.take()

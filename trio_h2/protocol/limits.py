@@ -1,0 +1,76 @@
+"""Every decision about abuse: what a peer may cost before it is told to calm down (RFC 9113 section 10.5).
+
+Nothing here reads a clock of its own or touches a stream; the machines ask, and act on the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ..exceptions import DenialOfServiceError, ErrorCodes
+from .verdicts import ConnectionFailure
+
+__all__ = ["FIELD_OVERHEAD", "HeaderLimits", "field_section_size", "too_many_interim", "too_many_waiting"]
+
+FIELD_OVERHEAD = 32
+"""What SETTINGS_MAX_HEADER_LIST_SIZE counts for each field beside its octets (RFC 9113 section 6.5.2)."""
+
+WAITING_PER_PERMIT = 4
+"""Admitted streams may wait for a handler permit up to this many times the stream limit."""
+
+MAX_INTERIM_RESPONSES = 100
+
+
+def field_section_size(fields: Sequence[tuple[bytes, bytes]]) -> int:
+    """The size of a field section as SETTINGS_MAX_HEADER_LIST_SIZE counts it, in octets."""
+    return sum(len(name) + len(value) for name, value in fields) + FIELD_OVERHEAD * len(fields)
+
+
+def too_many_waiting(waiting: int, stream_limit: int) -> ConnectionFailure | None:
+    """Judge how many streams wait for a handler: rapid resets must not outrun the handlers."""
+    if waiting <= WAITING_PER_PERMIT * stream_limit:
+        return None
+    return _calm(f"{waiting} streams wait for a handler")
+
+
+def too_many_interim(count: int) -> bool:
+    """Judge how many 1xx responses came before the final one: each is kept for the user."""
+    return count > MAX_INTERIM_RESPONSES
+
+
+@attrs.frozen
+class HeaderLimits:
+    """What one field section may cost, compressed and decompressed.
+
+    hpack's own limit stays off, because it stops in the middle of a block and leaves the table wrong. A
+    compressed block over its limit cannot be skipped either (4.3), so that ends the connection; a block below it
+    is decoded wholly, and its list is judged after.
+    """
+
+    max_block_size: int
+    max_continuations: int
+    max_list_size: int
+    max_fields: int
+
+    def block(self, size: int, continuations: int) -> ConnectionFailure | None:
+        """Judge a compressed field block while its fragments arrive."""
+        if size > self.max_block_size:
+            return _calm(f"a field block of {size} octets, the limit is {self.max_block_size}")
+        if continuations > self.max_continuations:
+            return _calm(f"{continuations} CONTINUATION frames in one field block")
+        return None
+
+    def oversized(self, fields: Sequence[tuple[bytes, bytes]]) -> str | None:
+        """Judge a decoded field section: the reason it is too large, or None."""
+        if len(fields) > self.max_fields:
+            return f"{len(fields)} fields, the limit is {self.max_fields}"
+        size = field_section_size(fields)
+        if size > self.max_list_size:
+            return f"a field section of {size} octets, the limit is {self.max_list_size}"
+        return None
+
+
+def _calm(reason: str) -> ConnectionFailure:
+    return ConnectionFailure(ErrorCodes.ENHANCE_YOUR_CALM, reason, DenialOfServiceError)

@@ -1,0 +1,499 @@
+"""Which verdict for which frame: what every received frame does to a connection, and what it may not do.
+
+`Receiver` has one method for each frame type. It changes the state of its `ConnectionMachine`, appends events for
+the user, queues the answers the RFC wants at once (acknowledgements), and returns None or a verdict. A frame on a
+stream that is not in the table is judged in one place, `_late`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .. import events as ev
+from ..exceptions import ErrorCodes, FlowControlError, UnsupportedFrameError, error_code_from_int
+from ..headers import Headers
+from . import codec
+from .limits import too_many_interim
+from .priority import Priority, parse_priority_untrusted
+from .settings import ChangedSetting, SettingCodes
+from .stream import CloseReason, Input, Phase, StreamMachine
+from .validation import (
+    Malformed,
+    RequestHead,
+    check_trailers_untrusted,
+    join_cookies,
+    parse_request_untrusted,
+    parse_response_untrusted,
+)
+from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
+
+if TYPE_CHECKING:
+    from .connection import ConnectionMachine
+
+__all__ = ["Receiver"]
+
+Events = list[ev.Event]
+
+# RFC 9110 section 9.2: what may be pushed has to be safe and cacheable (RFC 9113 section 8.4).
+_PUSHABLE_METHODS = (b"GET", b"HEAD")
+
+
+def _malformed(stream_id: int, reason: str) -> StreamFailure:
+    return StreamFailure(stream_id, ErrorCodes.PROTOCOL_ERROR, reason)
+
+
+def _protocol_error(reason: str) -> ConnectionFailure:
+    return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, reason)
+
+
+class Receiver:
+    """The receiving half of a ConnectionMachine."""
+
+    def __init__(self, machine: ConnectionMachine) -> None:
+        self._machine = machine
+        self._table = machine.table
+        # Priorities for requests that have not arrived (RFC 9218 section 7.1), in bounded number.
+        self._early_priorities: dict[int, bytes] = {}
+        self._methods: dict[type, Callable[[Any, Events], Verdict | None]] = {
+            codec.DataFrame: self._data,
+            codec.HeadersFrame: self._headers,
+            codec.PriorityFrame: self._priority,
+            codec.RstStreamFrame: self._rst_stream,
+            codec.SettingsFrame: self._settings,
+            codec.PushPromiseFrame: self._push_promise,
+            codec.PingFrame: self._ping,
+            codec.GoAwayFrame: self._goaway,
+            codec.WindowUpdateFrame: self._window_update,
+            codec.AltSvcFrame: self._altsvc,
+            codec.OriginFrame: self._origin,
+            codec.PriorityUpdateFrame: self._priority_update,
+            codec.UnknownFrame: self._unknown,
+            StreamFailure: lambda verdict, events: verdict,
+            ConnectionFailure: lambda verdict, events: verdict,
+        }
+
+    def receive(self, frame: codec.Frame | Verdict, events: Events) -> Verdict | None:
+        """Do what `frame` says; append what the user should know; the verdict if it should not have come."""
+        return self._methods[type(frame)](frame, events)
+
+    def _late(self, stream_id: int, input_: Input) -> Verdict:
+        """Judge HEADERS or DATA on a stream that is not in the table (RFC 9113 section 5.1)."""
+        if self._machine.ignores(stream_id):
+            self._table.use(max(stream_id, self._table.highest_inbound))
+            return IGNORE
+        if self._table.is_idle(stream_id):
+            return _protocol_error(f"{input_.name} on idle stream {stream_id}")
+        how = self._table.how_closed(stream_id)
+        if how is CloseReason.RESET_LOCALLY or how is CloseReason.ABANDONED:
+            return IGNORE
+        if input_ is Input.RECV_HEADERS and how is CloseReason.ENDED:
+            return ConnectionFailure(ErrorCodes.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which has ended")
+        if input_ is Input.RECV_HEADERS and how is None:
+            return _protocol_error(f"stream ID {stream_id} is not above those used before (5.1.1)")
+        return StreamFailure(stream_id, ErrorCodes.STREAM_CLOSED, f"{input_.name} on a closed stream")
+
+    # DATA (6.1)
+
+    def _data(self, frame: codec.DataFrame, events: Events) -> Verdict | None:
+        length = frame.flow_controlled_length
+        machine = self._machine
+        if not machine.inbound.receive(length):
+            reason = f"{length} octets of DATA are more than the connection's window"
+            return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+        stream = self._table.get(frame.stream_id)
+        if stream is None:
+            verdict: Verdict | None = self._late(frame.stream_id, Input.RECV_DATA)
+        else:
+            verdict = self._accept_data(stream, frame)
+        if verdict is not None:
+            machine.release_connection(length)
+            return verdict
+        assert stream is not None
+        if length > len(frame.data):
+            machine.acknowledge(stream, length - len(frame.data))
+        event = ev.DataReceived(frame.stream_id, frame.data, length)
+        events.append(event)
+        if not frame.end_stream:
+            return None
+        failure = self._end(stream)
+        if failure is None:
+            event.stream_ended = ev.StreamEnded(frame.stream_id)
+            events.append(event.stream_ended)
+        return failure
+
+    def _accept_data(self, stream: StreamMachine, frame: codec.DataFrame) -> Verdict | None:
+        verdict = stream.receive(Input.RECV_DATA)
+        if verdict is not None:
+            return verdict
+        half = stream.receiving
+        if half.phase is Phase.HEAD:
+            return _malformed(stream.stream_id, "DATA before the header section")
+        if half.too_long(len(frame.data)):
+            return _malformed(stream.stream_id, f"a body longer than its content-length of {half.expected}")
+        if not stream.inbound.receive(frame.flow_controlled_length):
+            return StreamFailure(stream.stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
+        half.seen += len(frame.data)
+        return None
+
+    def _end(self, stream: StreamMachine) -> Verdict | None:
+        """END_STREAM (8.1.1): the body has to have the length it promised."""
+        if stream.receiving.too_short:
+            expected = stream.receiving.expected
+            return _malformed(
+                stream.stream_id,
+                f"a body of {stream.receiving.seen} octets, its content-length is {expected}",
+            )
+        stream.receive(Input.RECV_END_STREAM)
+        stream.receiving.phase = Phase.DONE
+        if stream.closed:
+            self._table.close(stream, CloseReason.ENDED)
+        return None
+
+    # HEADERS (6.2)
+
+    def _headers(self, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+        stream = self._table.get(frame.stream_id)
+        if stream is None:
+            if self._machine.client or self._table.is_own(frame.stream_id):
+                return self._late(frame.stream_id, Input.RECV_HEADERS)
+            if not self._table.is_idle(frame.stream_id) or self._machine.ignores(frame.stream_id):
+                return self._late(frame.stream_id, Input.RECV_HEADERS)
+            return self._request(frame, events)
+        verdict = stream.receive(Input.RECV_HEADERS) or self._self_dependent(frame)
+        if verdict is not None:
+            return verdict
+        oversized = self._machine.header_limits.oversized(frame.fields)
+        if oversized is not None:
+            return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, oversized)
+        if stream.receiving.phase is Phase.HEAD:
+            return self._response(stream, frame, events)
+        return self._trailers(stream, frame, events)
+
+    def _self_dependent(self, frame: codec.HeadersFrame) -> StreamFailure | None:
+        if frame.priority is not None and frame.priority.depends_on == frame.stream_id:
+            return _malformed(frame.stream_id, "a stream that depends on itself (RFC 7540 section 5.3.1)")
+        return None
+
+    def _request(self, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+        """A request opens a stream (8.3.1)."""
+        machine = self._machine
+        stream_id = frame.stream_id
+        self._table.use(stream_id)
+        limit = machine.config.max_concurrent_streams
+        if self._table.open_inbound >= limit:
+            return StreamFailure(stream_id, ErrorCodes.REFUSED_STREAM, f"more than {limit} concurrent streams")
+        stream = machine.new_stream(stream_id)
+        stream.receive(Input.RECV_HEADERS)
+        self._table.add(stream)
+        self._table.count(stream)
+        failure = self._self_dependent(frame)
+        if failure is not None:
+            return failure
+        if machine.header_limits.oversized(frame.fields) is not None:
+            return self._answer_431(stream, frame.end_stream)
+        connect_protocol = machine.local_settings.enable_connect_protocol
+        head = parse_request_untrusted(frame.fields, extended_connect=connect_protocol)
+        if isinstance(head, Malformed):
+            return _malformed(stream_id, head.reason)
+        stream.request_method = head.method
+        stream.authority = head.authority or b""
+        stream.tunnel = head.is_tunnel
+        self._set_priority(stream, frame, head)
+        stream.receiving.begin(None if head.is_tunnel else head.content_length)
+        event = ev.RequestReceived(stream_id, Headers._trusted(join_cookies(frame.fields)))
+        return self._finish_headers(stream, frame, event, events)
+
+    def _answer_431(self, stream: StreamMachine, end_stream: bool) -> Verdict | None:
+        """A request too large is answered, not broken off: 431, and no reading on (RFC 6585 section 5)."""
+        machine = self._machine
+        machine.outbox.headers(stream.stream_id, [(b":status", b"431")], end_stream=True)
+        if not end_stream:
+            machine.outbox.rst_stream(stream.stream_id, ErrorCodes.NO_ERROR)
+        machine.replies += 1
+        self._table.close(stream, CloseReason.ENDED if end_stream else CloseReason.RESET_LOCALLY)
+        return None
+
+    def _set_priority(self, stream: StreamMachine, frame: codec.HeadersFrame, head: RequestHead) -> None:
+        """RFC 9218: a PRIORITY_UPDATE that came first wins over the header field (section 7)."""
+        early = self._early_priorities.pop(stream.stream_id, None)
+        if early is None:
+            for name, value in frame.fields[head.regular :]:
+                if name == b"priority":
+                    early = value if early is None else early + b", " + value
+        if early is not None:
+            stream.priority = Priority(*parse_priority_untrusted(early))
+
+    def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+        """A response, interim or final (8.3.2)."""
+        self._table.count(stream)
+        if self._table.open_inbound > self._machine.config.max_concurrent_streams:
+            return StreamFailure(stream.stream_id, ErrorCodes.REFUSED_STREAM, "more pushes than we allow at once")
+        head = parse_response_untrusted(frame.fields, to_connect=stream.tunnel)
+        if isinstance(head, Malformed):
+            return _malformed(stream.stream_id, head.reason)
+        headers = Headers._trusted(frame.fields)
+        if head.status < 200:
+            if frame.end_stream:
+                return _malformed(stream.stream_id, f"a {head.status} response that ends the stream")
+            stream.receiving.interim += 1
+            if too_many_interim(stream.receiving.interim):
+                return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, "too many 1xx responses")
+            event = ev.InformationalResponseReceived(stream.stream_id, headers)
+            self._note_priority(event, frame, events)
+            return None
+        self._machine.begin_response(stream, stream.receiving, head)
+        return self._finish_headers(stream, frame, ev.ResponseReceived(stream.stream_id, headers), events)
+
+    def _trailers(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+        """A second header section: trailers, and the end (8.1)."""
+        if stream.tunnel:
+            return _malformed(stream.stream_id, "HEADERS on a tunnel (8.5)")
+        if not frame.end_stream:
+            return _malformed(stream.stream_id, "a second header section that does not end the stream")
+        malformed = check_trailers_untrusted(frame.fields)
+        if malformed is not None:
+            return _malformed(stream.stream_id, malformed.reason)
+        event = ev.TrailersReceived(stream.stream_id, Headers._trusted(frame.fields))
+        return self._finish_headers(stream, frame, event, events)
+
+    def _finish_headers(
+        self,
+        stream: StreamMachine,
+        frame: codec.HeadersFrame,
+        event: ev.RequestReceived | ev.ResponseReceived | ev.TrailersReceived,
+        events: Events,
+    ) -> Verdict | None:
+        if not frame.end_stream:
+            self._note_priority(event, frame, events)
+            return None
+        failure = self._end(stream)
+        if failure is not None:
+            return failure
+        event.stream_ended = ev.StreamEnded(stream.stream_id)
+        self._note_priority(event, frame, events)
+        events.append(event.stream_ended)
+        return None
+
+    @staticmethod
+    def _note_priority(
+        event: ev.RequestReceived | ev.ResponseReceived | ev.TrailersReceived | ev.InformationalResponseReceived,
+        frame: codec.HeadersFrame,
+        events: Events,
+    ) -> None:
+        events.append(event)
+        if frame.priority is not None:
+            event.priority_updated = _priority_event(frame.stream_id, frame.priority)
+            events.append(event.priority_updated)
+
+    # PUSH_PROMISE (6.6)
+
+    def _push_promise(self, frame: codec.PushPromiseFrame, events: Events) -> Verdict | None:
+        machine = self._machine
+        if not machine.client:
+            return ConnectionFailure(
+                ErrorCodes.PROTOCOL_ERROR, "a client sent PUSH_PROMISE (8.4)", UnsupportedFrameError
+            )
+        if not machine.local_settings.enable_push:
+            return _protocol_error("PUSH_PROMISE, and push is switched off (8.4)")
+        parent = self._table.get(frame.stream_id)
+        promised = frame.promised_stream_id
+        if parent is not None:
+            if parent.receive(Input.RECV_PUSH_PROMISE) is not None:
+                return _protocol_error(f"PUSH_PROMISE on stream {frame.stream_id} in state {parent.state.name}")
+        elif self._table.how_closed(frame.stream_id) not in (
+            CloseReason.RESET_LOCALLY,
+            CloseReason.ABANDONED,
+        ):
+            return _protocol_error(f"PUSH_PROMISE on stream {frame.stream_id}, which is not open")
+        if self._table.is_own(promised) or promised == 0 or not self._table.is_idle(promised):
+            return _protocol_error(f"stream ID {promised} cannot be promised (5.1.1)")
+        self._table.use(promised)
+        if machine.ignores(promised):
+            return IGNORE
+        stream = machine.new_stream(promised)
+        stream.receive(Input.RECV_PROMISED)
+        self._table.add(stream)
+        if parent is None:
+            return StreamFailure(promised, ErrorCodes.CANCEL, "promised on a stream that we had reset")
+        return self._promised(stream, parent, frame, events)
+
+    def _promised(
+        self, stream: StreamMachine, parent: StreamMachine, frame: codec.PushPromiseFrame, events: Events
+    ) -> Verdict | None:
+        """The promised request has to be safe, without a body, and from this authority (8.4, 8.4.1)."""
+        oversized = self._machine.header_limits.oversized(frame.fields)
+        if oversized is not None:
+            return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, oversized)
+        head = parse_request_untrusted(frame.fields, extended_connect=False)
+        if isinstance(head, Malformed):
+            return _malformed(stream.stream_id, head.reason)
+        if head.method not in _PUSHABLE_METHODS or head.content_length:
+            return _malformed(stream.stream_id, "a promised request that is not safe and without content")
+        if head.authority != parent.authority:
+            return _malformed(stream.stream_id, f"a promise for another authority, {head.authority!r}")
+        stream.request_method = head.method
+        stream.authority = head.authority
+        stream.sending.phase = Phase.DONE
+        headers = Headers._trusted(join_cookies(frame.fields))
+        events.append(ev.PushedStreamReceived(stream.stream_id, parent.stream_id, headers))
+        return None
+
+    # RST_STREAM (6.4)
+
+    def _rst_stream(self, frame: codec.RstStreamFrame, events: Events) -> Verdict | None:
+        stream = self._table.get(frame.stream_id)
+        if stream is None:
+            if self._table.is_idle(frame.stream_id) and not self._machine.ignores(frame.stream_id):
+                return _protocol_error(f"RST_STREAM on idle stream {frame.stream_id}")
+            return IGNORE
+        stream.receive(Input.RECV_RST_STREAM)
+        self._table.close(stream, CloseReason.RESET_BY_PEER)
+        events.append(ev.StreamReset(frame.stream_id, error_code_from_int(frame.error_code)))
+        return None
+
+    # SETTINGS (6.5)
+
+    def _settings(self, frame: codec.SettingsFrame, events: Events) -> Verdict | None:
+        if frame.ack:
+            return self._settings_acknowledged(events)
+        machine = self._machine
+        changes = machine.remote_settings.apply_untrusted(frame.pairs)
+        if isinstance(changes, ConnectionFailure):
+            return changes
+        for change in changes:
+            failure = self._apply_remote(change)
+            if failure is not None:
+                return failure
+        machine.outbox.settings_ack()
+        machine.replies += 1
+        events.append(ev.RemoteSettingsChanged(_by_code(changes)))
+        return None
+
+    def _apply_remote(self, change: ChangedSetting) -> ConnectionFailure | None:
+        machine = self._machine
+        if change.setting == SettingCodes.HEADER_TABLE_SIZE:
+            machine.outbox.set_header_table_size(change.new_value)
+        elif change.setting == SettingCodes.MAX_FRAME_SIZE:
+            machine.outbox.max_frame_size = change.new_value
+        elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
+            delta = change.new_value - (change.original_value or 0)
+            for stream in self._table:
+                if not stream.outbound.increase(delta):
+                    reason = f"SETTINGS_INITIAL_WINDOW_SIZE takes the window of stream {stream.stream_id} past 2**31-1"
+                    return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+        return None
+
+    def _settings_acknowledged(self, events: Events) -> Verdict | None:
+        machine = self._machine
+        changes = machine.local_settings.acknowledge()
+        if changes is None:
+            return _protocol_error("a SETTINGS acknowledgement, and nothing to acknowledge")
+        for change in changes:
+            if change.setting == SettingCodes.HEADER_TABLE_SIZE:
+                machine.reader.set_header_table_size(change.new_value)
+            elif change.setting == SettingCodes.MAX_FRAME_SIZE:
+                machine.reader.max_frame_size = change.new_value
+            elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
+                for stream in self._table:
+                    stream.inbound.resize(change.new_value)
+        events.append(ev.SettingsAcknowledged(_by_code(changes)))
+        return None
+
+    # PING (6.7), GOAWAY (6.8)
+
+    def _ping(self, frame: codec.PingFrame, events: Events) -> Verdict | None:
+        if frame.ack:
+            events.append(ev.PingAckReceived(frame.payload))
+            return None
+        self._machine.outbox.ping(frame.payload, ack=True)
+        self._machine.replies += 1
+        events.append(ev.PingReceived(frame.payload))
+        return None
+
+    def _goaway(self, frame: codec.GoAwayFrame, events: Events) -> Verdict | None:
+        self._machine.remote_goaway = frame
+        code = error_code_from_int(frame.error_code)
+        events.append(ev.ConnectionTerminated(code, frame.last_stream_id, frame.additional_data or None))
+        return None
+
+    # WINDOW_UPDATE (6.9)
+
+    def _window_update(self, frame: codec.WindowUpdateFrame, events: Events) -> Verdict | None:
+        stream_id = frame.stream_id
+        if stream_id == 0:
+            if frame.increment == 0:
+                return _protocol_error("a WINDOW_UPDATE of 0 on the connection")
+            if not self._machine.outbound.increase(frame.increment):
+                reason = "the connection's window passes 2**31-1"
+                return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+            events.append(ev.WindowUpdated(0, frame.increment))
+            return None
+        stream = self._table.get(stream_id)
+        if stream is None:
+            if self._table.is_idle(stream_id) and not self._machine.ignores(stream_id):
+                return _protocol_error(f"WINDOW_UPDATE on idle stream {stream_id}")
+            return IGNORE
+        verdict = stream.receive(Input.RECV_WINDOW_UPDATE)
+        if verdict is not None:
+            return verdict
+        if frame.increment == 0:
+            return _malformed(stream_id, "a WINDOW_UPDATE of 0")
+        if not stream.outbound.increase(frame.increment):
+            return StreamFailure(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the stream's window passes 2**31-1")
+        events.append(ev.WindowUpdated(stream_id, frame.increment))
+        return None
+
+    # PRIORITY (6.3) and what other RFCs add
+
+    def _priority(self, frame: codec.PriorityFrame, events: Events) -> Verdict | None:
+        if frame.priority.depends_on == frame.stream_id:
+            return _malformed(frame.stream_id, "a stream that depends on itself (RFC 7540 section 5.3.1)")
+        events.append(_priority_event(frame.stream_id, frame.priority))
+        return None
+
+    def _priority_update(self, frame: codec.PriorityUpdateFrame, events: Events) -> Verdict | None:
+        """RFC 9218 section 7.1."""
+        stream_id = frame.prioritized_stream_id
+        if self._machine.client:
+            return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, "a server sent PRIORITY_UPDATE", UnsupportedFrameError)
+        if stream_id == 0 or (self._table.is_own(stream_id) and self._table.is_idle(stream_id)):
+            return _protocol_error(f"PRIORITY_UPDATE for stream {stream_id}")
+        stream = self._table.get(stream_id)
+        if stream is not None:
+            stream.priority = Priority(*parse_priority_untrusted(frame.field_value))
+        elif self._table.is_idle(stream_id):
+            if len(self._early_priorities) >= self._machine.config.max_concurrent_streams:
+                return IGNORE
+            self._early_priorities[stream_id] = frame.field_value
+        events.append(ev.PriorityUpdated(stream_id, field_value=frame.field_value))
+        return None
+
+    def _altsvc(self, frame: codec.AltSvcFrame, events: Events) -> Verdict | None:
+        """RFC 7838 section 4: for clients alone, and on a stream it is about that request's origin."""
+        origin = frame.origin
+        if frame.stream_id:
+            stream = self._table.get(frame.stream_id)
+            origin = b"" if stream is None else stream.authority
+        if not self._machine.client or not origin:
+            return IGNORE
+        events.append(ev.AlternativeServiceAvailable(origin, frame.field_value))
+        return None
+
+    def _origin(self, frame: codec.OriginFrame, events: Events) -> Verdict | None:
+        """RFC 8336 section 2.1: for clients alone."""
+        if self._machine.client:
+            events.append(ev.OriginReceived(frame.origins))
+        return None
+
+    def _unknown(self, frame: codec.UnknownFrame, events: Events) -> Verdict | None:
+        events.append(ev.UnknownFrameReceived(frame.type, frame.flags, frame.stream_id, frame.payload))
+        return None
+
+
+def _priority_event(stream_id: int, fields: codec.PriorityFields) -> ev.PriorityUpdated:
+    return ev.PriorityUpdated(stream_id, fields.weight, fields.depends_on, fields.exclusive)
+
+
+def _by_code(changes: list[ChangedSetting]) -> dict[SettingCodes | int, ChangedSetting]:
+    return {change.setting: change for change in changes}

@@ -1,0 +1,109 @@
+"""The stream table of one connection: which streams live, which IDs are used, and how the closed ones closed.
+
+A closed stream leaves the table at once. What stays is a tombstone, its ID and why it closed, in bounded number:
+late frames on it are judged by that (RFC 9113 section 5.1, "closed").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .stream import CloseReason, StreamMachine, StreamState
+
+__all__ = ["StreamTable"]
+
+MAX_STREAM_ID = 2**31 - 1
+
+_COUNTED = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL, StreamState.HALF_CLOSED_REMOTE)
+
+
+class StreamTable:
+    """Live streams by ID, IDs used on each side, and tombstones. Owner of every field: ConnectionMachine.
+
+    Attributes:
+        highest_inbound: the highest stream ID the peer has used or promised.
+        highest_outbound: the highest stream ID we have used or promised.
+        open_inbound: how many of the peer's streams count as concurrent (RFC 9113 section 5.1.2).
+        open_outbound: how many of ours do.
+    """
+
+    def __init__(self, *, client: bool, max_tombstones: int) -> None:
+        self._own_parity = 1 if client else 0
+        self._live: dict[int, StreamMachine] = {}
+        self._max_tombstones = max_tombstones
+        # Normal ends are frequent and would push out the resets, whose late frames are the ones to come.
+        self._ended: dict[int, CloseReason] = {}
+        self._reset: dict[int, CloseReason] = {}
+        self._counted: set[int] = set()
+        self.highest_inbound = 0
+        self.highest_outbound = 0
+        self.open_inbound = 0
+        self.open_outbound = 0
+
+    def __iter__(self) -> Iterator[StreamMachine]:
+        return iter(list(self._live.values()))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def get(self, stream_id: int) -> StreamMachine | None:
+        """The live stream of this ID."""
+        return self._live.get(stream_id)
+
+    def is_own(self, stream_id: int) -> bool:
+        """Is this an ID that our side opens (RFC 9113 section 5.1.1)?"""
+        return stream_id & 1 == self._own_parity
+
+    def is_idle(self, stream_id: int) -> bool:
+        """Has this ID not been used yet, nor passed over?"""
+        return stream_id > (self.highest_outbound if self.is_own(stream_id) else self.highest_inbound)
+
+    def next_own_id(self) -> int | None:
+        """The ID our next stream gets, or None when they are used up."""
+        stream_id = self.highest_outbound + 2 if self.highest_outbound else 2 - self._own_parity
+        return stream_id if stream_id <= MAX_STREAM_ID else None
+
+    def use(self, stream_id: int) -> None:
+        """Note an ID as used; all lower ones of its side are closed by that."""
+        if self.is_own(stream_id):
+            self.highest_outbound = stream_id
+        else:
+            self.highest_inbound = stream_id
+
+    def add(self, stream: StreamMachine) -> None:
+        """Put a stream in; its ID has been noted with `use`."""
+        self._live[stream.stream_id] = stream
+
+    def count(self, stream: StreamMachine) -> None:
+        """Count the stream as concurrent from now on, if its state says so."""
+        if stream.state not in _COUNTED or stream.stream_id in self._counted:
+            return
+        self._counted.add(stream.stream_id)
+        if self.is_own(stream.stream_id):
+            self.open_outbound += 1
+        else:
+            self.open_inbound += 1
+
+    def close(self, stream: StreamMachine, reason: CloseReason) -> None:
+        """Take a stream out and leave its tombstone."""
+        stream.state = StreamState.CLOSED
+        stream.close_reason = reason
+        self._live.pop(stream.stream_id, None)
+        if stream.stream_id in self._counted:
+            self._counted.discard(stream.stream_id)
+            if self.is_own(stream.stream_id):
+                self.open_outbound -= 1
+            else:
+                self.open_inbound -= 1
+        self.bury(stream.stream_id, reason)
+
+    def bury(self, stream_id: int, reason: CloseReason) -> None:
+        """Leave a tombstone, and forget the oldest when there are too many."""
+        graves = self._ended if reason is CloseReason.ENDED else self._reset
+        graves[stream_id] = reason
+        if len(graves) > self._max_tombstones:
+            del graves[next(iter(graves))]
+
+    def how_closed(self, stream_id: int) -> CloseReason | None:
+        """Why a stream that is neither live nor idle closed; None if forgotten or passed over."""
+        return self._reset.get(stream_id, self._ended.get(stream_id))

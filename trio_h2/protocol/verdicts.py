@@ -1,0 +1,41 @@
+"""What the protocol core thinks of a received frame when it is not simply fine.
+
+Inside `protocol/` a failure is a value that is returned, so that a rule can be read and tested without a raise;
+it becomes an exception once, at the boundary that a user calls.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..exceptions import ErrorCodes, H2Error, ProtocolError
+
+__all__ = ["IGNORE", "ConnectionFailure", "Ignore", "StreamFailure", "Verdict"]
+
+
+@attrs.frozen
+class Ignore:
+    """The frame is late or without effect; it was counted and changes nothing else."""
+
+
+@attrs.frozen
+class StreamFailure:
+    """A stream error (RFC 9113 section 5.4.2): RST_STREAM, and the connection goes on."""
+
+    stream_id: int
+    error_code: ErrorCodes
+    reason: str
+
+
+@attrs.frozen
+class ConnectionFailure:
+    """A connection error (RFC 9113 section 5.4.1): GOAWAY, then the transport closes."""
+
+    error_code: ErrorCodes
+    reason: str
+    error_class: type[H2Error] = ProtocolError
+
+
+IGNORE = Ignore()
+
+Verdict = Ignore | StreamFailure | ConnectionFailure

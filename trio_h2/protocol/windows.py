@@ -1,0 +1,120 @@
+"""All arithmetic of flow control (RFC 9113 section 6.9), one small class for each direction.
+
+An `OutboundWindow` is what the peer lets us send. It may be negative (6.9.2) and has nothing to give then.
+
+An `InboundWindow` is what we let the peer send. Every byte of its target is in one of three places, always:
+
+    available    the peer may still send it
+    held         received, and the application has not taken it yet
+    unannounced  taken, and not yet told to the peer in a WINDOW_UPDATE
+
+so `available + held + unannounced == target`, to the byte. The stream's window holds what its reader has not
+taken. The connection's window holds nothing until more than `cap` bytes are unread, and then only the excess, so
+one slow reader does not stall the others.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT_WINDOW", "MAX_WINDOW", "ConnectionInboundWindow", "InboundWindow", "OutboundWindow"]
+
+DEFAULT_WINDOW = 65_535
+MAX_WINDOW = 2**31 - 1
+
+
+class OutboundWindow:
+    """How many octets we may send now. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE."""
+
+    __slots__ = ("available",)
+
+    def __init__(self, available: int = DEFAULT_WINDOW) -> None:
+        self.available = available
+
+    def consume(self, count: int) -> None:
+        """Count `count` octets as sent; the caller has checked `available`."""
+        self.available -= count
+
+    def increase(self, increment: int) -> bool:
+        """Add what the peer granted, or took back; False if that passes 2**31-1 (RFC 9113 section 6.9.1)."""
+        if self.available + increment > MAX_WINDOW:
+            return False
+        self.available += increment
+        return True
+
+
+class InboundWindow:
+    """How many octets the peer may send now, for one stream."""
+
+    __slots__ = ("available", "held", "target", "unannounced")
+
+    def __init__(self, target: int = DEFAULT_WINDOW) -> None:
+        self.target = target
+        self.available = target
+        self.held = 0
+        self.unannounced = 0
+
+    def receive(self, count: int) -> bool:
+        """Count `count` octets as received; False if the peer had no window for them."""
+        if count > self.available:
+            return False
+        self.available -= count
+        self.held += count
+        return True
+
+    def release(self, count: int) -> None:
+        """The application took `count` octets: they become credit."""
+        self.held -= count
+        self.unannounced += count
+
+    def announce(self, at_least: int | None = None) -> int:
+        """The increment to put into a WINDOW_UPDATE now, or 0 while it is too small to be worth a frame.
+
+        Small is less than half the target (RFC 1122 section 4.2.3.3 on silly windows).
+        """
+        threshold = (self.target + 1) // 2 if at_least is None else at_least
+        increment = self.unannounced
+        if increment <= 0 or increment < threshold:
+            return 0
+        self.unannounced = 0
+        self.available += increment
+        return increment
+
+    def resize(self, target: int) -> None:
+        """Take a new SETTINGS_INITIAL_WINDOW_SIZE: the peer's window moves by the difference (6.9.2)."""
+        self.available += target - self.target
+        self.target = target
+
+    def grow(self, target: int) -> None:
+        """Raise the target by credit that a WINDOW_UPDATE announces."""
+        self.unannounced += target - self.target
+        self.target = target
+
+
+class ConnectionInboundWindow(InboundWindow):
+    """The connection's window: credit goes back on receipt while unread bytes are under `cap`."""
+
+    __slots__ = ("cap", "unread")
+
+    def __init__(self, cap: int, target: int = DEFAULT_WINDOW) -> None:
+        super().__init__(target)
+        self.cap = cap
+        self.unread = 0
+
+    def receive(self, count: int) -> bool:
+        """Count received octets as unread, holding back credit only above the cap."""
+        if not super().receive(count):
+            return False
+        self.unread += count
+        self._settle()
+        return True
+
+    def release(self, count: int) -> None:
+        """The application took `count` octets, or they were discarded."""
+        self.unread -= count
+        self._settle()
+
+    def _settle(self) -> None:
+        excess = self.unread - self.cap
+        free = self.held - (excess if excess > 0 else 0)
+        if free > 0:
+            self.held -= free
+            self.unannounced += free
