@@ -1,0 +1,1 @@
+"""The tasks that run a connection, and the memory channels between them."""

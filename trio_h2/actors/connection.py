@@ -1,0 +1,678 @@
+"""ConnectionActor: one HTTP/2 connection as a task.
+
+Its task is the reader loop: it takes bytes, lets the ConnectionMachine make events of them, and hands each event to
+the stream it concerns, all without waiting for anybody. The one thing it may wait for is that our own queued
+replies drain, in bounded time (invariant 1). It owns the machine, spawns a StreamActor for every stream ID, and ends
+everything when the connection ends:
+
+    running   until the peer closes, a rule is broken, a deadline passes, or `stop` is called
+    stopping  the writer writes what is cut, in bounded time; then our half closes, and the peer's is awaited, so
+              that a TCP reset does not destroy what we just sent
+    closed    no task of the connection is left
+
+Deadlines (first SETTINGS, their acknowledgement, keepalive, idleness) have no task of their own: they bound the
+reader's wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from .. import events as ev
+from ..config import Config
+from ..exceptions import (
+    ConnectionTerminatedError,
+    ErrorCodes,
+    H2Error,
+    InternalError,
+    StreamResetError,
+)
+from ..protocol.connection import ConnectionMachine
+from ..protocol.limits import too_many_waiting
+from ..protocol.stream import StreamMachine
+from ..protocol.verdicts import ConnectionFailure
+from .errors import raised, unsent
+from .stream import StreamActor
+from .writer import Writer
+
+__all__ = ["ConnectionActor"]
+
+READ_SIZE = 64 * 1024
+LIMIT_BEFORE_SETTINGS = 100
+"""How many streams a client opens before it knows the peer's limit (RFC 9113 section 6.5.2 recommends 100)."""
+
+HTTP1_ANSWER = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"This server speaks HTTP/2 only: use a client with HTTP/2 prior knowledge, or https with ALPN h2.\n"
+)
+PREFACE_GRACE = 0.1
+"""Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
+
+logger = logging.getLogger("trio_h2")
+
+Handler = Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]
+
+
+class ConnectionActor:
+    """Owner of every field but the machine's: this object.
+
+    Attributes:
+        machine: the protocol's state; any task may call it between two checkpoints.
+        writer: the task that writes.
+        failure: why the connection is of no more use, once that is so. The first cause sticks.
+        closed: True when the connection has ended and no call can succeed any more.
+        done: set when the transport is closed and only user code may still run.
+        settings_received: set when the peer's first SETTINGS is in force.
+        dropped_events: connection events nobody took in time.
+        slot_freed: where a pushed response waits for the client's stream limit.
+    """
+
+    def __init__(
+        self,
+        transport: trio.abc.Stream,
+        config: Config,
+        nursery: trio.Nursery,
+        *,
+        client: bool,
+        handler: Handler | None = None,
+    ) -> None:
+        self.transport = transport
+        self.config = config
+        self.client = client
+        self.machine = ConnectionMachine(config, client=client)
+        self.writer = Writer(self.machine, transport, config)
+        self.failure: H2Error | None = None
+        self.closed = False
+        self.done = trio.Event()
+        self.settings_received = trio.Event()
+        self.dropped_events = 0
+        self.bytes_received = 0
+        self.slot_freed = trio.lowlevel.ParkingLot()
+        self._nursery = nursery
+        self._handler = handler
+        self._scope = trio.CancelScope()
+        self._wait_scope: trio.CancelScope | None = None
+        self._streams: dict[int, StreamActor] = {}
+        self._live: set[StreamActor] = set()
+        self._waiting_for_slot: deque[StreamActor] = deque()
+        self._permits = config.max_concurrent_streams
+        self._waiting_for_permit: deque[tuple[StreamActor, ev.RequestReceived]] = deque()
+        self._quiet = trio.lowlevel.ParkingLot()
+        self._pings: dict[bytes, tuple[trio.Event, list[float]]] = {}
+        self._ping_number = 0
+        self._events_in, self.events_out = trio.open_memory_channel[ev.Event](config.max_queued_events)
+        self._pushes_in, self.pushes_out = trio.open_memory_channel[tuple[StreamActor, ev.PushedStreamReceived]](
+            config.max_queued_events
+        )
+        self._http1 = False
+        self._initiated = False
+        self._settings_deadline = math.inf
+        self._handshake_deadline = math.inf
+        self._keepalive_sent: float | None = None
+        self._last_received = trio.current_time()
+        self._idle_since = trio.current_time()
+        self._routes: dict[type[ev.Event], Callable[[Any], None]] = {
+            ev.RequestReceived: self._on_request,
+            ev.ResponseReceived: self._on_response,
+            ev.InformationalResponseReceived: self._on_interim,
+            ev.DataReceived: self._on_data,
+            ev.TrailersReceived: self._on_trailers,
+            ev.StreamEnded: self._on_ended,
+            ev.StreamReset: self._on_reset,
+            ev.WindowUpdated: self._on_window,
+            ev.PriorityUpdated: self._on_priority,
+            ev.RemoteSettingsChanged: self._on_settings,
+            ev.SettingsAcknowledged: self._on_settings_acknowledged,
+            ev.PingAckReceived: self._on_ping_ack,
+            ev.ConnectionTerminated: self._on_goaway,
+            ev.PushedStreamReceived: self._on_push,
+        }
+        if client:
+            self._initiate()
+
+    # The tasks
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, *, speaks_h2: bool = True) -> None:
+        """Be the connection until it ends, then close the transport. Lets no Exception out.
+
+        Args:
+            speaks_h2: False on a server that cannot know yet whether the client speaks HTTP/2 at all.
+        """
+        self._nursery.start_soon(self._run_writer)
+        try:
+            with self._scope:
+                await self._read(speaks_h2)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._lost(f"the transport broke: {error}", error)
+        except Exception as error:
+            self._bug(error)
+        finally:
+            await self._shut_down()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run_writer(self) -> None:
+        try:
+            await self.writer.run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._lost(f"the transport broke: {error}", error)
+        except Exception as error:
+            self._bug(error)
+
+    def _bug(self, error: Exception) -> None:
+        failure = InternalError(f"a bug in trio_h2: {error!r}")
+        failure.__cause__ = error
+        logger.error("a bug in trio_h2 ended a connection", exc_info=error)
+        self.machine.fail(ConnectionFailure(ErrorCodes.INTERNAL_ERROR, "internal error"))
+        self.end(failure)
+
+    async def _read(self, speaks_h2: bool) -> None:
+        data: bytes | bytearray | None = None
+        if not speaks_h2:
+            with trio.move_on_after(min(PREFACE_GRACE, self.config.handshake_timeout)):
+                data = await self.transport.receive_some(READ_SIZE)
+                if looks_like_http1(data):
+                    self._http1 = True
+                    self.end(ConnectionTerminatedError("the client speaks HTTP/1.x", initiator="remote"))
+                    return
+        self._initiate()
+        while True:
+            if data:
+                self.receive(data)
+            if self.closed:
+                return
+            if self.machine.replies > self.config.max_queued_replies and not await self._replies_taken():
+                return
+            data = await self._receive_before_deadline()
+            if data is not None and not data:
+                self._lost("the peer closed the transport")
+                return
+
+    def _initiate(self) -> None:
+        """Send our connection preface, before anything else. A second time does nothing."""
+        if self._initiated:
+            return
+        self._initiated = True
+        now = trio.current_time()
+        self._settings_deadline = now + self.config.settings_timeout
+        self._handshake_deadline = now + self.config.handshake_timeout
+        self.machine.initiate()
+        self.writer.wake()
+
+    async def _receive_before_deadline(self) -> bytes | bytearray | None:
+        """Bytes from the transport; None if a deadline passed first, and was seen to."""
+        deadline = self._next_deadline()
+        if deadline == math.inf and self.config.idle_timeout == math.inf:
+            return await self.transport.receive_some(READ_SIZE)
+        with trio.CancelScope(deadline=deadline) as self._wait_scope:
+            return await self.transport.receive_some(READ_SIZE)
+        self._deadline_passed()
+        return None
+
+    async def _replies_taken(self) -> bool:
+        with trio.move_on_after(self.config.write_timeout):
+            await self.writer.replies_taken()
+            return True
+        self._dead("the peer does not read the replies it asks for")
+        return False
+
+    # Deadlines
+
+    def _next_deadline(self) -> float:
+        config = self.config
+        deadline = min(self._settings_deadline, self._handshake_deadline)
+        if self._keepalive_sent is not None:
+            deadline = min(deadline, self._keepalive_sent + config.keepalive_timeout)
+        elif config.keepalive_interval != math.inf:
+            deadline = min(deadline, self._last_received + config.keepalive_interval)
+        if not self.client and not self._live:
+            deadline = min(deadline, self._idle_since + config.idle_timeout)
+        return deadline
+
+    def _deadline_passed(self) -> None:
+        now = trio.current_time()
+        if now >= self._handshake_deadline:
+            self._dead("the peer sent no SETTINGS in time")
+        elif now >= self._settings_deadline:
+            self._break(ConnectionFailure(ErrorCodes.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged in time"))
+        elif self._keepalive_sent is not None and now >= self._keepalive_sent + self.config.keepalive_timeout:
+            self._dead("the peer did not answer a keepalive PING")
+        elif self._keepalive_sent is None and now >= self._last_received + self.config.keepalive_interval:
+            self._keepalive_sent = now
+            self.machine.ping(b"keepaliv")
+            self.writer.wake()
+        elif not self.client and not self._live and now >= self._idle_since + self.config.idle_timeout:
+            self.machine.goaway()
+            self.end(ConnectionTerminatedError("the connection was idle", initiator="local", safe_to_retry=True))
+
+    # Receiving
+
+    def receive(self, data: bytes | bytearray) -> None:
+        """Take bytes from the peer and hand out what they hold. Waits for nothing."""
+        self.bytes_received += len(data)
+        self._last_received = trio.current_time()
+        self._keepalive_sent = None
+        machine = self.machine
+        routes = self._routes
+        for event in machine.receive(data):
+            route = routes.get(type(event))
+            if route is None:
+                self._report(event)
+            else:
+                route(event)
+        if machine.failure is not None:
+            self._break(machine.failure)
+        self.grant_slots()
+        if machine.has_output:
+            self.writer.wake()
+
+    def _on_request(self, event: ev.RequestReceived) -> None:
+        stream = self.machine.table.get(event.stream_id)
+        if stream is None:  # it was refused later in the same batch
+            return
+        actor = StreamActor(self, stream)
+        self.opened(actor)
+        if self._permits > 0:
+            self._permits -= 1
+            self._start(actor, event)
+            return
+        self._waiting_for_permit.append((actor, event))
+        failure = too_many_waiting(len(self._waiting_for_permit), self.config.max_concurrent_streams)
+        if failure is not None:
+            self._break(failure)
+
+    def _start(self, actor: StreamActor, event: ev.RequestReceived) -> None:
+        assert self._handler is not None
+        actor.started = True
+        self._nursery.start_soon(actor.run_server, self._handler, event)
+
+    def _on_response(self, event: ev.ResponseReceived) -> None:
+        actor = self._streams.get(event.stream_id)
+        if actor is not None:
+            actor.on_response(event)
+
+    def _on_interim(self, event: ev.InformationalResponseReceived) -> None:
+        actor = self._streams.get(event.stream_id)
+        if actor is not None:
+            actor.on_interim(event)
+
+    def _on_data(self, event: ev.DataReceived) -> None:
+        actor = self._streams.get(event.stream_id)
+        if actor is None:
+            self.machine.release_connection(len(event.data))
+            return
+        actor.mailbox.put_data(event.data)
+        if actor.closed_by_user:
+            actor.late_data()
+
+    def _on_trailers(self, event: ev.TrailersReceived) -> None:
+        actor = self._streams.get(event.stream_id)
+        if actor is not None:
+            actor.mailbox.put(event)
+
+    def _on_ended(self, event: ev.StreamEnded) -> None:
+        actor = self._streams.get(event.stream_id)
+        if actor is not None:
+            actor.on_end(event)
+
+    def _on_reset(self, event: ev.StreamReset) -> None:
+        actor = self._streams.get(event.stream_id)
+        if actor is None:
+            return
+        by = "the peer" if event.remote_reset else "this library"
+        failure = StreamResetError(
+            f"{by} reset stream {event.stream_id}: {event.error_code!r} {event.reason}".rstrip(),
+            error_code=event.error_code,
+            initiator="remote" if event.remote_reset else "library",
+            safe_to_retry=event.remote_reset and event.error_code == ErrorCodes.REFUSED_STREAM,
+            stream_id=event.stream_id,
+        )
+        actor.mailbox.put_reset(event)
+        actor.fail(failure, keep_data=event.error_code == ErrorCodes.NO_ERROR)
+        if not self.client and not actor.started:
+            self._forget_unstarted(actor)
+
+    def _on_window(self, event: ev.WindowUpdated) -> None:
+        if event.stream_id == 0:
+            self.writer.wake()
+            self._report(event)
+            return
+        actor = self._streams.get(event.stream_id)
+        if actor is not None and actor.stream is not None:
+            actor.mailbox.put_passing(event)
+            self.writer.credit(actor.stream)
+
+    def _on_priority(self, event: ev.PriorityUpdated) -> None:
+        actor = self._streams.get(event.stream_id)
+        if actor is not None and actor.stream is not None:
+            actor.mailbox.put_passing(event)
+            self.writer.credit(actor.stream)
+
+    def _on_settings(self, event: ev.RemoteSettingsChanged) -> None:
+        self._handshake_deadline = math.inf
+        self.settings_received.set()
+        self.writer.credit_all()
+        self._report(event)
+
+    def _on_settings_acknowledged(self, event: ev.SettingsAcknowledged) -> None:
+        if not self.machine.local_settings.awaiting_acknowledgement:
+            self._settings_deadline = math.inf
+        self._report(event)
+
+    def _on_ping_ack(self, event: ev.PingAckReceived) -> None:
+        waiting = self._pings.pop(event.ping_data, None)
+        if waiting is not None:
+            answered, times = waiting
+            times.append(trio.current_time())
+            answered.set()
+        self._report(event)
+
+    def _on_goaway(self, event: ev.ConnectionTerminated) -> None:
+        """Our streams above its last stream ID were not processed; the others finish (invariant 9)."""
+        self._report(event)
+        failure = ConnectionTerminatedError(
+            f"the peer sent GOAWAY: {event.error_code!r} {(event.additional_data or b'').decode('latin-1')}".rstrip(),
+            error_code=event.error_code,
+            initiator="remote",
+            safe_to_retry=True,
+        )
+        failure.last_stream_id = event.last_stream_id
+        failure.additional_data = event.additional_data or b""
+        if self.failure is None:
+            self.failure = failure
+        for stream in self.machine.abandon_streams(event.last_stream_id):
+            self._streams[stream.stream_id].fail(failure)
+        while self._waiting_for_slot:
+            self._waiting_for_slot.popleft().fail(failure)
+        self._end_if_drained()
+
+    def _on_push(self, event: ev.PushedStreamReceived) -> None:
+        stream = self.machine.table.get(event.pushed_stream_id)
+        if stream is None:
+            return
+        actor = StreamActor(self, stream)
+        try:
+            self._pushes_in.send_nowait((actor, event))
+        except trio.WouldBlock:
+            self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            return
+        self.opened(actor)
+        self._nursery.start_soon(actor.run_client)
+
+    def _report(self, event: ev.Event) -> None:
+        """Give an event that concerns the connection to `events()`, or count it as dropped."""
+        try:
+            self._events_in.send_nowait(event)
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            self.dropped_events += 1
+
+    # Streams
+
+    def opened(self, actor: StreamActor) -> None:
+        """The actor's stream has its ID: what is received on it goes there."""
+        self._streams[actor.machine.stream_id] = actor
+        self._live.add(actor)
+
+    def start_client_stream(self, actor: StreamActor) -> None:
+        """Give a client's stream its task; it opens now, or when its turn for a slot comes."""
+        self.check_usable()
+        self._live.add(actor)
+        self._waiting_for_slot.append(actor)
+        self._nursery.start_soon(actor.run_client)
+        self.grant_slots()
+
+    def start_pushed_stream(self, stream: StreamMachine) -> StreamActor:
+        """Give a promised stream of ours its actor."""
+        actor = StreamActor(self, stream)
+        self.opened(actor)
+        self._nursery.start_soon(actor.run_pushed)
+        self.writer.wake()
+        return actor
+
+    def grant_slots(self) -> None:
+        """Open the streams that wait, in order, as far as the peer's limit allows."""
+        machine = self.machine
+        if len(self.slot_freed) and machine.can_open:
+            self.slot_freed.unpark_all()
+        while self._waiting_for_slot:
+            actor = self._waiting_for_slot[0]
+            if actor.failure is None and not actor.closed_by_user:
+                if not self._may_open():
+                    return
+                try:
+                    actor.open()
+                    self.writer.wake()
+                except H2Error as error:
+                    actor.fail(error)
+            self._waiting_for_slot.popleft()
+
+    def _may_open(self) -> bool:
+        if not self.machine.can_open:
+            return False
+        return self.settings_received.is_set() or self.machine.table.open_outbound < LIMIT_BEFORE_SETTINGS
+
+    def finished(self, actor: StreamActor) -> None:
+        """The actor's task has ended: nothing of the stream is left but its tombstone."""
+        self._live.discard(actor)
+        if actor.stream is not None:
+            self._streams.pop(actor.stream.stream_id, None)
+        elif actor in self._waiting_for_slot:
+            self._waiting_for_slot.remove(actor)
+        if actor.started:
+            self._permits += 1
+            self._next_permit()
+        self.grant_slots()
+        if not self._live:
+            self._idle_since = trio.current_time()
+            if self._wait_scope is not None:
+                self._wait_scope.deadline = self._next_deadline()
+            self._quiet.unpark_all()
+            self._end_if_drained()
+
+    def _next_permit(self) -> None:
+        while self._waiting_for_permit and self._permits > 0:
+            actor, event = self._waiting_for_permit.popleft()
+            if not self.closed:
+                self._permits -= 1
+                self._start(actor, event)
+
+    def _forget_unstarted(self, actor: StreamActor) -> None:
+        for waiting in self._waiting_for_permit:
+            if waiting[0] is actor:
+                self._waiting_for_permit.remove(waiting)
+                break
+        self.finished(actor)
+
+    def _end_if_drained(self) -> None:
+        """After the peer's GOAWAY the connection is of no more use when its last stream has ended."""
+        if self.machine.remote_goaway is not None and not self._live and not self.closed:
+            assert self.failure is not None
+            self.machine.goaway()
+            self.end(self.failure)
+
+    # Calls of the user
+
+    @property
+    def accepting(self) -> bool:
+        """Can a new request be made: neither ended, nor GOAWAY either way, nor out of stream IDs?"""
+        return (
+            self.failure is None
+            and self.machine.remote_goaway is None
+            and self.machine.goaway_last_stream_id is None
+            and self.machine.table.next_own_id() is not None
+        )
+
+    def check_usable(self) -> None:
+        """Raise why the connection takes no new request or PING; nothing of it was sent."""
+        if self.failure is not None:
+            raise raised(unsent(self.failure))
+
+    async def ping(self) -> float:
+        """Send a PING and wait for its answer: the round trip in seconds (RFC 9113 section 6.7)."""
+        if self.closed:
+            self.check_usable()
+        self._ping_number += 1
+        payload = self._ping_number.to_bytes(8, "big")
+        answered = trio.Event()
+        times: list[float] = []
+        self._pings[payload] = (answered, times)
+        start = trio.current_time()
+        self.machine.ping(payload)
+        self.writer.wake()
+        try:
+            await answered.wait()
+        finally:
+            self._pings.pop(payload, None)
+        if not times:
+            self.check_usable()
+        return times[0] - start
+
+    # Ending
+
+    def _lost(self, reason: str, cause: BaseException | None = None) -> None:
+        """The peer went away; what is cut is still written, if the transport takes it."""
+        failure = ConnectionTerminatedError(reason, initiator="remote")
+        failure.__cause__ = cause
+        self.end(failure)
+
+    def _dead(self, reason: str) -> None:
+        """The peer is there no more, or does not read: there is no use in writing to it."""
+        self._lost(reason)
+        self.writer.scope.cancel()
+
+    def _break(self, failure: ConnectionFailure) -> None:
+        """The peer broke a rule of the connection: GOAWAY says which, and the user learns it too."""
+        self.machine.fail(failure)
+        self.end(failure.error_class(failure.reason, **_details(failure)))
+
+    def end(self, failure: H2Error) -> None:
+        """Nothing goes on: every waiting call fails, and the reader's task shuts the connection down."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.failure is None:
+            self.failure = failure
+        self.writer.fail(failure)
+        for actor in list(self._live):
+            actor.fail(failure if actor.stream is not None else unsent(failure), keep_data=True)
+        self._waiting_for_slot.clear()
+        while self._waiting_for_permit:
+            self.finished(self._waiting_for_permit.popleft()[0])
+        self.slot_freed.unpark_all()
+        for answered, _ in self._pings.values():
+            answered.set()
+        self.settings_received.set()
+        self._events_in.close()
+        self._pushes_in.close()
+        self._quiet.unpark_all()
+        self.writer.wake()
+        self._scope.cancel()
+
+    async def _shut_down(self) -> None:
+        """Write what is cut, close, and see that the peer got it; every step bounded. Cancelled: close at once."""
+        self.end(ConnectionTerminatedError("the connection was cancelled", initiator="local"))
+        try:
+            with trio.move_on_after(self.config.close_timeout):
+                if self._http1:
+                    await self.transport.send_all(HTTP1_ANSWER)
+                else:
+                    self.writer.stop()
+                    await self.writer.flush()
+                await self._close_gently()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self.writer.scope.cancel()
+            await trio.aclose_forcefully(self.transport)
+            self.done.set()
+
+    async def _close_gently(self) -> None:
+        """Close; a server first ends its half and reads on to the client's end.
+
+        A TCP socket that is closed with unread bytes resets the connection, and what the client has not read yet of
+        its last responses is lost by that (invariant 9).
+        """
+        if not self.client:
+            if isinstance(self.transport, trio.abc.HalfCloseableStream):
+                await self.transport.send_eof()
+            with trio.move_on_after(min(1.0, self.config.close_timeout)):
+                while await self.transport.receive_some(READ_SIZE):
+                    pass
+        await self.transport.aclose()
+
+    async def drain(self) -> None:
+        """Wait until no stream is left."""
+        while self._live and not self.closed:
+            await self._quiet.park()
+
+    async def aclose(self, *, drain: bool) -> None:
+        """Send GOAWAY, let open streams finish in bounded time if `drain`, and close. Idempotent."""
+        if not self.closed:
+            self.machine.goaway()
+            self.writer.wake()
+            if self.failure is None:
+                self.failure = ConnectionTerminatedError("the connection was closed", initiator="local")
+            if drain:
+                with trio.move_on_after(self.config.close_timeout):
+                    await self.drain()
+            self._reset_all()
+            self.end(self.failure)
+        await self.done.wait()
+
+    async def shutdown(self, deadline: float) -> None:
+        """Graceful shutdown in two phases (RFC 9113 section 6.8); streams may finish until `deadline`."""
+        if not self.closed and self.machine.goaway_last_stream_id is None:
+            self._initiate()
+            self.machine.announce_goaway()
+            self.writer.wake()
+            wait = min(self.config.goaway_delay, (deadline - trio.current_time()) / 2)
+            with trio.move_on_after(wait):
+                # The answer proves that the client has seen the first GOAWAY: what it opened before is here.
+                await self._ping_quietly()
+        if not self.closed:
+            self.machine.goaway()
+            self.writer.wake()
+            reserve = min(0.5, 0.1 * (deadline - trio.current_time()))
+            with trio.move_on_at(deadline - reserve):
+                await self.drain()
+            self._reset_all()
+            self.end(ConnectionTerminatedError("the server was shut down", initiator="local"))
+        with trio.move_on_at(deadline) as scope:
+            await self.done.wait()
+        if scope.cancelled_caught:
+            self.writer.scope.cancel()
+            self._nursery.cancel_scope.cancel()
+
+    async def _ping_quietly(self) -> None:
+        try:
+            await self.ping()
+        except H2Error:
+            pass
+
+    def _reset_all(self) -> None:
+        for actor in list(self._live):
+            actor.reset(ErrorCodes.CANCEL)
+
+    # Looking
+
+    @property
+    def actors(self) -> list[StreamActor]:
+        """The streams that live now, in the order of their IDs; those that wait for a slot last."""
+        opened = [self._streams[stream_id] for stream_id in sorted(self._streams)]
+        return opened + [actor for actor in self._waiting_for_slot if actor.stream is None]
+
+
+def _details(failure: ConnectionFailure) -> dict[str, Any]:
+    return {"error_code": failure.error_code, "scope": "connection", "initiator": "library"}
+
+
+def looks_like_http1(data: bytes | bytearray) -> bool:
+    """Is this the start of an HTTP/1.x request line, not of HTTP/2's preface?"""
+    method = bytes(data[:32]).split(b" ", 1)[0]
+    return len(data) > len(method) and method.isalpha() and method.isupper() and not data.startswith(b"PRI ")

@@ -1,0 +1,59 @@
+"""The errors that also are trio's.
+
+The protocol core knows nothing of trio, and code written for trio's streams knows nothing of HTTP/2. So what a
+waiting caller gets is both: the error that tells what happened, and `trio.ClosedResourceError` when this side closed
+it or `trio.BrokenResourceError` when the world did. A stored failure is raised as a fresh copy each time, because
+several tasks may meet it and each adds its own traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TypeVar
+
+import trio
+
+from ..exceptions import H2Error
+
+__all__ = ["broken", "closed", "raised", "unsent"]
+
+E = TypeVar("E", bound=H2Error)
+
+
+@functools.cache
+def _also(error_class: type[H2Error], trio_class: type[Exception]) -> type[H2Error]:
+    namespace = {"__module__": error_class.__module__, "__doc__": error_class.__doc__}
+    return type(error_class.__name__, (error_class, trio_class), namespace)
+
+
+def _copy(error: E, trio_class: type[Exception]) -> E:
+    kind: type[H2Error] = type(error)
+    if not isinstance(error, trio_class):
+        kind = _also(kind, trio_class)  # type: ignore[arg-type]
+    copy = kind.__new__(kind, *error.args)
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy  # type: ignore[return-value]
+
+
+def broken(error: E) -> E:
+    """A copy of `error` that also is a trio.BrokenResourceError: the peer or the network did it."""
+    return _copy(error, trio.BrokenResourceError)
+
+
+def closed(error: E) -> E:
+    """A copy of `error` that also is a trio.ClosedResourceError: this side closed it."""
+    return _copy(error, trio.ClosedResourceError)
+
+
+def raised(failure: H2Error) -> H2Error:
+    """The copy of a stored failure to raise now: closed if it was our own doing, else broken."""
+    return closed(failure) if failure.initiator == "local" else broken(failure)
+
+
+def unsent(failure: E) -> E:
+    """A copy of a failure for a request of which nothing was sent: it is safe to retry."""
+    copy = _copy(failure, trio.ClosedResourceError if failure.initiator == "local" else trio.BrokenResourceError)
+    copy.safe_to_retry = True
+    return copy

@@ -1,0 +1,238 @@
+"""A stream's mailbox: what the reader delivered and the application has not taken.
+
+It is the stream's receive buffer and nothing else buffers: its octets of DATA are bounded by the stream's window,
+because credit goes back as they are taken (invariant 4); everything else in it is bounded by the protocol, or
+coalesced. The reader puts and rings; the one consumer takes, and waits on the memory channel when there is nothing.
+
+There are two ways to take, and a stream has one consumer: `receive_some` and its like, or `events()`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+import trio
+
+from .. import events as ev
+from ..exceptions import H2Error
+from .errors import raised
+from .messages import Chunk, Doorbell
+
+__all__ = ["Mailbox"]
+
+JOIN_BELOW = 4 * 1024
+"""DATA smaller than this is copied behind the chunk before it, so that tiny frames cost tiny memory."""
+
+JOIN_UP_TO = 64 * 1024
+
+
+class Mailbox:
+    """Owner of every field: the StreamActor that it belongs to.
+
+    Attributes:
+        head: the response's headers, once a consumer has come to them.
+        interim: the 1xx responses so far, in order.
+        trailers: the trailer section, once a consumer has come to it.
+        ended: True when END_STREAM was received: what is in here is all there will be.
+        failure: why nothing more will come, when that is not END_STREAM.
+    """
+
+    __slots__ = (
+        "_bell",
+        "_busy",
+        "_give_credit",
+        "_items",
+        "_reset",
+        "_stream_id",
+        "consumer",
+        "ended",
+        "failure",
+        "head",
+        "interim",
+        "trailers",
+    )
+
+    def __init__(self, stream_id: int, give_credit: Callable[[int], None]) -> None:
+        self._stream_id = stream_id
+        self._give_credit = give_credit
+        self._items: deque[ev.Event | Chunk] = deque()
+        self._bell = Doorbell()
+        self._busy = False
+        self._reset: ev.StreamReset | None = None
+        self.consumer: Literal["stream", "events"] | None = None
+        self.head: ev.ResponseReceived | None = None
+        self.interim: list[ev.InformationalResponseReceived] = []
+        self.trailers: ev.TrailersReceived | None = None
+        self.ended = False
+        self.failure: H2Error | None = None
+
+    def bind(self, stream_id: int) -> None:
+        """A client's stream has its ID now."""
+        self._stream_id = stream_id
+
+    # The reader's side: none of this waits
+
+    def put(self, event: ev.Event) -> None:
+        """Deliver an event of the stream."""
+        if self.failure is None:
+            self._items.append(event)
+            self._bell.ring()
+
+    def put_passing(self, event: ev.WindowUpdated | ev.PriorityUpdated) -> None:
+        """Deliver what only `events()` shows: the newest of its kind replaces the one before it."""
+        if self.consumer != "events":
+            return
+        last = self._items[-1] if self._items else None
+        if isinstance(last, ev.WindowUpdated) and isinstance(event, ev.WindowUpdated):
+            last.delta += event.delta
+        elif isinstance(last, ev.PriorityUpdated) and isinstance(event, ev.PriorityUpdated):
+            self._items[-1] = event
+        else:
+            self.put(event)
+
+    def put_data(self, data: bytes) -> None:
+        """Deliver octets of a body; what is put after a failure goes straight back as credit."""
+        if self.failure is not None:
+            self._give_credit(len(data))
+            return
+        if not data:
+            return
+        last = self._items[-1] if self._items else None
+        if type(last) is Chunk and len(data) < JOIN_BELOW and len(last.data) + len(data) <= JOIN_UP_TO:
+            last.join(data)
+        else:
+            self._items.append(Chunk(data))
+        self._bell.ring()
+
+    def end(self, event: ev.StreamEnded) -> None:
+        """Deliver END_STREAM."""
+        self.ended = True
+        self.put(event)
+
+    def put_reset(self, event: ev.StreamReset) -> None:
+        """Keep what `events()` gives last when the stream fails by a reset; `fail` follows."""
+        if self.failure is None and not self.ended:
+            self._reset = event
+
+    def fail(self, failure: H2Error, *, keep_data: bool = False) -> None:
+        """Nothing more comes. Unless `keep_data`, what nobody took is thrown away, and its credit goes back.
+
+        A message that has ended is complete whatever happens after, and stays readable.
+        """
+        if self.failure is not None or self.ended:
+            return
+        self.failure = failure
+        if not keep_data:
+            self._discard()
+        self._bell.ring()
+
+    def _discard(self) -> None:
+        unread = sum(len(item) for item in self._items if type(item) is Chunk)
+        self._items.clear()
+        if unread:
+            self._give_credit(unread)
+
+    def close(self, failure: H2Error) -> None:
+        """The application is done with the stream: nothing is kept, and later calls raise `failure`."""
+        self.failure = failure
+        self._discard()
+        self._bell.ring()
+
+    @property
+    def unread(self) -> int:
+        """Octets of DATA that nobody took yet."""
+        return sum(len(item) for item in self._items if type(item) is Chunk)
+
+    @property
+    def waiting(self) -> bool:
+        """Is the consumer waiting for something to come?"""
+        return self._bell.waiting
+
+    # The consumer's side
+
+    def claim(self, consumer: Literal["stream", "events"]) -> None:
+        """Be this stream's consumer. Raises trio.BusyResourceError if the other kind is, or one is waiting."""
+        if self.consumer is None:
+            self.consumer = consumer
+        if self.consumer != consumer:
+            raise trio.BusyResourceError("events() and the stream's own receiving calls cannot be mixed")
+        if self._busy:
+            raise trio.BusyResourceError("another task is already receiving from this stream")
+
+    async def _wait(self) -> None:
+        self._busy = True
+        try:
+            await self._bell.wait()
+        finally:
+            self._busy = False
+
+    def _advance(self) -> Chunk | None:
+        """Note the events before the next chunk, and return that chunk without taking it."""
+        items = self._items
+        while items:
+            item = items[0]
+            if type(item) is Chunk:
+                return item
+            items.popleft()
+            if type(item) is ev.ResponseReceived:
+                self.head = item
+            elif type(item) is ev.InformationalResponseReceived:
+                self.interim.append(item)
+            elif type(item) is ev.TrailersReceived:
+                self.trailers = item
+        return None
+
+    async def receive_head(self) -> ev.ResponseReceived:
+        """Wait for the final response's headers. Raises the stream's failure."""
+        await trio.lowlevel.checkpoint()
+        self.claim("stream")
+        while True:
+            self._advance()
+            if self.head is not None:
+                return self.head
+            if self.failure is not None:
+                raise raised(self.failure)
+            await self._wait()
+
+    async def receive_some(self, max_bytes: int | None) -> bytes:
+        """Wait for octets of the body; b"" at its end. Raises the stream's failure."""
+        await trio.lowlevel.checkpoint()
+        self.claim("stream")
+        while True:
+            chunk = self._advance()
+            if chunk is not None:
+                data = chunk.take(max_bytes)
+                if not len(chunk):
+                    self._items.popleft()
+                    self._advance()
+                self._give_credit(len(data))
+                return data
+            if self.failure is not None:
+                raise raised(self.failure)
+            if self.ended:
+                return b""
+            await self._wait()
+
+    async def receive_event(self) -> ev.Event | None:
+        """Wait for the next event; None after the last. Raises the stream's failure."""
+        await trio.lowlevel.checkpoint()
+        self.claim("events")
+        while True:
+            if self._items:
+                item = self._items.popleft()
+                if type(item) is not Chunk:
+                    assert isinstance(item, ev.Event)
+                    return item
+                data = item.take(None)
+                self._give_credit(len(data))
+                return ev.DataReceived(self._stream_id, data, len(data))
+            if self._reset is not None:
+                event, self._reset, self.ended = self._reset, None, True
+                return event
+            if self.ended:
+                return None
+            if self.failure is not None:
+                raise raised(self.failure)
+            await self._wait()

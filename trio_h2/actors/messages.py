@@ -1,0 +1,136 @@
+"""Every message that crosses a task boundary, except the events that `trio_h2.events` already has.
+
+reader -> stream   events and `Chunk`s, through the stream's mailbox
+sender -> writer   `PendingSend`, through the writer's turn queues
+anyone -> anyone   `WAKE`, through a memory channel of one place: look at your state again
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from ..exceptions import H2Error
+from ..protocol.stream import StreamMachine
+
+__all__ = ["WAKE", "Chunk", "Doorbell", "PendingSend"]
+
+WAKE: Final = None
+
+
+class Doorbell:
+    """A memory channel of one place that carries WAKE from any task to the one that waits.
+
+    Ringing costs nothing while nobody waits; the channel is opened by the first wait, because most streams never
+    wait for anything.
+    """
+
+    __slots__ = ("_receive", "_send", "_waiting")
+
+    def __init__(self) -> None:
+        self._send: trio.MemorySendChannel[None] | None = None
+        self._receive: trio.MemoryReceiveChannel[None] | None = None
+        self._waiting = False
+
+    @property
+    def waiting(self) -> bool:
+        """Is a task waiting now, and not rung for yet?"""
+        return self._waiting
+
+    def ring(self) -> None:
+        """Wake the task that waits, if one does. Never blocks."""
+        if self._waiting:
+            self._waiting = False
+            assert self._send is not None
+            self._send.send_nowait(WAKE)
+
+    async def wait(self) -> None:
+        """Wait until the next ring. The caller checks its state before and after; one task at a time."""
+        if self._receive is None:
+            self._send, self._receive = trio.open_memory_channel[None](1)
+        self._waiting = True
+        try:
+            await self._receive.receive()
+        except trio.Cancelled:
+            if not self._waiting:  # rung in the same instant: leave no stale ring behind
+                self._receive.receive_nowait()
+            raise
+        finally:
+            self._waiting = False
+
+
+class Chunk:
+    """Bytes of a body that wait in a mailbox. Small DATA joins the chunk before it.
+
+    Attributes:
+        offset: octets of `data` that were taken already.
+    """
+
+    __slots__ = ("data", "offset")
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self.data = data
+        self.offset = 0
+
+    def __len__(self) -> int:
+        return len(self.data) - self.offset
+
+    def join(self, data: bytes) -> None:
+        """Put small DATA behind what is here already."""
+        if not isinstance(self.data, bytearray):
+            self.data = bytearray(self.data)
+        self.data += data
+
+    def take(self, max_bytes: int | None) -> bytes:
+        """At most `max_bytes` octets; the rest stays."""
+        start = self.offset
+        end = len(self.data) if max_bytes is None else min(len(self.data), start + max_bytes)
+        self.offset = end
+        if start == 0 and end == len(self.data):
+            return bytes(self.data)
+        return bytes(memoryview(self.data)[start:end])
+
+
+class PendingSend:
+    """A caller's bytes that are not cut yet, or a probe that waits until some could be. Owner: Writer.
+
+    Attributes:
+        data: what to send; a probe has none.
+        offset: octets that are cut already.
+        end_stream: does END_STREAM go with the last octet?
+        error: what ended the wait early, or None.
+    """
+
+    __slots__ = ("_done", "data", "end_stream", "error", "finished", "mutable", "offset", "probe", "stream")
+
+    def __init__(
+        self,
+        stream: StreamMachine,
+        data: bytes | bytearray | memoryview,
+        *,
+        end_stream: bool,
+        probe: bool = False,
+    ) -> None:
+        self.stream = stream
+        self.data = memoryview(data).cast("B")
+        # Cut pieces wait in the outbox, where a buffer that can change under us must not be.
+        self.mutable = not isinstance(data, bytes)
+        self.offset = 0
+        self.end_stream = end_stream
+        self.probe = probe
+        self.error: H2Error | None = None
+        self.finished = False
+        self._done: trio.Event | None = None
+
+    def finish(self, error: H2Error | None = None) -> None:
+        """All is cut, or nothing more will be."""
+        self.finished = True
+        self.error = error
+        if self._done is not None:
+            self._done.set()
+
+    async def wait(self) -> None:
+        """Wait for `finish`."""
+        self._done = trio.Event()
+        await self._done.wait()

@@ -1,0 +1,470 @@
+"""StreamActor: one task for each stream ID, in which that stream lives.
+
+The machine's receive half steps when a frame is delivered and its send half in the sending call, so neither waits
+for a task switch. What needs a task is the stream's life: on the server the actor runs the handler and then ends
+the stream by the handler contract; on the client it waits for a slot, opens the stream, pumps the body that
+`request()` was given, and waits for the end; on both it lingers for a tunnel that was closed first here.
+
+Sending calls are methods with no checkpoint between the check and the frame: a call that is cancelled while it
+waits for room has sent nothing (header, trailer and EOF calls are all or nothing).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from .. import events as ev
+from ..exceptions import ErrorCodes, H2Error, StreamResetError
+from ..protocol.codec import Fields
+from ..protocol.priority import Priority
+from ..protocol.stream import Phase, StreamMachine
+from ..protocol.validation import RequestHead, ResponseHead
+from .errors import raised
+from .mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from .connection import ConnectionActor
+
+__all__ = ["Body", "Pump", "StreamActor"]
+
+Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
+
+logger = logging.getLogger("trio_h2")
+
+
+class Pump:
+    """What `request()` sends while it reads: a body, then trailers or the end. Owner: the StreamActor.
+
+    Attributes:
+        expect_continue: wait for a 100 (RFC 9110 section 10.1.1), or for a final response that makes it moot.
+        proceed: set by whichever of the two comes.
+        done: set when the pump has ended, and the caller's iterator is no longer run.
+        error: what the caller's iterator raised.
+    """
+
+    def __init__(self, body: Body, trailers: Fields | None, *, expect_continue: bool) -> None:
+        self.body = body
+        self.trailers = trailers
+        self.expect_continue = expect_continue
+        self.proceed = trio.Event()
+        self.done = trio.Event()
+        self.scope = trio.CancelScope()
+        self.error: BaseException | None = None
+
+
+class StreamActor:
+    """One stream's task, mailbox and ending. Owner of every field: this object.
+
+    Attributes:
+        stream: the protocol's state of this stream; None while a client waits for a slot.
+        mailbox: what was received and not taken.
+        failure: why the stream cannot be used any more. The first cause sticks.
+        scope: what a peer's reset cancels: the handler.
+        opened: set when a client's stream has its ID, or never will.
+    """
+
+    __slots__ = (
+        "_busy_sending",
+        "_changed",
+        "_head",
+        "_open_arguments",
+        "closed_by_user",
+        "connection",
+        "failure",
+        "mailbox",
+        "opened",
+        "pump",
+        "scope",
+        "started",
+        "stream",
+    )
+
+    def __init__(self, connection: ConnectionActor, stream: StreamMachine | None = None) -> None:
+        self.connection = connection
+        self.stream = stream
+        self.mailbox = Mailbox(0 if stream is None else stream.stream_id, self._give_credit)
+        self.failure: H2Error | None = None
+        self.scope = trio.CancelScope()
+        self.opened: trio.Event | None = None
+        self.pump: Pump | None = None
+        self.closed_by_user = False
+        self.started = False
+        self._changed: trio.Event | None = None
+        self._busy_sending = False
+        self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
+
+    @property
+    def machine(self) -> StreamMachine:
+        """The protocol's state; only for streams that are open."""
+        assert self.stream is not None
+        return self.stream
+
+    def _give_credit(self, count: int) -> None:
+        connection = self.connection
+        connection.machine.acknowledge(self.machine, count)
+        if connection.machine.has_output:
+            connection.writer.wake()
+
+    # What the reader brings: none of this waits
+
+    def on_end(self, event: ev.StreamEnded) -> None:
+        """The peer sent END_STREAM. To a request still being sent that is an early end of the response."""
+        self.mailbox.end(event)
+        stream = self.machine
+        if self.connection.client and not stream.tunnel and stream.can_send:
+            self.connection.writer.abort(
+                stream,
+                StreamResetError(
+                    "the response ended before the request did",
+                    error_code=ErrorCodes.NO_ERROR,
+                    initiator="remote",
+                    stream_id=stream.stream_id,
+                ),
+            )
+            self._stop_pump()
+        self._wake()
+
+    def on_interim(self, event: ev.InformationalResponseReceived) -> None:
+        """A 1xx response; a 100 lets the pump go on."""
+        self.mailbox.put(event)
+        if self.pump is not None and event.headers[b":status"] == "100":
+            self.pump.proceed.set()
+
+    def on_response(self, event: ev.ResponseReceived) -> None:
+        """The final response: a pump that still waits for a 100 sends nothing any more."""
+        self.mailbox.put(event)
+        if self.pump is not None and self.pump.expect_continue and not self.pump.proceed.is_set():
+            self._stop_pump()
+
+    def fail(self, failure: H2Error, *, keep_data: bool = False) -> None:
+        """The stream is over for this reason: whoever waits on it learns it now."""
+        if self.failure is None:
+            self.failure = failure
+        self.mailbox.fail(failure, keep_data=keep_data)
+        if self.stream is not None:
+            self.connection.writer.abort(self.stream, failure)
+        if self.opened is not None:
+            self.opened.set()
+        self._stop_pump()
+        if not self.connection.client:
+            self.scope.cancel()
+        self._wake()
+
+    def _stop_pump(self) -> None:
+        if self.pump is not None:
+            self.pump.scope.cancel()
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+    async def _wait_change(self) -> None:
+        self._changed = trio.Event()
+        await self._changed.wait()
+
+    # What the user calls
+
+    def check_sending(self) -> None:
+        """Raise why nothing can be sent: the failure, or that another task is sending already."""
+        if self.failure is not None:
+            raise raised(self.failure)
+        if self._busy_sending:
+            raise trio.BusyResourceError("another task is already sending on this stream")
+
+    async def ready_to_send(self) -> None:
+        """Wait for room in the outbox; after it the caller sends without a checkpoint."""
+        self.check_sending()
+        self._busy_sending = True
+        try:
+            await self.connection.writer.room()
+        finally:
+            self._busy_sending = False
+        self.check_sending()
+
+    def sent(self) -> None:
+        """Something was queued: the writer should know, and the stream may have ended by it."""
+        self.connection.writer.wake()
+        if self.machine.closed:
+            self._closed()
+
+    def _closed(self) -> None:
+        self._wake()
+        self.connection.grant_slots()
+
+    async def send_response(self, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
+        """Send a response's header section, interim or final; a pushed one waits for the client's limit."""
+        await self.ready_to_send()
+        while self.machine.reserved and not self.connection.machine.can_open:
+            await self.connection.slot_freed.park()
+            self.check_sending()
+        self.connection.machine.send_response(self.machine, fields, head, end_stream=end_stream)
+        self.sent()
+
+    async def send_trailers(self, fields: Fields) -> None:
+        """Send a trailer section; it ends our half."""
+        await self.ready_to_send()
+        self.connection.machine.send_trailers(self.machine, fields)
+        self.sent()
+
+    async def send_all(self, data: bytes | bytearray | memoryview, *, end_stream: bool = False) -> None:
+        """Send octets of the body, and with `end_stream` the end."""
+        await self.ready_to_send()
+        await self.send_body(data, end_stream=end_stream)
+
+    async def send_body(self, data: bytes | bytearray | memoryview, *, end_stream: bool) -> None:
+        """Cut now what can be, and wait for the rest; the caller has been through `ready_to_send`."""
+        stream = self.machine
+        self._check_open_half()
+        stream.check_body(memoryview(data).nbytes, end_stream=end_stream)
+        self._busy_sending = True
+        try:
+            await self.connection.writer.send(stream, data, end_stream=end_stream)
+        finally:
+            self._busy_sending = False
+        if stream.closed:
+            self._closed()
+
+    async def wait_sendable(self) -> None:
+        """Wait until `send_all` could send something at once."""
+        await self.ready_to_send()
+        self._check_open_half()
+        self._busy_sending = True
+        try:
+            await self.connection.writer.wait_sendable(self.machine)
+        finally:
+            self._busy_sending = False
+
+    def _check_open_half(self) -> None:
+        """A response that ended early makes the rest of an ordinary request pointless: say so."""
+        stream = self.machine
+        if self.connection.client and stream.can_send and not stream.tunnel and self.mailbox.ended:
+            raise raised(
+                StreamResetError(
+                    "the response has ended",
+                    error_code=ErrorCodes.NO_ERROR,
+                    initiator="remote",
+                    stream_id=stream.stream_id,
+                )
+            )
+        if not stream.can_send:
+            raise raised(_sent_eof(stream.stream_id))
+
+    async def send_eof(self) -> None:
+        """End our half; doing so twice is once."""
+        await self.ready_to_send()
+        stream = self.machine
+        if stream.sending.phase is Phase.DONE:
+            return
+        self.connection.machine.end_stream(stream)
+        self.sent()
+
+    def update_priority(self, priority: Priority) -> None:
+        """Tell the server how much the response matters now; the caller has been through `ready_to_send`."""
+        self.connection.machine.update_priority(self.machine, priority)
+        self.connection.writer.wake()
+
+    def reset(self, error_code: int) -> None:
+        """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
+        if self.stream is None:
+            return
+        self.connection.writer.abort(self.stream, _closed_here(self.stream.stream_id))
+        if self.connection.machine.reset_stream(self.stream, error_code):
+            self.connection.writer.wake()
+        self._closed()
+
+    def close(self, *, linger: bool) -> None:
+        """The user is done with the stream. Nothing waits; what is left of it the actor's task does.
+
+        A tunnel that lingers ends its own half and waits for the peer's; anything else still open is reset.
+        """
+        if self.closed_by_user:
+            if not linger:
+                self.reset(ErrorCodes.CANCEL)
+            return
+        self.closed_by_user = True
+        failure = _closed_here(0 if self.stream is None else self.stream.stream_id)
+        stream = self.stream
+        if linger and stream is not None and stream.tunnel and not stream.closed and self.failure is None:
+            self.connection.writer.abort(stream, failure)
+            if stream.can_send:
+                self.connection.machine.end_stream(stream)
+                self.connection.writer.wake()
+        else:
+            self.reset(ErrorCodes.CANCEL)
+        if self.failure is None:
+            self.failure = failure
+        self.mailbox.close(self.failure)
+        self._stop_pump()
+        if self.opened is not None:
+            self.opened.set()
+        self._wake()
+
+    def late_data(self) -> None:
+        """DATA on a tunnel whose user has closed it: nobody will read it, and the peer should know."""
+        if self.closed_by_user:
+            self.reset(ErrorCodes.CANCEL)
+
+    # The task, on a client
+
+    def prepare(self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None) -> None:
+        """Note what to open the stream with once there is a slot, and what to send on it then."""
+        self._open_arguments = (fields, head, end_stream)
+        self.opened = trio.Event()
+        self.pump = pump
+
+    async def wait_open(self) -> None:
+        """Wait until the stream has its ID. Raises why it never will; nothing was sent then."""
+        assert self.opened is not None
+        await self.opened.wait()
+        if self.stream is None:
+            assert self.failure is not None
+            raise raised(self.failure)
+
+    def open(self) -> None:
+        """Take the next stream ID and queue HEADERS, in one step. Raises as ConnectionMachine.open_stream."""
+        assert self._open_arguments is not None
+        fields, head, end_stream = self._open_arguments
+        self.stream = self.connection.machine.open_stream(fields, head, end_stream=end_stream)
+        self.mailbox.bind(self.stream.stream_id)
+        self.connection.opened(self)
+        if self.opened is not None:
+            self.opened.set()
+        self._wake()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run_client(self) -> None:
+        """A client's stream from its opening to its end."""
+        try:
+            while self.stream is None:
+                if self.failure is not None:
+                    return
+                await self._wait_change()
+            if self.pump is not None:
+                await self._run_pump(self.pump)
+            while not (self.closed_by_user or self.connection.closed):
+                await self._wait_change()
+            await self._linger()
+        finally:
+            if self.pump is not None:
+                self.pump.done.set()
+            self.connection.finished(self)
+
+    async def _linger(self) -> None:
+        """Wait for the peer to end a tunnel that we ended first, in bounded time."""
+        with trio.move_on_after(self.connection.config.linger_timeout):
+            while not (self.machine.closed or self.connection.closed):
+                await self._wait_change()
+        self.reset(ErrorCodes.CANCEL)
+
+    async def _run_pump(self, pump: Pump) -> None:
+        try:
+            with pump.scope:
+                if pump.expect_continue:
+                    with trio.move_on_after(self.connection.config.continue_timeout):
+                        await pump.proceed.wait()
+                await self._send_pumped(pump)
+        except Exception as error:
+            # When the stream itself failed or ended, the reading side of request() meets that and says so.
+            if self.failure is None and not self.mailbox.ended:
+                pump.error = error
+                self.reset(ErrorCodes.CANCEL)
+                self.fail(_closed_here(self.machine.stream_id))
+        finally:
+            pump.done.set()
+
+    async def _send_pumped(self, pump: Pump) -> None:
+        ends_with_body = pump.trailers is None
+        if isinstance(pump.body, bytes | bytearray | memoryview):
+            if len(pump.body) or ends_with_body:
+                await self.send_all(pump.body, end_stream=ends_with_body)
+        else:
+            async for chunk in pump.body:
+                await self.send_all(chunk)
+            if ends_with_body:
+                await self.send_eof()
+        if pump.trailers is not None:
+            await self.send_trailers(pump.trailers)
+
+    # The task, on a server
+
+    @trio.lowlevel.enable_ki_protection
+    async def run_pushed(self) -> None:
+        """A pushed response's stream: the handler that promised it sends on it, here it ends."""
+        try:
+            while not (self.machine.closed or self.closed_by_user or self.connection.closed):
+                await self._wait_change()
+        finally:
+            self.close(linger=False)
+            self.connection.finished(self)
+
+    @trio.lowlevel.enable_ki_protection
+    async def run_server(
+        self,
+        handler: Callable[[StreamActor, ev.RequestReceived], Awaitable[None]],
+        request: ev.RequestReceived,
+    ) -> None:
+        """A server's stream: the handler, then what the handler contract says of how it ended."""
+        try:
+            with self.scope:
+                await handler(self, request)
+            if not self.closed_by_user:
+                self._finish_handler()
+            if self.machine.tunnel and not self.machine.closed:
+                self.close(linger=True)
+                await self._linger()
+        except Exception:
+            # A handler that raises because its stream or connection is gone tells nothing new.
+            if self.failure is None:
+                logger.exception("the handler of stream %d raised", self.machine.stream_id)
+            self._finish_failed()
+        finally:
+            self.close(linger=False)
+            self.connection.finished(self)
+
+    def _finish_handler(self) -> None:
+        """The handler returned: end the response as DESIGN's handler contract says."""
+        stream = self.machine
+        connection = self.connection
+        if stream.closed:
+            return
+        if stream.sending.phase is Phase.HEAD:
+            self._answer_500()
+        elif stream.tunnel:
+            return
+        elif stream.can_send:
+            if stream.sending.too_short:
+                self.reset(ErrorCodes.INTERNAL_ERROR)
+            else:
+                connection.machine.end_stream(stream)
+        if not stream.closed:
+            # The response is complete, the request is not: the client may stop sending (RFC 9113 section 8.1).
+            self.reset(ErrorCodes.NO_ERROR)
+        connection.writer.wake()
+
+    def _finish_failed(self) -> None:
+        stream = self.machine
+        if not stream.closed and stream.sending.phase is Phase.HEAD and not stream.reserved:
+            self._answer_500()
+            if not stream.closed:
+                self.reset(ErrorCodes.NO_ERROR)
+        else:
+            self.reset(ErrorCodes.INTERNAL_ERROR)
+        self.connection.writer.wake()
+
+    def _answer_500(self) -> None:
+        head = ResponseHead(500, 0, 1)
+        self.connection.machine.send_response(
+            self.machine, [(b":status", b"500"), (b"content-length", b"0")], head, end_stream=True
+        )
+
+
+def _closed_here(stream_id: int) -> StreamResetError:
+    return StreamResetError("the stream was closed by this side", initiator="local", stream_id=stream_id)
+
+
+def _sent_eof(stream_id: int) -> StreamResetError:
+    return StreamResetError("this side of the stream has ended", initiator="local", stream_id=stream_id)

@@ -1,0 +1,240 @@
+"""The writer: the only task that writes the transport, and the one place that decides whose DATA goes next.
+
+What is cut into frames waits in the machine's outbox and leaves in that order, so a header block that is encoded
+and a DATA frame that is cut cannot be overtaken (invariant 6). What is not cut waits here with its sender: a sender
+that has window and whose turn it is cuts into the outbox at once, in its own task; the others queue by RFC 9218
+urgency and take turns of one frame within it, and the writer cuts for them as the transport makes room. RFC 9218
+section 10 lets responses of one urgency go one after another; they take turns here whether incremental or not, so
+that one long download does not hold up the rest.
+
+The outbox is bounded by `Config.write_buffer_size`, checked before a frame is cut. Replies to the peer skip that
+bound, and the reader waits for them instead (`replies_taken`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+
+from ..config import Config
+from ..exceptions import H2Error
+from ..protocol.connection import ConnectionMachine
+from ..protocol.stream import StreamMachine
+from .errors import raised
+from .messages import Doorbell, PendingSend
+
+__all__ = ["Writer"]
+
+URGENCY_LEVELS = 8
+"""RFC 9218 section 4.1: 0 is the most urgent, 7 the least."""
+
+
+class Writer:
+    """Cuts DATA for waiting senders, and writes. Owner of every field: this object.
+
+    Attributes:
+        bytes_sent: octets handed to the transport so far.
+        scope: cancelled to give up a write that the peer does not take.
+        failure: why nothing more is cut, once that is so; what is cut already still leaves.
+    """
+
+    def __init__(self, machine: ConnectionMachine, transport: trio.abc.SendStream, config: Config) -> None:
+        self._machine = machine
+        self._transport = transport
+        self._limit = config.write_buffer_size
+        self._bell = Doorbell()
+        self._taken = trio.lowlevel.ParkingLot()
+        self._flushed = trio.lowlevel.ParkingLot()
+        self._ready: list[deque[PendingSend]] = [deque() for _ in range(URGENCY_LEVELS)]
+        self._senders: dict[StreamMachine, PendingSend] = {}
+        self._writing = False
+        self._stopped = False
+        self._ended = False
+        self.scope = trio.CancelScope()
+        self.bytes_sent = 0
+        self.failure: H2Error | None = None
+
+    # The task
+
+    async def run(self) -> None:
+        """Write until stopped. Raises what the transport raises."""
+        try:
+            with self.scope:
+                await self._write()
+        finally:
+            self._ended = True
+            self._taken.unpark_all()
+            self._flushed.unpark_all()
+
+    async def _write(self) -> None:
+        while True:
+            self._cut_for_waiting()
+            data = self._machine.take()
+            if data:
+                self._taken.unpark_all()
+                self._writing = True
+                await self._transport.send_all(data)
+                self._writing = False
+                self.bytes_sent += len(data)
+                continue
+            self._flushed.unpark_all()
+            if self._stopped:
+                return
+            await self._bell.wait()
+
+    def wake(self) -> None:
+        """There may be something to write."""
+        self._bell.ring()
+
+    def stop(self) -> None:
+        """Write what is cut, then end the task."""
+        self._stopped = True
+        self._bell.ring()
+
+    def fail(self, failure: H2Error) -> None:
+        """Nothing more is cut: every waiting sender gets `failure`."""
+        if self.failure is None:
+            self.failure = failure
+        for sender in list(self._senders.values()):
+            self._finish(sender, failure)
+        self._taken.unpark_all()
+
+    async def flush(self) -> None:
+        """Wait until everything cut so far was handed to the transport, or the task has ended."""
+        while not self._ended and (self._writing or self._machine.has_output):
+            await self._flushed.park()
+
+    async def replies_taken(self) -> None:
+        """Wait until the replies queued so far are on their way to the transport, or the task has ended."""
+        if not self._ended:
+            await self._taken.park()
+
+    # Senders
+
+    async def room(self) -> None:
+        """Wait until the transport's pace allows one more frame; a checkpoint in any case."""
+        await trio.lowlevel.checkpoint()
+        while self._machine.outbox.size >= self._limit and self.failure is None:
+            await self._taken.park()
+
+    async def send(
+        self, stream: StreamMachine, data: bytes | bytearray | memoryview, *, end_stream: bool = False
+    ) -> None:
+        """Wait until all of `data` is cut into frames. Cancelled, the uncut rest is withdrawn."""
+        if self.failure is not None:
+            raise raised(self.failure)
+        sender = PendingSend(stream, data, end_stream=end_stream)
+        # Nothing to cut but END_STREAM needs no window, so it needs no turn either (RFC 9113 section 6.9.1).
+        if not len(sender.data) or not any(self._ready):
+            self._cut(sender, self._limit)
+        if not sender.finished:
+            await self._wait_turn(sender)
+        self._bell.ring()
+
+    async def wait_sendable(self, stream: StreamMachine) -> None:
+        """Wait until `send` could cut at least one octet."""
+        sender = PendingSend(stream, b"", end_stream=False, probe=True)
+        self._cut(sender, self._limit)
+        if not sender.finished:
+            await self._wait_turn(sender)
+
+    async def _wait_turn(self, sender: PendingSend) -> None:
+        self._senders[sender.stream] = sender
+        self._queue(sender)
+        self._bell.ring()
+        try:
+            await sender.wait()
+        finally:
+            sender.finished = True
+            self._unqueue(sender)
+            self._senders.pop(sender.stream, None)
+        if sender.error is not None:
+            raise raised(sender.error)
+
+    def _queue(self, sender: PendingSend) -> None:
+        """Give a sender its place, unless its own stream's window is what it waits for."""
+        if sender.stream.outbound.available > 0:
+            self._ready[sender.stream.priority.urgency].append(sender)
+
+    def credit(self, stream: StreamMachine) -> None:
+        """The stream's window may have opened, or its priority changed: queue its sender afresh."""
+        sender = self._senders.get(stream)
+        if sender is not None:
+            self._unqueue(sender)
+            self._queue(sender)
+        self._bell.ring()
+
+    def _unqueue(self, sender: PendingSend) -> None:
+        for queue in self._ready:
+            if sender in queue:
+                queue.remove(sender)
+
+    def credit_all(self) -> None:
+        """The windows of all streams may have changed (SETTINGS_INITIAL_WINDOW_SIZE)."""
+        for queue in self._ready:
+            queue.clear()
+        for sender in self._senders.values():
+            self._queue(sender)
+        self._bell.ring()
+
+    def abort(self, stream: StreamMachine, failure: H2Error) -> None:
+        """The stream's uncut bytes will not be sent: its sender gets `failure`."""
+        sender = self._senders.get(stream)
+        if sender is not None:
+            self._finish(sender, failure)
+
+    def _finish(self, sender: PendingSend, failure: H2Error | None) -> None:
+        self._senders.pop(sender.stream, None)
+        sender.finish(failure)
+
+    def waits_for(self, stream: StreamMachine) -> str | None:
+        """What the stream's sender waits for now, in words, or None if none waits."""
+        if stream not in self._senders:
+            return None
+        if stream.outbound.available <= 0:
+            return "stream window"
+        if self._machine.outbound.available <= 0:
+            return "connection window"
+        return "transport"
+
+    # Cutting
+
+    def _cut_for_waiting(self) -> None:
+        """Cut for the waiting senders while there is room: by urgency, then in turns of one frame."""
+        machine = self._machine
+        for queue in self._ready:
+            while queue and machine.outbox.size < self._limit and machine.outbound.available > 0:
+                sender = queue.popleft()
+                if sender.finished:
+                    continue
+                self._cut(sender, machine.outbox.size + 1)
+                if sender.finished:
+                    self._finish(sender, None)
+                else:
+                    self._queue(sender)
+
+    def _cut(self, sender: PendingSend, limit: int) -> None:
+        """Cut frames for one sender while the outbox is under `limit`; note when all of it is cut."""
+        machine = self._machine
+        stream = sender.stream
+        total = len(sender.data)
+        while machine.outbox.size < limit:
+            count = min(machine.sendable(stream), total - sender.offset)
+            if sender.probe:
+                if machine.sendable(stream):
+                    sender.finish()
+                return
+            if count == 0 and total > sender.offset:
+                return
+            end = sender.offset + count
+            piece: bytes | memoryview = sender.data[sender.offset : end]
+            if sender.mutable:
+                piece = bytes(piece)
+            last = end == total
+            if count or sender.end_stream:
+                machine.send_data(stream, piece, end_stream=last and sender.end_stream)
+            sender.offset = end
+            if last:
+                sender.finish()
+                return

@@ -1,0 +1,405 @@
+"""The client: `connect`, `connect_over` and `ClientConnection`."""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import trio
+
+from .actors.connection import ConnectionActor
+from .actors.errors import broken
+from .actors.stream import Body, Pump, StreamActor
+from .config import Config
+from .connection import Connection
+from .exceptions import HandshakeError, InternalError, ProtocolError, ResponseTooLargeError
+from .headers import HeadersLike
+from .protocol.priority import Priority
+from .protocol.validation import RequestHead
+from .streams import (
+    ClientStream,
+    Fields,
+    PushedStream,
+    Response,
+    fields_from,
+    request_fields,
+    split_response,
+    trailer_fields,
+)
+
+__all__ = ["ClientConnection", "connect", "connect_over"]
+
+MAX_BODY = 2**30
+"""What `request()` holds in memory by default, in octets."""
+
+_WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
+
+
+class ClientConnection(Connection):
+    """A client's connection, as `async with connect(...)` gives it. Any number of tasks may use it at once.
+
+    Attributes:
+        authority: the default `:authority` of requests.
+        scheme: the `:scheme` of requests.
+    """
+
+    def __init__(self, actor: ConnectionActor, authority: str, scheme: str) -> None:
+        super().__init__(actor)
+        self.authority = authority
+        self.scheme = scheme
+
+    def stream(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: HeadersLike = (),
+        end_stream: bool | None = None,
+        authority: str | None = None,
+        protocol: str | None = None,
+        priority: Priority | None = None,
+    ) -> AbstractAsyncContextManager[ClientStream]:
+        """Open a stream: `async with connection.stream("POST", "/upload") as s`.
+
+        It waits for its turn when the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached (RFC 9113 section 5.1.2),
+        in order; cancelled there, nothing was sent. Leaving the block early resets the stream with CANCEL.
+
+        Args:
+            method: `"GET"` and the like; with `"CONNECT"` the stream is a tunnel (section 8.5).
+            target: path and query, `"*"` for OPTIONS, `host:port` for CONNECT.
+            headers: fields, as pairs or a mapping; no pseudo-header fields.
+            end_stream: True if there is no body. By default so for GET, HEAD, DELETE and OPTIONS.
+            authority: in place of the connection's.
+            protocol: extended CONNECT's `:protocol` (RFC 8441), with method CONNECT; waits for the peer's SETTINGS.
+            priority: sent as the priority field (RFC 9218).
+
+        Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
+            ConnectionTerminatedError: the connection takes no more streams; safe to retry.
+            NoAvailableStreamIDError: this connection has used all its stream IDs.
+            ProtocolError: `protocol`, and the peer does not know RFC 8441.
+        """
+        if protocol is not None and method != "CONNECT":
+            raise ValueError(f"protocol: only a CONNECT request has one (RFC 8441), not {method}")
+        fields, head = self._request(method, target, headers, authority, protocol, priority)
+        if end_stream is None:
+            end_stream = method in _WITHOUT_BODY
+        elif end_stream and head.is_tunnel:
+            raise ValueError("end_stream: a CONNECT tunnel starts open both ways")
+        if end_stream and head.content_length:
+            raise ValueError(f"headers: content-length is {head.content_length}, and end_stream says no body follows")
+        return _Opening(self, fields, head, end_stream)
+
+    def _request(
+        self,
+        method: str,
+        target: str,
+        headers: HeadersLike,
+        authority: str | None,
+        protocol: str | None,
+        priority: Priority | None,
+    ) -> tuple[Fields, RequestHead]:
+        if authority is not None and method == "CONNECT" and protocol is None:
+            raise ValueError("authority: for CONNECT it is the target")
+        return request_fields(
+            method,
+            target,
+            scheme=self.scheme,
+            authority=self.authority if authority is None else authority,
+            headers=headers,
+            protocol=protocol,
+            priority=priority,
+        )
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: HeadersLike = (),
+        body: Body | None = None,
+        trailers: HeadersLike | None = None,
+        authority: str | None = None,
+        priority: Priority | None = None,
+        max_body: int | None = MAX_BODY,
+    ) -> Response:
+        """Make a request and return the whole response.
+
+        The response is read while the body is sent, so a server that answers early is heard; the rest of the body is
+        then not sent. With `Expect: 100-continue` among the headers the body waits for the server's word, for at
+        most `Config.continue_timeout`.
+
+        Args:
+            method, target, headers, authority, priority: as for `stream`.
+            body: bytes-like, which gets a content-length, or an async iterable of bytes-like chunks.
+            trailers: a trailer section to send after the body.
+            max_body: the largest response body to hold, in octets; None for no limit. 1 GiB.
+
+        Raises:
+            ValueError, TypeError: an argument makes no request; nothing was sent.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended before the response
+                did. `.safe_to_retry` says whether the server certainly did not process it.
+            ResponseTooLargeError: the response has more than `max_body` octets; it was cancelled.
+            Whatever the body's iterator raises: the request was cancelled.
+        """
+        if method == "CONNECT":
+            raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
+        if max_body is not None and (isinstance(max_body, bool) or not isinstance(max_body, int)):
+            raise TypeError(f"max_body must be an int or None, not {type(max_body).__name__}")
+        is_octets = isinstance(body, bytes | bytearray | memoryview)
+        if body is not None and not is_octets and not isinstance(body, AsyncIterable):
+            raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
+        if isinstance(body, bytes | bytearray | memoryview):
+            headers = _with_length(headers, memoryview(body).nbytes)
+        trailing = None if trailers is None else trailer_fields(trailers)
+        fields, head = self._request(method, target, headers, authority, None, priority)
+        if body is None and head.content_length:
+            raise ValueError(f"headers: content-length is {head.content_length}, and there is no body")
+        pump = None
+        if body is not None or trailing is not None:
+            expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields)
+            pump = Pump(b"" if body is None else body, trailing, expect_continue=expects)
+        actor = await self._open(fields, head, end_stream=pump is None, pump=pump)
+        try:
+            return await _read_response(actor, max_body)
+        except BaseException:
+            if pump is not None and pump.error is not None:
+                raise pump.error from None
+            raise
+        finally:
+            actor.close(linger=False)
+            if pump is not None and not is_octets:
+                # The caller's iterator runs in the stream's task: it has to be out of it before we return.
+                with trio.CancelScope(shield=True):
+                    await pump.done.wait()
+
+    async def _open(
+        self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None = None
+    ) -> StreamActor:
+        connection = self._actor
+        connection.check_usable()
+        if head.protocol is not None:
+            await connection.settings_received.wait()
+            connection.check_usable()
+            if not connection.machine.remote_settings.enable_connect_protocol:
+                raise ProtocolError(
+                    "the peer does not know extended CONNECT (RFC 8441)",
+                    initiator="local",
+                    safe_to_retry=True,
+                )
+        actor = StreamActor(connection)
+        actor.prepare(fields, head, end_stream=end_stream, pump=pump)
+        connection.start_client_stream(actor)
+        try:
+            await actor.wait_open()
+        except BaseException:
+            actor.close(linger=False)
+            raise
+        return actor
+
+    async def pushes(self) -> AsyncIterator[PushedStream]:
+        """The responses the server pushes (RFC 9113 section 8.4); `Config.enable_push` has to be on.
+
+        Each is an `async with` block like a stream of one's own, and has the promised `.request`. Ends when the
+        connection has ended.
+
+        Raises:
+            ProtocolError: the Config did not ask for pushes.
+        """
+        if not self._actor.config.enable_push:
+            raise ProtocolError("push is off: connect with Config(enable_push=True)", initiator="local")
+        async for actor, event in self._actor.pushes_out:
+            yield PushedStream(actor, self, event.headers)
+
+    async def aclose(self) -> None:
+        """Send GOAWAY, let open streams finish for at most `Config.close_timeout`, and close the transport."""
+        await self._actor.aclose(drain=True)
+
+
+class _Opening(AbstractAsyncContextManager[ClientStream]):
+    """What `ClientConnection.stream` returns: entering it opens the stream."""
+
+    def __init__(self, connection: ClientConnection, fields: Fields, head: RequestHead, end_stream: bool) -> None:
+        self._connection = connection
+        self._arguments = (fields, head, end_stream)
+        self._stream: ClientStream | None = None
+
+    async def __aenter__(self) -> ClientStream:
+        fields, head, end_stream = self._arguments
+        actor = await self._connection._open(fields, head, end_stream=end_stream)
+        self._stream = ClientStream(actor, self._connection)
+        return self._stream
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._stream is not None
+        await self._stream.__aexit__(kind, error, traceback)
+
+
+def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
+    fields = fields_from(headers, "headers")
+    given = [value for name, value in fields if name == b"content-length"]
+    if not given:
+        return (*fields, (b"content-length", b"%d" % length))
+    if given != [b"%d" % length]:
+        raise ValueError(f"headers: content-length is {given[0]!r}, the body has {length} bytes")
+    return fields
+
+
+async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
+    mailbox = actor.mailbox
+    head = split_response((await mailbox.receive_head()).headers)
+    chunks = []
+    size = 0
+    while chunk := await mailbox.receive_some(None):
+        size += len(chunk)
+        if max_body is not None and size > max_body:
+            raise ResponseTooLargeError(
+                f"the response has more than {max_body} bytes", stream_id=actor.machine.stream_id
+            )
+        chunks.append(chunk)
+    trailers = None if mailbox.trailers is None else mailbox.trailers.headers
+    return Response(head.status, head.headers, b"".join(chunks), trailers)
+
+
+class connect_over(AbstractAsyncContextManager[ClientConnection]):
+    """An HTTP/2 connection over any connected `trio.abc.Stream`: memory streams, unix sockets, TLS, a tunnel.
+
+    Use it as `async with connect_over(transport, authority="example.org") as connection`. Leaving the block sends
+    GOAWAY, lets open streams finish for at most `Config.close_timeout`, and closes the transport; leaving it by an
+    exception does not wait for streams, and being cancelled closes at once. What the block raises comes out as it
+    is, never in an ExceptionGroup, and a connection that dies does not cancel the block.
+
+    Args:
+        transport: connected, and for TLS already with `h2` negotiated or known to be spoken.
+        authority: the `:authority` of requests, host and port.
+        scheme: their `:scheme`, `"http"` by default.
+        config: by default `Config()`.
+
+    Raises:
+        InternalError: on leaving, if a bug in trio_h2 ended the connection.
+    """
+
+    def __init__(
+        self,
+        transport: trio.abc.Stream,
+        *,
+        authority: str,
+        scheme: str = "http",
+        config: Config | None = None,
+    ) -> None:
+        if not isinstance(transport, trio.abc.Stream):
+            raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
+        self._transport = transport
+        self._prepare(authority, scheme, config)
+
+    def _prepare(self, authority: str, scheme: str, config: Config | None) -> None:
+        if config is not None and not isinstance(config, Config):
+            raise TypeError(f"config must be a Config, not {type(config).__name__}")
+        self._config = Config() if config is None else config
+        # The check of a request's fields is the check of what they are made of.
+        request_fields("GET", "/", scheme=scheme, authority=authority, headers=())
+        self._authority = authority
+        self._scheme = scheme
+
+    async def _connected(self) -> trio.abc.Stream:
+        return self._transport
+
+    async def __aenter__(self) -> ClientConnection:
+        transport = await self._connected()
+        self._nursery_manager = trio.open_nursery()
+        self._nursery = await self._nursery_manager.__aenter__()
+        self._actor = ConnectionActor(transport, self._config, self._nursery, client=True)
+        self._nursery.start_soon(self._actor.run)
+        return ClientConnection(self._actor, self._authority, self._scheme)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if trio.current_effective_deadline() > -math.inf:
+                await self._actor.aclose(drain=error is None)
+        except trio.Cancelled:
+            if error is None:
+                raise
+        finally:
+            # Only our tasks are in there, and they end when cancelled. The shield keeps a cancellation from outside
+            # from being caught by this nursery, which would put it into a group.
+            scope = self._nursery.cancel_scope
+            scope.shield = True
+            scope.cancel()
+            await self._nursery_manager.__aexit__(None, None, None)
+        if error is None and isinstance(self._actor.failure, InternalError):
+            raise self._actor.failure
+
+
+class connect(connect_over):
+    """An HTTP/2 connection to a URL: `async with connect("https://example.org") as connection`.
+
+    `https` is TLS with ALPN `h2` and verified certificate and host name; `http` is HTTP/2 with prior knowledge (RFC
+    9113 section 3.3). All addresses of the host are tried, by `trio.open_tcp_stream`. There is no timeout here: use
+    `trio.fail_after`. For the rest see `connect_over`.
+
+    Args:
+        url: scheme, host and perhaps port; no path.
+        ssl_context: for `https`; by default `ssl.create_default_context()`. ALPN `h2` is set on it.
+        config: by default `Config()`.
+
+    Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
+        OSError: no address could be reached.
+        HandshakeError: TLS failed, or the server does not select `h2`; also a trio.BrokenResourceError.
+    """
+
+    def __init__(self, url: str, *, ssl_context: ssl.SSLContext | None = None, config: Config | None = None) -> None:
+        if not isinstance(url, str):
+            raise TypeError(f"url must be a str, not {type(url).__name__}")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(f"url must start with http:// or https://, not {url!r}")
+        if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError(f"url must be scheme, host and port alone: {url!r}")
+        if not parts.hostname:
+            raise ValueError(f"url has no host: {url!r}")
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+        if ssl_context is not None and parts.scheme == "http":
+            raise ValueError("ssl_context: an http:// url has no use for one")
+        self._host = parts.hostname
+        default_port = 443 if parts.scheme == "https" else 80
+        try:
+            self._port = parts.port or default_port
+            host = self._host if ":" in self._host else self._host.encode("idna").decode("ascii")
+        except ValueError as error:
+            raise ValueError(f"url has no valid host and port: {url!r}") from error
+        self._ssl_context = ssl_context
+        authority = f"[{host}]" if ":" in host else host
+        if self._port != default_port:
+            authority += f":{self._port}"
+        self._prepare(authority, parts.scheme, config)
+
+    async def _connected(self) -> trio.abc.Stream:
+        stream = await trio.open_tcp_stream(self._host, self._port)
+        if self._scheme == "http":
+            return stream
+        context = self._ssl_context or ssl.create_default_context()
+        context.set_alpn_protocols(["h2"])
+        tls = trio.SSLStream(stream, context, server_hostname=self._host, https_compatible=True)
+        try:
+            await tls.do_handshake()
+            selected = tls.selected_alpn_protocol()
+            if selected != "h2":
+                raise broken(HandshakeError(f"the server selected {selected or 'no protocol'} by ALPN, not h2"))
+        except trio.BrokenResourceError as error:
+            await trio.aclose_forcefully(tls)
+            if isinstance(error, HandshakeError):
+                raise
+            reason = error.__cause__ or error
+            raise broken(HandshakeError(f"TLS with {self._host} failed: {reason}")) from reason
+        except BaseException:
+            await trio.aclose_forcefully(tls)
+            raise
+        return tls

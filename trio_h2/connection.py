@@ -1,0 +1,201 @@
+"""`Connection`: what a user sees of an HTTP/2 connection, on either side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import trio
+
+from . import events as ev
+from .actors.connection import ConnectionActor
+
+__all__ = ["Connection", "ConnectionStatistics", "StreamStatistics", "TLSInfo", "WindowStatistics"]
+
+
+@attrs.frozen
+class TLSInfo:
+    """What TLS settled on.
+
+    Attributes:
+        version: `"TLSv1.3"` and the like.
+        cipher: the cipher suite's name.
+        alpn_protocol: `"h2"`, or None when the peer negotiated nothing.
+        peer_certificate: the peer's certificate in DER, or None if it showed none.
+    """
+
+    version: str | None
+    cipher: str | None
+    alpn_protocol: str | None
+    peer_certificate: bytes | None
+
+
+@attrs.frozen
+class WindowStatistics:
+    """One flow-control window we give, in octets: available + held + unannounced == target.
+
+    Attributes:
+        available: what the peer may send now.
+        held: received, and kept back from the peer because it is unread.
+        unannounced: read, and not yet told to the peer.
+        target: what they add up to.
+    """
+
+    available: int
+    held: int
+    unannounced: int
+    target: int
+
+
+@attrs.frozen
+class StreamStatistics:
+    """One stream, at this moment.
+
+    Attributes:
+        stream_id: its ID, or None while it waits for a slot.
+        state: RFC 9113 section 5.1's word for its state, or `"WAITING"`.
+        waits_for: `"slot"`, `"stream window"`, `"connection window"`, `"transport"`, `"peer"` (its reader waits for
+            the peer to send), `"application"` (there is data that nobody reads), or None.
+        unread: octets of its body that nobody has taken.
+        inbound_window: the window we give the peer on it, or None while it waits.
+        outbound_window: what the peer lets us send on it; may be negative.
+    """
+
+    stream_id: int | None
+    state: str
+    waits_for: str | None
+    unread: int
+    inbound_window: WindowStatistics | None
+    outbound_window: int
+
+
+@attrs.frozen
+class ConnectionStatistics:
+    """The connection at this moment.
+
+    Attributes:
+        streams: every live stream, by ID.
+        inbound_window: the connection window we give the peer.
+        outbound_window: what the peer lets us send on all streams together.
+        unread: octets of bodies that nobody has taken, over all streams.
+        bytes_received: octets taken from the transport.
+        bytes_sent: octets given to the transport.
+        write_buffered: octets that are cut into frames and not given to the transport yet.
+        dropped_events: connection events that nobody took in time.
+    """
+
+    streams: tuple[StreamStatistics, ...]
+    inbound_window: WindowStatistics
+    outbound_window: int
+    unread: int
+    bytes_received: int
+    bytes_sent: int
+    write_buffered: int
+    dropped_events: int
+
+
+def _window(window: Any) -> WindowStatistics:
+    return WindowStatistics(window.available, window.held, window.unannounced, window.target)
+
+
+class Connection:
+    """An HTTP/2 connection: what client and server connections share."""
+
+    def __init__(self, actor: ConnectionActor) -> None:
+        self._actor = actor
+
+    async def ping(self) -> float:
+        """Send a PING and wait for the answer; the round-trip time in seconds (RFC 9113 section 6.7).
+
+        Raises:
+            ConnectionTerminatedError: the connection ended before the answer came.
+        """
+        return await self._actor.ping()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended, whoever ended it, and its transport is closed."""
+        await self._actor.done.wait()
+
+    @property
+    def accepting(self) -> bool:
+        """Can a new stream be opened? False after GOAWAY, at the last stream ID, and when the connection ended."""
+        return self._actor.accepting
+
+    async def events(self) -> AsyncIterator[ev.Event]:
+        """What concerns the connection and no single stream: settings, PINGs, GOAWAY, unknown frames.
+
+        They wait for their reader in bounded number (`Config.max_queued_events`); what comes beyond is dropped and
+        counted in `statistics().dropped_events`. Ends when the connection has ended.
+        """
+        async for event in self._actor.events_out:
+            yield event
+
+    def statistics(self) -> ConnectionStatistics:
+        """Streams, windows and counts at this moment."""
+        actor = self._actor
+        machine = actor.machine
+        return ConnectionStatistics(
+            streams=tuple(self._stream_statistics(stream) for stream in actor.actors),
+            inbound_window=_window(machine.inbound),
+            outbound_window=machine.outbound.available,
+            unread=machine.inbound.unread,
+            bytes_received=actor.bytes_received,
+            bytes_sent=actor.writer.bytes_sent,
+            write_buffered=machine.outbox.size,
+            dropped_events=actor.dropped_events,
+        )
+
+    def _stream_statistics(self, actor: Any) -> StreamStatistics:
+        stream = actor.stream
+        if stream is None:
+            return StreamStatistics(None, "WAITING", "slot", 0, None, 0)
+        unread = actor.mailbox.unread
+        waits_for = self._actor.writer.waits_for(stream)
+        if waits_for is None and unread:
+            waits_for = "application"
+        elif waits_for is None and actor.mailbox.waiting:
+            waits_for = "peer"
+        return StreamStatistics(
+            stream.stream_id,
+            stream.state.name,
+            waits_for,
+            unread,
+            _window(stream.inbound),
+            stream.outbound.available,
+        )
+
+    @property
+    def peer_address(self) -> Any:
+        """The peer's socket address, as `socket.getpeername` gives it; None if the transport has none."""
+        return self._address("getpeername")
+
+    @property
+    def local_address(self) -> Any:
+        """Our socket address, as `socket.getsockname` gives it; None if the transport has none."""
+        return self._address("getsockname")
+
+    def _address(self, method: str) -> Any:
+        transport = self._actor.transport
+        if isinstance(transport, trio.SSLStream):
+            transport = transport.transport_stream
+        if not isinstance(transport, trio.SocketStream):
+            return None
+        try:
+            return getattr(transport.socket, method)()
+        except OSError:
+            return None
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """What TLS settled on, or None without TLS."""
+        transport = self._actor.transport
+        if not isinstance(transport, trio.SSLStream):
+            return None
+        cipher = transport.cipher()
+        return TLSInfo(
+            transport.version(),
+            None if cipher is None else cipher[0],
+            transport.selected_alpn_protocol(),
+            transport.getpeercert(binary_form=True),
+        )

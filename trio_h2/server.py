@@ -1,0 +1,271 @@
+"""The server: `serve_h2`, its siblings and `H2Server`."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from . import events as ev
+from .actors.connection import ConnectionActor
+from .actors.stream import StreamActor
+from .config import Config
+from .connection import Connection
+from .streams import ServerStream, split_request
+
+__all__ = ["H2Server", "Handler", "ServerConnection", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
+
+Handler = Callable[[ServerStream], Awaitable[object]]
+
+logger = logging.getLogger("trio_h2")
+
+
+class ServerConnection(Connection):
+    """A server's side of a connection, as `ServerStream.connection` gives it."""
+
+
+@trio.lowlevel.disable_ki_protection
+async def _call(handler: Handler, stream: ServerStream) -> None:
+    """The handler is the user's code: unlike the engine's tasks it may be interrupted."""
+    await handler(stream)
+
+
+class _Served:
+    """One connection being served."""
+
+    def __init__(self, handler: Handler, transport: trio.abc.Stream, config: Config) -> None:
+        self._handler = handler
+        self._transport = transport
+        self._config = config
+        self._scope = trio.CancelScope()
+        self._connection: ServerConnection | None = None
+        self.actor: ConnectionActor | None = None
+
+    async def run(self) -> None:
+        with self._scope:
+            speaks_h2 = await self._handshake()
+            if speaks_h2 is None:
+                return
+            async with trio.open_nursery() as nursery:
+                self.actor = ConnectionActor(self._transport, self._config, nursery, client=False, handler=self._handle)
+                self._connection = ServerConnection(self.actor)
+                await self.actor.run(speaks_h2=speaks_h2)
+
+    async def _handshake(self) -> bool | None:
+        """Does the client speak HTTP/2 for sure? None if TLS failed, which is the client's affair."""
+        if not isinstance(self._transport, trio.SSLStream):
+            return False
+        try:
+            with trio.fail_after(self._config.handshake_timeout):
+                await self._transport.do_handshake()
+        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+            logger.debug("TLS handshake failed: %r", error.__cause__ or error)
+            await trio.aclose_forcefully(self._transport)
+            return None
+        return bool(self._transport.selected_alpn_protocol() == "h2")
+
+    async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+        assert self._connection is not None
+        split = split_request(request.headers, actor.machine.priority)
+        await _call(self._handler, ServerStream(actor, self._connection, split))
+
+    async def shutdown(self, deadline: float) -> None:
+        """End this connection gracefully by `deadline`; one still in its TLS handshake at once."""
+        if self.actor is None:
+            self._scope.cancel()
+        else:
+            await self.actor.shutdown(deadline)
+
+
+class H2Server:
+    """A running server, as `nursery.start(serve_h2, ...)` returns it.
+
+    Attributes:
+        listeners: the listeners it accepts from.
+    """
+
+    def __init__(self, handler: Handler, listeners: Sequence[trio.abc.Listener[Any]], config: Config) -> None:
+        self.listeners = tuple(listeners)
+        self._handler = handler
+        self._config = config
+        self._accepting = trio.CancelScope()
+        self._served: set[_Served] = set()
+        self._done = trio.Event()
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port it listens on; None if it listens on something without ports."""
+        for listener in self.listeners:
+            inner = getattr(listener, "transport_listener", listener)
+            if isinstance(inner, trio.SocketListener):
+                address = inner.socket.getsockname()
+                if isinstance(address, tuple):
+                    return int(address[1])
+        return None
+
+    async def shutdown(self, grace: float = 10) -> None:
+        """Stop accepting, end every connection gracefully, and return when they are closed.
+
+        Each client is told in two phases (RFC 9113 section 6.8) and keeps being served until the second; open streams
+        may then finish. Never takes longer than `grace`: what is still open then is cancelled.
+
+        Args:
+            grace: seconds, 10 by default.
+
+        Raises:
+            ValueError, TypeError: `grace` is not a number of seconds.
+        """
+        if isinstance(grace, bool) or not isinstance(grace, int | float):
+            raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
+        if math.isnan(grace) or grace < 0:
+            raise ValueError(f"grace must not be negative: {grace}")
+        self._accepting.cancel()
+        deadline = trio.current_time() + grace
+        async with trio.open_nursery() as nursery:
+            for served in list(self._served):
+                nursery.start_soon(served.shutdown, deadline)
+        self._done.set()
+
+    async def _serve(self, transport: trio.abc.Stream) -> None:
+        served = _Served(self._handler, transport, self._config)
+        self._served.add(served)
+        try:
+            if not self._accepting.cancel_called:
+                await served.run()
+        finally:
+            self._served.discard(served)
+
+    async def _run(self, handler_nursery: trio.Nursery | None, task_status: trio.TaskStatus[H2Server]) -> None:
+        async with trio.open_nursery() as nursery:
+            with self._accepting:
+                await trio.serve_listeners(
+                    self._serve,
+                    list(self.listeners),
+                    handler_nursery=handler_nursery or nursery,
+                    task_status=_Started(self, task_status),
+                )
+            await self._done.wait()
+
+
+class _Started(trio.TaskStatus[Any]):
+    """Tells the H2Server where trio would tell the listeners."""
+
+    def __init__(self, server: H2Server, task_status: trio.TaskStatus[H2Server]) -> None:
+        self._server = server
+        self._task_status = task_status
+
+    def started(self, value: Any = None) -> None:
+        self._task_status.started(self._server)
+
+
+async def serve_h2_connection(handler: Handler, transport: trio.abc.Stream, *, config: Config | None = None) -> None:
+    """Serve one connection over any connected `trio.abc.Stream`, until it ends.
+
+    A `trio.SSLStream` does its handshake here. An HTTP/1.x client gets a 505 that says what to do. Returns when the
+    connection is closed and every handler has returned; cancelled, it closes at once.
+
+    Args:
+        handler: called as `await handler(stream)` for every request, each in a task of its own. What it leaves undone
+            when it returns, or raises, ends its own stream alone; other BaseExceptions propagate.
+        transport: connected.
+        config: by default `Config()`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+    """
+    if not isinstance(transport, trio.abc.Stream):
+        raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
+    await _Served(_callable(handler), transport, _checked(config)).run()
+
+
+async def serve_h2_listeners(
+    handler: Handler,
+    listeners: Sequence[trio.abc.Listener[Any]],
+    *,
+    config: Config | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[H2Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve HTTP/2 on listeners, until `H2Server.shutdown`; the conventions are those of `trio.serve_listeners`.
+
+    Args:
+        handler, config: as for `serve_h2_connection`.
+        listeners: TCP, TLS or unix listeners; closed at the end.
+        handler_nursery: where connections run, by default a nursery in here.
+        task_status: gets the H2Server when it accepts connections.
+    """
+    server = H2Server(_callable(handler), listeners, _checked(config))
+    await server._run(handler_nursery, task_status)
+
+
+async def serve_h2(
+    handler: Handler,
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    backlog: int | None = None,
+    config: Config | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[H2Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve HTTP/2 on a TCP port, until `H2Server.shutdown`: `server = await nursery.start(serve_h2, handler, 0)`.
+
+    Args:
+        handler, config, handler_nursery, task_status: as for `serve_h2_listeners`.
+        port: 0 picks a free one, the same for every address family; see `H2Server.port`.
+        host: what to bind, by default every interface.
+        ssl_context: TLS, with ALPN `h2` set on it; without one, HTTP/2 with prior knowledge (RFC 9113 section 3.3).
+        backlog: as for `trio.open_tcp_listeners`.
+
+    Raises:
+        OSError: the port could not be bound.
+        TypeError: an argument has the wrong type.
+    """
+    if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+    _callable(handler)
+    _checked(config)
+    listeners: list[trio.abc.Listener[Any]] = list(await _open_listeners(port, host, backlog))
+    if ssl_context is not None:
+        ssl_context.set_alpn_protocols(["h2"])
+        listeners = [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in listeners]
+    await serve_h2_listeners(
+        handler, listeners, config=config, handler_nursery=handler_nursery, task_status=task_status
+    )
+
+
+async def _open_listeners(port: int, host: str | bytes | None, backlog: int | None) -> list[trio.SocketListener]:
+    """As `trio.open_tcp_listeners`, but port 0 is one and the same free port for every address family."""
+    attempts = 20
+    while True:
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        ports = {listener.socket.getsockname()[1] for listener in listeners}
+        if port != 0 or len(ports) == 1:
+            return listeners
+        chosen = listeners[0].socket.getsockname()[1]
+        for listener in listeners:
+            await listener.aclose()
+        try:
+            return await trio.open_tcp_listeners(chosen, host=host, backlog=backlog)
+        except OSError as error:
+            attempts -= 1
+            if error.errno != errno.EADDRINUSE or not attempts:
+                raise
+
+
+def _callable(handler: Handler) -> Handler:
+    if not callable(handler):
+        raise TypeError(f"handler must be an async function of one stream, not {type(handler).__name__}")
+    return handler
+
+
+def _checked(config: Config | None) -> Config:
+    if config is not None and not isinstance(config, Config):
+        raise TypeError(f"config must be a Config, not {type(config).__name__}")
+    return Config() if config is None else config

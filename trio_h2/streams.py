@@ -1,0 +1,488 @@
+"""What the user holds: `ClientStream`, `ServerStream`, `Request`, `Response`.
+
+Each stream object is a thin handle on a StreamActor: it checks what the user gives, before anything is sent, and
+turns it into fields; everything else the actor and the protocol do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+import trio
+
+from . import events as ev
+from .actors.stream import StreamActor
+from .exceptions import ErrorCodes
+from .headers import Headers, HeadersLike
+from .protocol.priority import DEFAULT_PRIORITY, Priority
+from .protocol.validation import (
+    Malformed,
+    RequestHead,
+    ResponseHead,
+    check_request,
+    check_response,
+    check_trailers,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .connection import Connection
+
+__all__ = ["ClientStream", "PushedStream", "Request", "Response", "ServerStream"]
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+@attrs.frozen
+class Request:
+    """A request's header section, taken apart (RFC 9113 section 8.3.1).
+
+    Attributes:
+        method: `"GET"` and the like.
+        scheme: `"http"` or `"https"`, or what else the client said; None for CONNECT.
+        authority: the host and port asked for, from `:authority` or the Host field.
+        path: path and query, undecoded; None for CONNECT.
+        protocol: extended CONNECT's `:protocol` (RFC 8441), else None.
+        headers: the fields, without pseudo-header fields; cookie crumbs are joined.
+        priority: what RFC 9218 makes of the priority field.
+    """
+
+    method: str
+    scheme: str | None
+    authority: str | None
+    path: str | None
+    protocol: str | None
+    headers: Headers
+    priority: Priority = DEFAULT_PRIORITY
+
+
+@attrs.frozen
+class Response:
+    """A response: of a `stream()`, its head; of `request()`, all of it.
+
+    Attributes:
+        status: 200 and the like.
+        headers: the fields, without `:status`.
+        body: the whole body (of a head: empty).
+        trailers: the trailer section, or None if there was none.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    trailers: Headers | None = None
+
+
+def split_request(headers: Headers, priority: Priority) -> Request:
+    """A validated request's fields as a Request."""
+    pseudo: dict[bytes, str] = {}
+    fields = headers.raw
+    count = 0
+    for name, value in fields:
+        if name[0] != 0x3A:
+            break
+        pseudo[name] = value.decode("latin-1")
+        count += 1
+    regular = Headers._trusted(fields[count:])
+    authority = pseudo.get(b":authority")
+    if authority is None and b"host" in regular:
+        authority = regular[b"host"]
+    return Request(
+        pseudo[b":method"],
+        pseudo.get(b":scheme"),
+        authority,
+        pseudo.get(b":path"),
+        pseudo.get(b":protocol"),
+        regular,
+        priority,
+    )
+
+
+def split_response(headers: Headers) -> Response:
+    """A validated response's fields as a Response without a body."""
+    fields = headers.raw
+    return Response(int(fields[0][1]), Headers._trusted(fields[1:]))
+
+
+def _octets(text: object, argument: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{argument} must be str or bytes, not {type(text).__name__}")
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise ValueError(f"{argument} must be ASCII: {text!r}") from None
+
+
+def fields_from(headers: HeadersLike, argument: str) -> Fields:
+    """What the user gave as headers, as raw pairs. Raises ValueError or TypeError that names the argument."""
+    try:
+        fields = Headers(headers).raw
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{argument}: {error}") from None
+    for name, _ in fields:
+        if name.startswith(b":"):
+            raise ValueError(f"{argument}: {name!r} is a pseudo-header field; it has an argument of its own")
+    return fields
+
+
+def request_fields(
+    method: str,
+    target: str,
+    *,
+    scheme: str,
+    authority: str | bytes,
+    headers: HeadersLike,
+    protocol: str | None = None,
+    priority: Priority | None = None,
+) -> tuple[Fields, RequestHead]:
+    """A request's fields, checked (RFC 9113 section 8.3.1). Raises ValueError or TypeError, naming the argument."""
+    method_octets = _octets(method, "method")
+    pseudo = [(b":method", method_octets)]
+    target_octets = _octets(target, "target")
+    if method_octets == b"CONNECT" and protocol is None:
+        pseudo.append((b":authority", target_octets))
+    else:
+        pseudo.append((b":scheme", _octets(scheme, "scheme")))
+        pseudo.append((b":authority", _octets(authority, "authority")))
+        pseudo.append((b":path", target_octets))
+    if protocol is not None:
+        pseudo.append((b":protocol", _octets(protocol, "protocol")))
+    fields = (*pseudo, *fields_from(headers, "headers"))
+    if priority is not None:
+        if not isinstance(priority, Priority):
+            raise TypeError(f"priority must be a Priority, not {type(priority).__name__}")
+        fields = (*fields, (b"priority", priority.encode()))
+    head = check_request(fields, extended_connect=True)
+    if isinstance(head, Malformed):
+        raise ValueError(f"invalid request (method, target, authority or headers): {head.reason}")
+    return fields, head
+
+
+def trailer_fields(trailers: HeadersLike) -> Fields:
+    """Trailers, checked. Raises ValueError or TypeError, naming the argument."""
+    fields = fields_from(trailers, "trailers")
+    malformed = check_trailers(fields)
+    if malformed is not None:
+        raise ValueError(f"invalid trailers: {malformed.reason}")
+    return fields
+
+
+C = TypeVar("C", bound="Connection")
+
+
+class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
+    """What a client's and a server's stream share.
+
+    It is a `trio.abc.HalfCloseableStream` and an async iterator of `bytes`. Errors are the ones of `trio_h2`, and
+    also trio's: `trio.ClosedResourceError` when this side closed the stream, `trio.BrokenResourceError` when the
+    peer or the network did, `trio.BusyResourceError` when two tasks do the same thing at once.
+    """
+
+    def __init__(self, actor: StreamActor, connection: C) -> None:
+        self._actor = actor
+        self._connection = connection
+
+    def __repr__(self) -> str:
+        stream = self._actor.stream
+        state = "waiting for a slot" if stream is None else f"{stream.stream_id} {stream.state.name}"
+        return f"<{type(self).__name__} {state}>"
+
+    @property
+    def stream_id(self) -> int | None:
+        """The stream's ID, or None while a client's stream waits for a slot (RFC 9113 section 5.1.1)."""
+        return None if self._actor.stream is None else self._actor.stream.stream_id
+
+    @property
+    def connection(self) -> C:
+        """The connection it is a stream of: its addresses, TLS, PING and statistics."""
+        return self._connection
+
+    @property
+    def trailers(self) -> Headers | None:
+        """The peer's trailer section; None until the body has been read to its end, or if there was none."""
+        trailers = self._actor.mailbox.trailers
+        return None if trailers is None else trailers.headers
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """At most `max_bytes` octets of the body (by default what is there), or b"" at its end.
+
+        Reading is acknowledging: what is taken here is credit for the peer (RFC 9113 section 6.9).
+
+        Raises:
+            StreamResetError: the stream was reset; a body that ends early never looks complete.
+            ConnectionTerminatedError: the connection ended first.
+            ValueError, TypeError: `max_bytes` is not a positive int.
+        """
+        if max_bytes is not None:
+            if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
+                raise TypeError(f"max_bytes must be an int or None, not {type(max_bytes).__name__}")
+            if max_bytes < 1:
+                raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        return await self._actor.mailbox.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send octets of the body; returns when all of them are cut into frames.
+
+        It waits for the stream's window, the connection's window and the transport's pace, and for nothing else.
+        Cancelled, the uncut rest is withdrawn, and what was cut is sent.
+
+        Raises:
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
+            InvalidBodyLengthError: more than the content-length of the header section promised; nothing is sent.
+            ProtocolError: the header section has not been sent.
+            TypeError: `data` is not bytes-like.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
+        await self._actor.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until `send_all` could send something at once. Raises as `send_all`."""
+        await self._actor.wait_sendable()
+
+    async def send_eof(self) -> None:
+        """End this side of the stream with END_STREAM; a second time is no error.
+
+        Raises:
+            InvalidBodyLengthError: less was sent than the content-length promised; nothing is sent.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
+        """
+        await self._actor.send_eof()
+
+    async def send_trailers(self, trailers: HeadersLike) -> None:
+        """Send a trailer section, which ends this side of the stream (RFC 9113 section 8.1).
+
+        Args:
+            trailers: fields, as pairs or a mapping; no pseudo-header fields.
+
+        Raises: as `send_eof`, and ValueError or TypeError for fields that HTTP/2 does not allow.
+        """
+        await self._actor.send_trailers(trailer_fields(trailers))
+
+    async def aclose(self) -> None:
+        """Be done with the stream.
+
+        If it has not ended both ways, the peer is told with RST_STREAM(CANCEL); a CONNECT tunnel ends its half with
+        END_STREAM instead, and waits in the background for the peer to end the other. Cancelled, it is reset.
+        """
+        self._actor.close(linger=True)
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self._actor.close(linger=False)
+            raise
+
+    async def reset(self, error_code: ErrorCodes | int = ErrorCodes.CANCEL) -> None:
+        """End the stream at once with RST_STREAM (RFC 9113 section 6.4); later calls raise."""
+        self._actor.reset(error_code)
+        self._actor.close(linger=False)
+        await trio.lowlevel.checkpoint()
+
+    async def events(self) -> AsyncIterator[ev.Event]:
+        """The stream's events in order, until it ends: another way to consume it (not beside the receiving calls).
+
+        Taking a DataReceived gives its credit to the peer. A reset is the last event; a lost connection raises.
+
+        Raises:
+            trio.BusyResourceError: the stream has another consumer already.
+            ConnectionTerminatedError: the connection ended first.
+        """
+        while True:
+            event = await self._actor.mailbox.receive_event()
+            if event is None:
+                return
+            yield event
+
+
+class ClientStream(_Stream["Connection"]):
+    """A request and its response, as `ClientConnection.stream` gives it."""
+
+    async def __aenter__(self) -> ClientStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.aclose()
+        else:
+            self._actor.close(linger=False)
+
+    async def response(self) -> Response:
+        """Wait for the final response's status and headers. A second time gives the same.
+
+        Raises:
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended first; `.safe_to_retry`
+                says whether the server certainly did not process the request (RFC 9113 section 8.7).
+            trio.BusyResourceError: another task is receiving from this stream.
+        """
+        event = await self._actor.mailbox.receive_head()
+        return split_response(event.headers)
+
+    @property
+    def informational(self) -> list[Response]:
+        """The interim (1xx) responses that came before the final one, so far as it has been read."""
+        return [split_response(event.headers) for event in self._actor.mailbox.interim]
+
+    async def update_priority(self, priority: Priority) -> None:
+        """Tell the server that this response matters more, or less, now (RFC 9218 section 7.1)."""
+        if not isinstance(priority, Priority):
+            raise TypeError(f"priority must be a Priority, not {type(priority).__name__}")
+        await self._actor.ready_to_send()
+        self._actor.update_priority(priority)
+
+
+class PushedStream(ClientStream):
+    """A response the server pushed, as `ClientConnection.pushes` gives it.
+
+    Attributes:
+        request: the request that the server says it answers (RFC 9113 section 8.4.1).
+    """
+
+    def __init__(self, actor: StreamActor, connection: Connection, promised: Headers) -> None:
+        super().__init__(actor, connection)
+        self.request = split_request(promised, DEFAULT_PRIORITY)
+
+
+class ServerStream(_Stream["Connection"]):
+    """A request to answer, as a handler gets it.
+
+    Attributes:
+        request: what the client asked for.
+    """
+
+    def __init__(self, actor: StreamActor, connection: Connection, request: Request) -> None:
+        super().__init__(actor, connection)
+        self.request = request
+        self._continue_due = "100-continue" in request.headers.get("expect", "").lower()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As for any stream. The first read asks a client that sent `Expect: 100-continue` for its body."""
+        if self._continue_due:
+            self._continue_due = False
+            stream = self._actor.machine
+            if stream.can_send and stream.sending.phase == 0 and not stream.receiving.seen and not self._ended:
+                await self.send_informational(100)
+        return await super().receive_some(max_bytes)
+
+    @property
+    def _ended(self) -> bool:
+        return self._actor.mailbox.ended
+
+    async def send_informational(self, status: int, headers: HeadersLike = ()) -> None:
+        """Send an interim response: a status of 100 to 199 but 101 (RFC 9113 section 8.1).
+
+        Raises:
+            ValueError, TypeError: the status is not interim, or a field is not allowed; nothing is sent.
+            ProtocolError: the final response has begun.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
+        """
+        _status(status, 100, 199)
+        fields, head = self._response_fields(status, headers)
+        await self._actor.send_response(fields, head, end_stream=False)
+
+    async def send_response(self, status: int, headers: HeadersLike = (), *, end_stream: bool = False) -> None:
+        """Send the final response's header section; the body follows with `send_all` and its like.
+
+        Args:
+            status: 200 to 599.
+            headers: fields, as pairs or a mapping; no pseudo-header fields.
+            end_stream: True when there is no body.
+
+        Raises:
+            ValueError, TypeError: the status or a field is not allowed; nothing is sent.
+            ProtocolError: the final response has begun already.
+            InvalidBodyLengthError: `end_stream`, and a content-length that promises a body.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
+        """
+        _status(status, 200, 599)
+        fields, head = self._response_fields(status, headers)
+        await self._actor.send_response(fields, head, end_stream=end_stream)
+
+    async def respond(self, status: int, headers: HeadersLike = (), body: bytes | bytearray | memoryview = b"") -> None:
+        """Send a whole response: header section, body and END_STREAM.
+
+        A content-length is added where the fields have none and the status allows one (RFC 9110 section 8.6). The
+        body of a response to HEAD, and of 204 and 304, is not sent.
+
+        Raises: as `send_response` and `send_all`.
+        """
+        _status(status, 200, 599)
+        if not isinstance(body, bytes | bytearray | memoryview):
+            raise TypeError(f"body must be bytes-like, not {type(body).__name__}")
+        length = memoryview(body).nbytes
+        bodiless = self.request.method == "HEAD" or status in (204, 304)
+        add_length = status not in (204, 304) and self.request.method != "CONNECT"
+        fields, head = self._response_fields(status, headers, length if add_length else None)
+        if head.content_length not in (None, length) and not bodiless:
+            raise ValueError(f"headers: content-length is {head.content_length}, the body has {length} bytes")
+        actor = self._actor
+        await actor.ready_to_send()
+        whole = bodiless or not length
+        actor.connection.machine.send_response(actor.machine, fields, head, end_stream=whole)
+        if whole:
+            actor.sent()
+        else:
+            await actor.send_body(body, end_stream=True)
+
+    def _response_fields(
+        self, status: int, headers: HeadersLike, length: int | None = None
+    ) -> tuple[Fields, ResponseHead]:
+        fields = ((b":status", b"%d" % status), *fields_from(headers, "headers"))
+        if length is not None and not any(name == b"content-length" for name, _ in fields):
+            fields = (*fields, (b"content-length", b"%d" % length))
+        head = check_response(fields, to_connect=self.request.method == "CONNECT")
+        if isinstance(head, Malformed):
+            raise ValueError(f"invalid response (status or headers): {head.reason}")
+        return fields, head
+
+    async def push(
+        self,
+        target: str,
+        *,
+        method: str = "GET",
+        headers: HeadersLike = (),
+        authority: str | None = None,
+    ) -> ServerStream:
+        """Promise a response that the client did not ask for, and get the stream to send it on (section 8.4).
+
+        The promised stream lives until its response is complete; close it to take the promise back.
+
+        Args:
+            target: path and query of the promised request.
+            method: GET or HEAD.
+            headers: the promised request's fields.
+            authority: by default that of this stream's request.
+
+        Raises:
+            ValueError, TypeError: the request is not one that can be pushed; nothing is sent.
+            ProtocolError: the client does not take pushes.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
+        """
+        if method not in ("GET", "HEAD"):
+            raise ValueError(f"method must be GET or HEAD, not {method!r}: only safe requests are pushed (8.4)")
+        fields, head = request_fields(
+            method,
+            target,
+            scheme=self.request.scheme or "https",
+            authority=authority or self.request.authority or "",
+            headers=headers,
+        )
+        actor = self._actor
+        await actor.ready_to_send()
+        connection = actor.connection
+        stream = connection.machine.promise(actor.machine, fields, head)
+        pushed = connection.start_pushed_stream(stream)
+        return ServerStream(pushed, self._connection, split_request(Headers._trusted(fields), DEFAULT_PRIORITY))
+
+
+def _status(status: object, low: int, high: int) -> None:
+    if isinstance(status, bool) or not isinstance(status, int):
+        raise TypeError(f"status must be an int, not {type(status).__name__}")
+    if not low <= status <= high or status == 101:
+        raise ValueError(f"status must be from {low} to {high} and not 101, not {status}")
