@@ -1,0 +1,61 @@
+"""Fixtures that many test files share."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+import trustme
+
+from tests.peers import TLSFiles
+
+
+@pytest.fixture(scope="session")
+def certificate_authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_certificate(certificate_authority: trustme.CA) -> trustme.LeafCert:
+    return certificate_authority.issue_cert("localhost", "127.0.0.1", "::1")
+
+
+@pytest.fixture(scope="session")
+def tls_files(
+    certificate_authority: trustme.CA,
+    server_certificate: trustme.LeafCert,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TLSFiles:
+    """The same authority and certificate as files, for peers that are programs of their own."""
+    directory = tmp_path_factory.mktemp("tls")
+    files = TLSFiles(
+        ca=directory / "ca.pem",
+        certificate=directory / "certificate.pem",
+        key=directory / "key.pem",
+        combined=directory / "combined.pem",
+    )
+    certificate_authority.cert_pem.write_to_path(files.ca)
+    for blob in server_certificate.cert_chain_pems:
+        blob.write_to_path(files.certificate, append=True)
+    server_certificate.private_key_pem.write_to_path(files.key)
+    server_certificate.private_key_and_cert_chain_pem.write_to_path(files.combined)
+    return files
+
+
+# The contexts are made anew for each test: what one test sets on its own, no other test sees.
+
+
+@pytest.fixture
+def server_ssl_context(server_certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """A server's context, with no ALPN set."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_ssl_context(certificate_authority: trustme.CA) -> ssl.SSLContext:
+    """A client's context that verifies host names and trusts the test authority alone, with no ALPN set."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    certificate_authority.configure_trust(context)
+    return context
