@@ -66,6 +66,7 @@ HOUSE = {
         for name in (
             "__init__",
             "codec",
+            "compression",
             "settings",
             "windows",
             "validation",

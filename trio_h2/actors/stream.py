@@ -19,7 +19,7 @@ import trio
 
 from .. import events as ev
 from ..exceptions import ErrorCodes, H2Error, StreamResetError
-from ..protocol.codec import Fields
+from ..protocol.compression import Fields
 from ..protocol.priority import Priority
 from ..protocol.stream import Phase, StreamMachine
 from ..protocol.validation import RequestHead, ResponseHead

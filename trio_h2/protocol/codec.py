@@ -18,26 +18,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
 
 import attrs
 import hpack
 import hyperframe.exceptions
 import hyperframe.frame as hf
 
-from ..exceptions import (
-    ErrorCodes,
-    FrameDataMissingError,
-    FrameTooLargeError,
-    ProtocolError,
-)
+from ..exceptions import ErrorCodes, FrameDataMissingError, FrameTooLargeError
+from .compression import FieldDecoder, FieldEncoder, Fields, FieldSection
 from .limits import HeaderLimits
 from .verdicts import ConnectionFailure, StreamFailure
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEADER_SIZE = 9
-
-Fields = Sequence[tuple[bytes, bytes]]
 
 _FRAME_HEADER = struct.Struct(">HBBBL")
 _SETTING = struct.Struct(">HL")
@@ -84,7 +77,7 @@ class HeadersFrame:
     """HEADERS with its CONTINUATIONs, decoded."""
 
     stream_id: int
-    fields: Fields
+    section: FieldSection
     end_stream: bool
     priority: PriorityFields | None = None
 
@@ -95,7 +88,7 @@ class PushPromiseFrame:
 
     stream_id: int
     promised_stream_id: int
-    fields: Fields
+    section: FieldSection
 
 
 @attrs.define
@@ -225,7 +218,7 @@ class _FieldBlock:
     stream_id: int
     fragments: list[bytes]
     size: int
-    build: Callable[[Fields], HeadersFrame | PushPromiseFrame]
+    build: Callable[[FieldSection], HeadersFrame | PushPromiseFrame]
     continuations: int = 0
 
 
@@ -239,8 +232,7 @@ class FrameReader:
     def __init__(self, limits: HeaderLimits, *, expect_preface: bool) -> None:
         self.max_frame_size = 2**14
         self._limits = limits
-        self._decoder = hpack.Decoder()
-        self._decoder.max_header_list_size = 2**62
+        self._decoder = FieldDecoder(limits)
         self._preface = PREFACE if expect_preface else b""
         self._parts: list[bytes] = []
         self._have = 0
@@ -270,7 +262,7 @@ class FrameReader:
 
     def set_header_table_size(self, size: int) -> None:
         """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
-        self._decoder.max_allowed_table_size = size
+        self._decoder.set_max_table_size(size)
 
     def feed(self, data: bytes) -> Iterator[Frame | StreamFailure | ConnectionFailure]:
         """Give what the transport gave; iterate what it holds.
@@ -373,8 +365,8 @@ class FrameReader:
             fragment = fragment[5:]
         end_stream = bool(flags & END_STREAM)
 
-        def build(fields: Fields) -> HeadersFrame:
-            return HeadersFrame(stream_id, fields, end_stream, priority)
+        def build(section: FieldSection) -> HeadersFrame:
+            return HeadersFrame(stream_id, section, end_stream, priority)
 
         return self._fragment(_FieldBlock(stream_id, [], 0, build), fragment, flags)
 
@@ -386,8 +378,8 @@ class FrameReader:
             return _size_error("a PUSH_PROMISE frame without room for the promised stream ID")
         promised = _UINT32.unpack_from(fragment)[0] & _STREAM_MASK
 
-        def build(fields: Fields) -> PushPromiseFrame:
-            return PushPromiseFrame(stream_id, promised, fields)
+        def build(section: FieldSection) -> PushPromiseFrame:
+            return PushPromiseFrame(stream_id, promised, section)
 
         return self._fragment(_FieldBlock(stream_id, [], 0, build), fragment[4:], flags)
 
@@ -408,10 +400,10 @@ class FrameReader:
             return None
         self._block = None
         try:
-            fields = self._decoder.decode(b"".join(block.fragments), raw=True)
+            section = self._decoder.decode(b"".join(block.fragments))
         except hpack.HPACKError as error:
             return ConnectionFailure(ErrorCodes.COMPRESSION_ERROR, f"undecodable field block: {error}")
-        return block.build(cast("list[tuple[bytes, bytes]]", fields))
+        return block.build(section)
 
     def _priority(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if len(payload) != 5:
@@ -482,7 +474,7 @@ class FrameWriter:
     def __init__(self) -> None:
         self.max_frame_size = 2**14
         self.size = 0
-        self._encoder = hpack.Encoder()
+        self._encoder = FieldEncoder()
         self._pieces: list[bytes | memoryview] = []
 
     def take(self) -> bytes:
@@ -493,11 +485,8 @@ class FrameWriter:
         return data
 
     def set_header_table_size(self, size: int) -> None:
-        """The peer's SETTINGS_HEADER_TABLE_SIZE; more than the default 4096 is not worth its search."""
-        size = min(size, 4096)
-        # hpack forgets an update it has not sent yet if the same size is set again.
-        if size != self._encoder.header_table_size:
-            self._encoder.header_table_size = size
+        """The peer's SETTINGS_HEADER_TABLE_SIZE (RFC 7541 section 4.2)."""
+        self._encoder.set_table_size(size)
 
     def _frame(self, type_: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
         length = len(payload)
@@ -532,7 +521,7 @@ class FrameWriter:
         self._field_block(PUSH_PROMISE, 0, stream_id, _UINT32.pack(promised_stream_id), fields)
 
     def _field_block(self, type_: int, flags: int, stream_id: int, start: bytes, fields: Fields) -> None:
-        block = start + self._encoder.encode(cast("Any", fields))
+        block = start + self._encoder.encode(fields)
         limit = self.max_frame_size
         if len(block) <= limit:
             self._frame(type_, flags | END_HEADERS, stream_id, block)
@@ -615,7 +604,6 @@ __all__ = [
     "PriorityFields",
     "PriorityFrame",
     "PriorityUpdateFrame",
-    "ProtocolError",
     "PushPromiseFrame",
     "RstStreamFrame",
     "SettingsFrame",

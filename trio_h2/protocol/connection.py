@@ -23,7 +23,8 @@ from ..exceptions import (
     ProtocolError,
     TooManyStreamsError,
 )
-from .codec import Fields, FrameReader, FrameWriter, GoAwayFrame, PriorityFields
+from .codec import FrameReader, FrameWriter, GoAwayFrame, PriorityFields
+from .compression import Fields
 from .limits import HeaderLimits
 from .priority import Priority
 from .receiving import Receiver
@@ -61,13 +62,13 @@ class ConnectionMachine:
         self.outbound = OutboundWindow()
         self.inbound = ConnectionInboundWindow(config.max_unread)
         self.outbox = FrameWriter()
-        self.header_limits = HeaderLimits(
+        limits = HeaderLimits(
             max_block_size=config.max_header_block_size,
             max_continuations=config.max_continuations,
             max_list_size=config.max_header_list_size,
             max_fields=config.max_header_fields,
         )
-        self.reader = FrameReader(self.header_limits, expect_preface=not client)
+        self.reader = FrameReader(limits, expect_preface=not client)
         self._receiver = Receiver(self)
         # Streams with enough credit for a WINDOW_UPDATE: one each, however often they are read before it leaves.
         self._creditable: dict[int, StreamMachine] = {}

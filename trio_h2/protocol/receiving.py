@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import events as ev
 from ..exceptions import ErrorCodes, FlowControlError, UnsupportedFrameError, error_code_from_int
-from ..headers import Headers
 from . import codec
 from .limits import too_many_interim
 from .priority import Priority, parse_priority_untrusted
@@ -22,9 +21,6 @@ from .validation import (
     Malformed,
     RequestHead,
     check_trailers_untrusted,
-    join_cookies,
-    parse_request_untrusted,
-    parse_response_untrusted,
 )
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
 
@@ -163,7 +159,7 @@ class Receiver:
         verdict = stream.receive(Input.RECV_HEADERS) or self._self_dependent(frame)
         if verdict is not None:
             return verdict
-        oversized = self._machine.header_limits.oversized(frame.fields)
+        oversized = frame.section.oversized
         if oversized is not None:
             return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, oversized)
         if stream.receiving.phase is Phase.HEAD:
@@ -190,10 +186,10 @@ class Receiver:
         failure = self._self_dependent(frame)
         if failure is not None:
             return failure
-        if machine.header_limits.oversized(frame.fields) is not None:
+        if frame.section.oversized is not None:
             return self._answer_431(stream, frame.end_stream)
         connect_protocol = machine.local_settings.enable_connect_protocol
-        head = parse_request_untrusted(frame.fields, extended_connect=connect_protocol)
+        head = frame.section.request(extended_connect=connect_protocol)
         if isinstance(head, Malformed):
             return _malformed(stream_id, head.reason)
         stream.request_method = head.method
@@ -201,7 +197,7 @@ class Receiver:
         stream.tunnel = head.is_tunnel
         self._set_priority(stream, frame, head)
         stream.receiving.begin(None if head.is_tunnel else head.content_length)
-        event = ev.RequestReceived(stream_id, Headers._trusted(join_cookies(frame.fields)))
+        event = ev.RequestReceived(stream_id, frame.section.headers)
         return self._finish_headers(stream, frame, event, events)
 
     def _answer_431(self, stream: StreamMachine, end_stream: bool) -> Verdict | None:
@@ -218,7 +214,7 @@ class Receiver:
         """RFC 9218: a PRIORITY_UPDATE that came first wins over the header field (section 7)."""
         early = self._early_priorities.pop(stream.stream_id, None)
         if early is None:
-            for name, value in frame.fields[head.regular :]:
+            for name, value in frame.section.fields[head.regular :]:
                 if name == b"priority":
                     early = value if early is None else early + b", " + value
         if early is not None:
@@ -229,10 +225,10 @@ class Receiver:
         self._table.count(stream)
         if self._table.open_inbound > self._machine.config.max_concurrent_streams:
             return StreamFailure(stream.stream_id, ErrorCodes.REFUSED_STREAM, "more pushes than we allow at once")
-        head = parse_response_untrusted(frame.fields, to_connect=stream.tunnel)
+        head = frame.section.response(to_connect=stream.tunnel)
         if isinstance(head, Malformed):
             return _malformed(stream.stream_id, head.reason)
-        headers = Headers._trusted(frame.fields)
+        headers = frame.section.headers
         if head.status < 200:
             if frame.end_stream:
                 return _malformed(stream.stream_id, f"a {head.status} response that ends the stream")
@@ -251,10 +247,10 @@ class Receiver:
             return _malformed(stream.stream_id, "HEADERS on a tunnel (8.5)")
         if not frame.end_stream:
             return _malformed(stream.stream_id, "a second header section that does not end the stream")
-        malformed = check_trailers_untrusted(frame.fields)
+        malformed = check_trailers_untrusted(frame.section.fields)
         if malformed is not None:
             return _malformed(stream.stream_id, malformed.reason)
-        event = ev.TrailersReceived(stream.stream_id, Headers._trusted(frame.fields))
+        event = ev.TrailersReceived(stream.stream_id, frame.section.headers)
         return self._finish_headers(stream, frame, event, events)
 
     def _finish_headers(
@@ -322,10 +318,10 @@ class Receiver:
         self, stream: StreamMachine, parent: StreamMachine, frame: codec.PushPromiseFrame, events: Events
     ) -> Verdict | None:
         """The promised request has to be safe, without a body, and from this authority (8.4, 8.4.1)."""
-        oversized = self._machine.header_limits.oversized(frame.fields)
+        oversized = frame.section.oversized
         if oversized is not None:
             return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, oversized)
-        head = parse_request_untrusted(frame.fields, extended_connect=False)
+        head = frame.section.request(extended_connect=False)
         if isinstance(head, Malformed):
             return _malformed(stream.stream_id, head.reason)
         if head.method not in _PUSHABLE_METHODS or head.content_length:
@@ -335,7 +331,7 @@ class Receiver:
         stream.request_method = head.method
         stream.authority = head.authority
         stream.sending.phase = Phase.DONE
-        headers = Headers._trusted(join_cookies(frame.fields))
+        headers = frame.section.headers
         events.append(ev.PushedStreamReceived(stream.stream_id, parent.stream_id, headers))
         return None
 

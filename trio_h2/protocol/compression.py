@@ -1,0 +1,142 @@
+"""HPACK (RFC 7541) on the hpack package, remembering what cannot have changed.
+
+A block made of indexed fields alone changes no table, and while the table stands still the same octets decode to
+the same fields, and the same fields encode to the same octets. Most requests and responses of a connection are such
+repeats, and hpack takes longer for one than everything else that happens to it; so both directions remember them,
+until a block comes that may have changed the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import hpack
+
+from ..headers import Headers
+from .limits import HeaderLimits
+from .validation import (
+    Malformed,
+    RequestHead,
+    ResponseHead,
+    join_cookies,
+    parse_request_untrusted,
+    parse_response_untrusted,
+)
+
+__all__ = ["FieldDecoder", "FieldEncoder", "FieldSection", "Fields"]
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+MAX_REMEMBERED = 64
+"""Blocks remembered in each direction of a connection."""
+
+MAX_TABLE_SIZE = 4096
+"""Octets of our encoder's table: hpack searches it field by field, so a larger one costs more than it saves."""
+
+# RFC 7541 section 6.1: a first octet of 1xxxxxxx; 0x80 is no index, and 0xff starts one of several octets.
+_all_indexed = re.compile(rb"[\x81-\xfe]+").fullmatch
+
+
+class FieldSection:
+    """A decoded field block, with what was found out about it. Shared by repeats: nobody changes it.
+
+    Attributes:
+        fields: the raw pairs, in order.
+        oversized: why it is more than we accept, or None.
+    """
+
+    __slots__ = ("_headers", "_request", "_response", "fields", "oversized")
+
+    def __init__(self, fields: Fields, oversized: str | None) -> None:
+        self.fields = fields
+        self.oversized = oversized
+        self._headers: Headers | None = None
+        self._request: tuple[bool, RequestHead | Malformed] | None = None
+        self._response: tuple[bool, ResponseHead | Malformed] | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """The fields for the user, with cookie crumbs joined (RFC 9113 section 8.2.3)."""
+        if self._headers is None:
+            self._headers = Headers._trusted(join_cookies(self.fields))
+        return self._headers
+
+    def request(self, *, extended_connect: bool) -> RequestHead | Malformed:
+        """What `parse_request_untrusted` says of it."""
+        if self._request is None or self._request[0] is not extended_connect:
+            self._request = extended_connect, parse_request_untrusted(self.fields, extended_connect=extended_connect)
+        return self._request[1]
+
+    def response(self, *, to_connect: bool) -> ResponseHead | Malformed:
+        """What `parse_response_untrusted` says of it."""
+        if self._response is None or self._response[0] is not to_connect:
+            self._response = to_connect, parse_response_untrusted(self.fields, to_connect=to_connect)
+        return self._response[1]
+
+
+class FieldDecoder:
+    """Field blocks to field sections, in wire order."""
+
+    def __init__(self, limits: HeaderLimits) -> None:
+        self._limits = limits
+        self._decoder = hpack.Decoder()
+        # Off, as invariant 12 says: it would stop in the middle of a block.
+        self._decoder.max_header_list_size = 2**62
+        self._remembered: dict[bytes, FieldSection] = {}
+
+    def set_max_table_size(self, size: int) -> None:
+        """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
+        self._decoder.max_allowed_table_size = size
+        self._remembered.clear()
+
+    def decode(self, block: bytes) -> FieldSection:
+        """Decode one whole block. Raises hpack.HPACKError if that cannot be done."""
+        section = self._remembered.get(block)
+        if section is not None:
+            return section
+        fields = cast("Fields", self._decoder.decode(block, raw=True))
+        section = FieldSection(fields, self._limits.oversized(fields))
+        if not _all_indexed(block):
+            self._remembered.clear()
+        elif len(self._remembered) < MAX_REMEMBERED:
+            self._remembered[block] = section
+        return section
+
+
+class FieldEncoder:
+    """Fields to field blocks; what is encoded has to be sent, in this order."""
+
+    def __init__(self) -> None:
+        self._encoder = hpack.Encoder()
+        self._remembered: dict[Fields, bytes] = {}
+
+    def set_table_size(self, size: int) -> None:
+        """The peer's SETTINGS_HEADER_TABLE_SIZE."""
+        size = min(size, MAX_TABLE_SIZE)
+        # hpack forgets an update it has not sent yet if the same size is set again.
+        if size != self._encoder.header_table_size:
+            self._encoder.header_table_size = size
+            self._remembered.clear()
+
+    def encode(self, fields: Fields) -> bytes:
+        """Encode one field section."""
+        key = _key(fields)
+        if key is not None:
+            block = self._remembered.get(key)
+            if block is not None:
+                return block
+        block = self._encoder.encode(cast("Any", fields))
+        if not _all_indexed(block):
+            self._remembered.clear()
+        elif key is not None and len(self._remembered) < MAX_REMEMBERED:
+            self._remembered[key] = block
+        return block
+
+
+def _key(fields: Fields) -> tuple[tuple[bytes, bytes], ...] | None:
+    """What to remember fields by; None if one of them is special: a never-indexed field equals a plain one."""
+    if type(fields) is not tuple or set(map(type, fields)) != {tuple}:
+        return None
+    return fields
