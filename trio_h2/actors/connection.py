@@ -589,8 +589,10 @@ class ConnectionActor:
             pass
         finally:
             self.writer.scope.cancel()
-            await trio.aclose_forcefully(self.transport)
-            self.done.set()
+            try:
+                await trio.aclose_forcefully(self.transport)
+            finally:
+                self.done.set()
 
     async def _close_gently(self) -> None:
         """Close; a server first ends its half and reads on to the client's end.

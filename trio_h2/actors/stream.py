@@ -33,6 +33,10 @@ __all__ = ["Body", "Pump", "StreamActor"]
 
 Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
+# Failures are copied when they are raised, so these two stand for every stream.
+CLOSED_HERE = StreamResetError("the stream was closed by this side", initiator="local")
+SENT_EOF = StreamResetError("this side of the stream has ended", initiator="local")
+
 logger = logging.getLogger("trio_h2")
 
 
@@ -251,7 +255,7 @@ class StreamActor:
                 )
             )
         if not stream.can_send:
-            raise raised(_sent_eof(stream.stream_id))
+            raise raised(SENT_EOF)
 
     async def send_eof(self) -> None:
         """End our half; doing so twice is once."""
@@ -271,7 +275,7 @@ class StreamActor:
         """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
         if self.stream is None:
             return
-        self.connection.writer.abort(self.stream, _closed_here(self.stream.stream_id))
+        self.connection.writer.abort(self.stream, CLOSED_HERE)
         if self.connection.machine.reset_stream(self.stream, error_code):
             self.connection.writer.wake()
         self._closed()
@@ -286,17 +290,16 @@ class StreamActor:
                 self.reset(ErrorCodes.CANCEL)
             return
         self.closed_by_user = True
-        failure = _closed_here(0 if self.stream is None else self.stream.stream_id)
         stream = self.stream
-        if linger and stream is not None and stream.tunnel and not stream.closed and self.failure is None:
-            self.connection.writer.abort(stream, failure)
+        if linger and stream is not None and self.failure is None and stream.is_established_tunnel:
+            self.connection.writer.abort(stream, CLOSED_HERE)
             if stream.can_send:
                 self.connection.machine.end_stream(stream)
                 self.connection.writer.wake()
         else:
             self.reset(ErrorCodes.CANCEL)
         if self.failure is None:
-            self.failure = failure
+            self.failure = CLOSED_HERE
         self.mailbox.close(self.failure)
         self._stop_pump()
         if self.opened is not None:
@@ -372,7 +375,7 @@ class StreamActor:
             if self.failure is None and not self.mailbox.ended:
                 pump.error = error
                 self.reset(ErrorCodes.CANCEL)
-                self.fail(_closed_here(self.machine.stream_id))
+                self.fail(CLOSED_HERE)
         finally:
             pump.done.set()
 
@@ -460,11 +463,3 @@ class StreamActor:
         self.connection.machine.send_response(
             self.machine, [(b":status", b"500"), (b"content-length", b"0")], head, end_stream=True
         )
-
-
-def _closed_here(stream_id: int) -> StreamResetError:
-    return StreamResetError("the stream was closed by this side", initiator="local", stream_id=stream_id)
-
-
-def _sent_eof(stream_id: int) -> StreamResetError:
-    return StreamResetError("this side of the stream has ended", initiator="local", stream_id=stream_id)

@@ -124,6 +124,8 @@ class Writer:
         """Wait until all of `data` is cut into frames. Cancelled, the uncut rest is withdrawn."""
         if self.failure is not None:
             raise raised(self.failure)
+        if self._cut_whole(stream, data, end_stream):
+            return
         sender = PendingSend(stream, data, end_stream=end_stream)
         # Nothing to cut but END_STREAM needs no window, so it needs no turn either (RFC 9113 section 6.9.1).
         if not len(sender.data) or not any(self._ready):
@@ -131,6 +133,17 @@ class Writer:
         if not sender.finished:
             await self._wait_turn(sender)
         self._bell.ring()
+
+    def _cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
+        """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies."""
+        machine = self._machine
+        if type(data) is not bytes or any(self._ready) or machine.outbox.size >= self._limit:
+            return False
+        if not data or len(data) > machine.sendable(stream):
+            return False
+        machine.send_data(stream, data, end_stream=end_stream)
+        self._bell.ring()
+        return True
 
     async def wait_sendable(self, stream: StreamMachine) -> None:
         """Wait until `send` could cut at least one octet."""

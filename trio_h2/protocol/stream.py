@@ -224,6 +224,11 @@ class StreamMachine:
         return self.state in (StreamState.RESERVED_LOCAL, StreamState.RESERVED_REMOTE)
 
     @property
+    def is_established_tunnel(self) -> bool:
+        """True while this is a tunnel on which our side may send, or has sent, DATA."""
+        return self.tunnel and not self.closed and self.sending.phase is not Phase.HEAD
+
+    @property
     def can_send(self) -> bool:
         """True while this side has not ended its half."""
         return self.state in (StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE, StreamState.RESERVED_LOCAL)
