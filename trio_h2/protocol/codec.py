@@ -25,7 +25,7 @@ import hyperframe.exceptions
 import hyperframe.frame as hf
 
 from ..exceptions import ErrorCodes, FrameDataMissingError, FrameTooLargeError
-from .compression import FieldDecoder, FieldEncoder, Fields, FieldSection
+from .compression import STRICT, FieldDecoder, FieldEncoder, Fields, FieldSection, InboundRules
 from .limits import HeaderLimits
 from .verdicts import ConnectionFailure, StreamFailure
 
@@ -229,10 +229,10 @@ class FrameReader:
         max_frame_size: the largest payload we accept: our SETTINGS_MAX_FRAME_SIZE in force.
     """
 
-    def __init__(self, limits: HeaderLimits, *, expect_preface: bool) -> None:
+    def __init__(self, limits: HeaderLimits, rules: InboundRules = STRICT, *, expect_preface: bool) -> None:
         self.max_frame_size = 2**14
         self._limits = limits
-        self._decoder = FieldDecoder(limits)
+        self._decoder = FieldDecoder(limits, rules)
         self._preface = PREFACE if expect_preface else b""
         self._parts: list[bytes] = []
         self._have = 0
@@ -477,11 +477,14 @@ class FrameWriter:
         self._encoder = FieldEncoder()
         self._pieces: list[bytes | memoryview] = []
 
-    def take(self) -> bytes:
-        """Everything that waits, joined once."""
+    def take(self, amount: int | None = None) -> bytes:
+        """Everything that waits, joined once; or its first `amount` octets."""
         data = b"".join(self._pieces)
         self._pieces.clear()
-        self.size = 0
+        if amount is not None and amount < len(data):
+            self._pieces.append(data[amount:])
+            data = data[:amount]
+        self.size -= len(data)
         return data
 
     def set_header_table_size(self, size: int) -> None:

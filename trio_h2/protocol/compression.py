@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+import attrs
 import hpack
 
 from ..headers import Headers
@@ -20,12 +21,15 @@ from .validation import (
     Malformed,
     RequestHead,
     ResponseHead,
+    check_trailers_untrusted,
     join_cookies,
     parse_request_untrusted,
     parse_response_untrusted,
+    read_request_unchecked,
+    read_response_unchecked,
 )
 
-__all__ = ["FieldDecoder", "FieldEncoder", "FieldSection", "Fields"]
+__all__ = ["FieldDecoder", "FieldEncoder", "FieldSection", "Fields", "InboundRules"]
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -39,6 +43,22 @@ MAX_TABLE_SIZE = 4096
 _all_indexed = re.compile(rb"[\x81-\xfe]+").fullmatch
 
 
+@attrs.frozen
+class InboundRules:
+    """How far received field sections are checked and mended before anybody sees them.
+
+    Attributes:
+        validate: RFC 9113 section 8.2 and 8.3; without it only what the protocol needs is read from them.
+        join_cookies: RFC 9113 section 8.2.3.
+    """
+
+    validate: bool = True
+    join_cookies: bool = True
+
+
+STRICT = InboundRules()
+
+
 class FieldSection:
     """A decoded field block, with what was found out about it. Shared by repeats: nobody changes it.
 
@@ -47,9 +67,10 @@ class FieldSection:
         oversized: why it is more than we accept, or None.
     """
 
-    __slots__ = ("_headers", "_request", "_response", "fields", "oversized")
+    __slots__ = ("_headers", "_request", "_response", "_rules", "fields", "oversized")
 
-    def __init__(self, fields: Fields, oversized: str | None) -> None:
+    def __init__(self, fields: Fields, oversized: str | None, rules: InboundRules = STRICT) -> None:
+        self._rules = rules
         self.fields = fields
         self.oversized = oversized
         self._headers: Headers | None = None
@@ -60,27 +81,36 @@ class FieldSection:
     def headers(self) -> Headers:
         """The fields for the user, with cookie crumbs joined (RFC 9113 section 8.2.3)."""
         if self._headers is None:
-            self._headers = Headers._trusted(join_cookies(self.fields))
+            self._headers = Headers._trusted(join_cookies(self.fields) if self._rules.join_cookies else self.fields)
         return self._headers
 
     def request(self, *, extended_connect: bool) -> RequestHead | Malformed:
         """What `parse_request_untrusted` says of it."""
+        if not self._rules.validate:
+            return read_request_unchecked(self.fields)
         if self._request is None or self._request[0] is not extended_connect:
             self._request = extended_connect, parse_request_untrusted(self.fields, extended_connect=extended_connect)
         return self._request[1]
 
     def response(self, *, to_connect: bool) -> ResponseHead | Malformed:
         """What `parse_response_untrusted` says of it."""
+        if not self._rules.validate:
+            return read_response_unchecked(self.fields)
         if self._response is None or self._response[0] is not to_connect:
             self._response = to_connect, parse_response_untrusted(self.fields, to_connect=to_connect)
         return self._response[1]
+
+    def trailers(self) -> Malformed | None:
+        """What `check_trailers_untrusted` says of it."""
+        return check_trailers_untrusted(self.fields) if self._rules.validate else None
 
 
 class FieldDecoder:
     """Field blocks to field sections, in wire order."""
 
-    def __init__(self, limits: HeaderLimits) -> None:
+    def __init__(self, limits: HeaderLimits, rules: InboundRules) -> None:
         self._limits = limits
+        self._rules = rules
         self._decoder = hpack.Decoder()
         # Off, as invariant 12 says: it would stop in the middle of a block.
         self._decoder.max_header_list_size = 2**62
@@ -97,7 +127,7 @@ class FieldDecoder:
         if section is not None:
             return section
         fields = cast("Fields", self._decoder.decode(block, raw=True))
-        section = FieldSection(fields, self._limits.oversized(fields))
+        section = FieldSection(fields, self._limits.oversized(fields), self._rules)
         if not _all_indexed(block):
             self._remembered.clear()
         elif len(self._remembered) < MAX_REMEMBERED:

@@ -21,10 +21,11 @@ from ..exceptions import (
     InvalidBodyLengthError,
     NoAvailableStreamIDError,
     ProtocolError,
+    StreamIDTooLowError,
     TooManyStreamsError,
 )
 from .codec import FrameReader, FrameWriter, GoAwayFrame, PriorityFields
-from .compression import Fields
+from .compression import STRICT, Fields, InboundRules
 from .limits import HeaderLimits
 from .priority import Priority
 from .receiving import Receiver
@@ -49,14 +50,14 @@ class ConnectionMachine:
         replies: frames the peer made us queue (acknowledgements, resets) since the outbox was last taken.
     """
 
-    def __init__(self, config: Config, *, client: bool) -> None:
+    def __init__(self, config: Config, *, client: bool, rules: InboundRules = STRICT) -> None:
         self.config = config
         self.client = client
         self.failure: ConnectionFailure | None = None
         self.remote_goaway: GoAwayFrame | None = None
         self.goaway_last_stream_id: int | None = None
         self.replies = 0
-        self.local_settings = LocalSettings()
+        self.local_settings = LocalSettings(client)
         self.remote_settings = RemoteSettings(peer_is_server=client)
         self.table = StreamTable(client=client, max_tombstones=config.max_closed_streams)
         self.outbound = OutboundWindow()
@@ -68,7 +69,7 @@ class ConnectionMachine:
             max_list_size=config.max_header_list_size,
             max_fields=config.max_header_fields,
         )
-        self.reader = FrameReader(limits, expect_preface=not client)
+        self.reader = FrameReader(limits, rules, expect_preface=not client)
         self._receiver = Receiver(self)
         # Streams with enough credit for a WINDOW_UPDATE: one each, however often they are read before it leaves.
         self._creditable: dict[int, StreamMachine] = {}
@@ -193,15 +194,21 @@ class ConnectionMachine:
     @property
     def can_open(self) -> bool:
         """Is there room for one more stream of ours now (5.1.2)?"""
-        limit = self.remote_settings.max_concurrent_streams
-        return limit is None or self.table.open_outbound < limit
+        return self.table.open_outbound < self.remote_settings.max_concurrent_streams
 
     def open_stream(
-        self, fields: Fields, head: RequestHead, *, end_stream: bool, priority: PriorityFields | None = None
+        self,
+        fields: Fields,
+        head: RequestHead,
+        *,
+        end_stream: bool,
+        priority: PriorityFields | None = None,
+        stream_id: int | None = None,
     ) -> StreamMachine:
-        """Take the next stream ID and queue the request's HEADERS, in one step.
+        """Take the next stream ID, or a higher one that is given, and queue the request's HEADERS, in one step.
 
         Raises:
+            StreamIDTooLowError: the given stream ID was used or passed over.
             ProtocolError: the peer sent GOAWAY.
             TooManyStreamsError: the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached.
             NoAvailableStreamIDError: every ID of ours is used.
@@ -209,7 +216,7 @@ class ConnectionMachine:
         """
         if not self.can_open:
             raise TooManyStreamsError("the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached", initiator="local")
-        stream_id = self._take_stream_id()
+        stream_id = self._take_stream_id(stream_id)
         stream = self.new_stream(stream_id)
         self._set_request(stream, head)
         stream.sending.begin(head.content_length)
@@ -224,10 +231,13 @@ class ConnectionMachine:
             self._end_sent(stream)
         return stream
 
-    def promise(self, parent: StreamMachine, fields: Fields, head: RequestHead) -> StreamMachine:
-        """Queue a PUSH_PROMISE on `parent` and reserve the promised stream (8.4.1).
+    def promise(
+        self, parent: StreamMachine, fields: Fields, head: RequestHead, *, stream_id: int | None = None
+    ) -> StreamMachine:
+        """Queue a PUSH_PROMISE on `parent` and reserve the promised stream (8.4.1); IDs as in `open_stream`.
 
         Raises:
+            StreamIDTooLowError: the given stream ID was used or passed over.
             ProtocolError: the client does not take pushes, or this is the client.
             StreamClosedError: `parent` has ended.
             NoAvailableStreamIDError: every ID of ours is used.
@@ -236,7 +246,7 @@ class ConnectionMachine:
             raise ProtocolError("a client cannot push", initiator="local")
         if not self.remote_settings.enable_push:
             raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
-        stream_id = self._take_stream_id()
+        stream_id = self._take_stream_id(stream_id)
         parent.send(Input.SEND_PUSH_PROMISE)
         stream = self.new_stream(stream_id)
         self._set_request(stream, head)
@@ -247,13 +257,22 @@ class ConnectionMachine:
         self.outbox.push_promise(parent.stream_id, stream_id, fields)
         return stream
 
-    def _take_stream_id(self) -> int:
+    def _take_stream_id(self, wanted: int | None) -> int:
         if self.remote_goaway is not None:
             raise ProtocolError("the peer sent GOAWAY", initiator="remote", safe_to_retry=True)
+        if wanted is not None:
+            self._check_stream_id(wanted)
+            return wanted
         stream_id = self.table.next_own_id()
         if stream_id is None:
             raise NoAvailableStreamIDError("all stream IDs of this connection are used", initiator="local")
         return stream_id
+
+    def _check_stream_id(self, stream_id: int) -> None:
+        if not 0 < stream_id <= MAX_STREAM_ID or not self.table.is_own(stream_id):
+            raise ProtocolError(f"{stream_id} is no stream ID of this side (5.1.1)", initiator="local")
+        if not self.table.is_idle(stream_id):
+            raise StreamIDTooLowError(stream_id, self.table.highest_outbound, initiator="local")
 
     def new_stream(self, stream_id: int) -> StreamMachine:
         """A stream with the windows that both sides' settings give it; not in the table yet."""
@@ -439,8 +458,8 @@ class ConnectionMachine:
         window = self.inbound
         return bool(self.outbox.size or self._creditable or window.unannounced * 2 >= window.target)
 
-    def take(self) -> bytes:
-        """Everything that is cut, with the WINDOW_UPDATEs that are due, joined once."""
+    def take(self, amount: int | None = None) -> bytes:
+        """What is cut, with the WINDOW_UPDATEs that are due, joined once; at most `amount` octets of it."""
         self._announce_credit()
         self.replies = 0
-        return self.outbox.take()
+        return self.outbox.take(amount)

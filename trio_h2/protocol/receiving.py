@@ -20,7 +20,6 @@ from .stream import CloseReason, Input, Phase, StreamMachine
 from .validation import (
     Malformed,
     RequestHead,
-    check_trailers_untrusted,
 )
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
 
@@ -176,8 +175,8 @@ class Receiver:
         machine = self._machine
         stream_id = frame.stream_id
         self._table.use(stream_id)
-        limit = machine.config.max_concurrent_streams
-        if self._table.open_inbound >= limit:
+        limit = machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        if limit is not None and self._table.open_inbound >= limit:
             return StreamFailure(stream_id, ErrorCodes.REFUSED_STREAM, f"more than {limit} concurrent streams")
         stream = machine.new_stream(stream_id)
         stream.receive(Input.RECV_HEADERS)
@@ -189,7 +188,7 @@ class Receiver:
         if frame.section.oversized is not None:
             return self._answer_431(stream, frame.end_stream)
         connect_protocol = machine.local_settings.enable_connect_protocol
-        head = frame.section.request(extended_connect=connect_protocol)
+        head = frame.section.request(extended_connect=bool(connect_protocol))
         if isinstance(head, Malformed):
             return _malformed(stream_id, head.reason)
         stream.request_method = head.method
@@ -223,7 +222,8 @@ class Receiver:
     def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         """A response, interim or final (8.3.2)."""
         self._table.count(stream)
-        if self._table.open_inbound > self._machine.config.max_concurrent_streams:
+        limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        if limit is not None and self._table.open_inbound > limit:
             return StreamFailure(stream.stream_id, ErrorCodes.REFUSED_STREAM, "more pushes than we allow at once")
         head = frame.section.response(to_connect=stream.tunnel)
         if isinstance(head, Malformed):
@@ -247,7 +247,7 @@ class Receiver:
             return _malformed(stream.stream_id, "HEADERS on a tunnel (8.5)")
         if not frame.end_stream:
             return _malformed(stream.stream_id, "a second header section that does not end the stream")
-        malformed = check_trailers_untrusted(frame.section.fields)
+        malformed = frame.section.trailers()
         if malformed is not None:
             return _malformed(stream.stream_id, malformed.reason)
         event = ev.TrailersReceived(stream.stream_id, frame.section.headers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 import attrs
 
@@ -16,16 +16,19 @@ from .verdicts import ConnectionFailure
 from .windows import DEFAULT_WINDOW, MAX_WINDOW
 
 __all__ = [
+    "UNLIMITED",
     "ChangedSetting",
     "LocalSettings",
     "RemoteSettings",
     "SettingCodes",
-    "SettingsView",
+    "Settings",
     "invalid_setting",
 ]
 
 MIN_FRAME_SIZE = 2**14
 MAX_FRAME_SIZE = 2**24 - 1
+UNLIMITED = 2**32 + 1
+"""More concurrent streams than any setting can say, and than there are stream IDs."""
 
 
 class SettingCodes(enum.IntEnum):
@@ -87,58 +90,133 @@ def invalid_setting(code: int, value: int) -> ErrorCodes | None:
     return None
 
 
-class SettingsView:
-    """The settings in force in one direction, by name. A setting with no value has no limit: None."""
+class Settings(MutableMapping[int, int]):
+    """The settings of one direction: a mapping from setting code to the value in force, and by name.
 
-    def __init__(self) -> None:
+    Assigning stages a value: what is staged goes into the next SETTINGS frame and is in force when that is
+    acknowledged.
+
+    Args:
+        client: are these a client's settings? It has ENABLE_PUSH, with an initial value of 1.
+        initial_values: values in force from the start, beside those of RFC 9113 section 6.5.2.
+
+    Raises:
+        InvalidSettingsValueError: a value that RFC 9113 forbids, there or in an assignment.
+    """
+
+    def __init__(self, client: bool = True, initial_values: Mapping[int, int] | None = None) -> None:
         self._values: dict[int, int] = dict(INITIAL_VALUES)
+        self._values[SettingCodes.ENABLE_PUSH] = int(client)
+        self._staged: dict[int, int] = {}
+        for code, value in (initial_values or {}).items():
+            _check(code, value)
+            self._values[code] = value
 
-    def get(self, code: int) -> int | None:
-        """The value in force of `code`, or None if nothing set it and it has no initial value."""
-        return self._values.get(code)
+    def __getitem__(self, code: int) -> int:
+        return self._values[code]
 
-    def __iter__(self) -> Iterable[tuple[SettingCodes | int, int]]:
-        return iter([(setting_code_from_int(code), value) for code, value in self._values.items()])
+    def __setitem__(self, code: int, value: int) -> None:
+        _check(code, value)
+        self._staged[code] = value
+
+    def __delitem__(self, code: int) -> None:
+        del self._values[code]
+
+    def __iter__(self) -> Iterator[SettingCodes | int]:
+        return iter([setting_code_from_int(code) for code in self._values])
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {dict(self)}>"
+
+    def to_send(self) -> dict[int, int]:
+        """Every value, staged ones first: what a connection preface says of them."""
+        return {**self._values, **self._staged}
 
     @property
     def header_table_size(self) -> int:
+        """SETTINGS_HEADER_TABLE_SIZE, in octets."""
         return self._values[SettingCodes.HEADER_TABLE_SIZE]
 
-    @property
-    def enable_push(self) -> bool:
-        return self._values[SettingCodes.ENABLE_PUSH] == 1
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        self[SettingCodes.HEADER_TABLE_SIZE] = value
 
     @property
-    def max_concurrent_streams(self) -> int | None:
-        return self._values.get(SettingCodes.MAX_CONCURRENT_STREAMS)
+    def enable_push(self) -> int:
+        """SETTINGS_ENABLE_PUSH, 0 or 1."""
+        return self._values[SettingCodes.ENABLE_PUSH]
+
+    @enable_push.setter
+    def enable_push(self, value: int) -> None:
+        self[SettingCodes.ENABLE_PUSH] = value
+
+    @property
+    def max_concurrent_streams(self) -> int:
+        """SETTINGS_MAX_CONCURRENT_STREAMS; `UNLIMITED` while nobody has set one."""
+        return self._values.get(SettingCodes.MAX_CONCURRENT_STREAMS, UNLIMITED)
+
+    @max_concurrent_streams.setter
+    def max_concurrent_streams(self, value: int) -> None:
+        self[SettingCodes.MAX_CONCURRENT_STREAMS] = value
 
     @property
     def initial_window_size(self) -> int:
+        """SETTINGS_INITIAL_WINDOW_SIZE, in octets."""
         return self._values[SettingCodes.INITIAL_WINDOW_SIZE]
+
+    @initial_window_size.setter
+    def initial_window_size(self, value: int) -> None:
+        self[SettingCodes.INITIAL_WINDOW_SIZE] = value
 
     @property
     def max_frame_size(self) -> int:
+        """SETTINGS_MAX_FRAME_SIZE, in octets."""
         return self._values[SettingCodes.MAX_FRAME_SIZE]
+
+    @max_frame_size.setter
+    def max_frame_size(self, value: int) -> None:
+        self[SettingCodes.MAX_FRAME_SIZE] = value
 
     @property
     def max_header_list_size(self) -> int | None:
+        """SETTINGS_MAX_HEADER_LIST_SIZE, or None while nobody has set one."""
         return self._values.get(SettingCodes.MAX_HEADER_LIST_SIZE)
 
-    @property
-    def enable_connect_protocol(self) -> bool:
-        return self._values[SettingCodes.ENABLE_CONNECT_PROTOCOL] == 1
+    @max_header_list_size.setter
+    def max_header_list_size(self, value: int) -> None:
+        self[SettingCodes.MAX_HEADER_LIST_SIZE] = value
 
-    def _set(self, code: int, value: int) -> ChangedSetting:
+    @property
+    def enable_connect_protocol(self) -> int:
+        """SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441), 0 or 1."""
+        return self._values[SettingCodes.ENABLE_CONNECT_PROTOCOL]
+
+    @enable_connect_protocol.setter
+    def enable_connect_protocol(self, value: int) -> None:
+        self[SettingCodes.ENABLE_CONNECT_PROTOCOL] = value
+
+    def _put_in_force(self, code: int, value: int) -> ChangedSetting:
         change = ChangedSetting(setting_code_from_int(code), self._values.get(code), value)
         self._values[code] = value
         return change
 
 
-class RemoteSettings(SettingsView):
+def _check(code: int, value: int) -> None:
+    error_code = invalid_setting(code, value)
+    if error_code is not None:
+        raise InvalidSettingsValueError(
+            f"{setting_code_from_int(code)!r} cannot be {value}", error_code, initiator="local"
+        )
+
+
+class RemoteSettings(Settings):
     """What the peer told us: in force as soon as received."""
 
     def __init__(self, *, peer_is_server: bool) -> None:
-        super().__init__()
+        super().__init__(client=not peer_is_server)
         self._peer_is_server = peer_is_server
         self.received = False
 
@@ -149,7 +227,7 @@ class RemoteSettings(SettingsView):
             failure = self._refuse(code, value)
             if failure is not None:
                 return failure
-            changes.append(self._set(code, value))
+            changes.append(self._put_in_force(code, value))
         self.received = True
         return changes
 
@@ -167,30 +245,32 @@ class RemoteSettings(SettingsView):
         return None
 
 
-class LocalSettings(SettingsView):
+class LocalSettings(Settings):
     """What we told the peer: in force, frame by frame, as the peer acknowledges."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, client: bool = True) -> None:
+        super().__init__(client)
         self._unacknowledged: deque[dict[int, int]] = deque()
+        self._announced: dict[int, int] = {}
 
     @property
     def awaiting_acknowledgement(self) -> int:
         """How many SETTINGS frames of ours the peer has not acknowledged yet."""
         return len(self._unacknowledged)
 
+    def announced(self, code: int) -> int | None:
+        """What we said last of this setting, acknowledged or not; None if we never did."""
+        return self._announced.get(code)
+
     def submit(self, values: Mapping[int, int]) -> None:
         """Note a SETTINGS frame as sent. Raises InvalidSettingsValueError on a value the RFC forbids."""
         for code, value in values.items():
-            error_code = invalid_setting(code, value)
-            if error_code is not None:
-                raise InvalidSettingsValueError(
-                    f"{setting_code_from_int(code)!r} cannot be {value}", error_code, initiator="local"
-                )
+            _check(code, value)
         self._unacknowledged.append(dict(values))
+        self._announced.update(values)
 
     def acknowledge(self) -> list[ChangedSetting] | None:
         """The peer acknowledged our oldest frame: its changes, now in force. None if none was waiting."""
         if not self._unacknowledged:
             return None
-        return [self._set(code, value) for code, value in self._unacknowledged.popleft().items()]
+        return [self._put_in_force(code, value) for code, value in self._unacknowledged.popleft().items()]

@@ -38,6 +38,8 @@ __all__ = [
     "join_cookies",
     "parse_request_untrusted",
     "parse_response_untrusted",
+    "read_request_unchecked",
+    "read_response_unchecked",
 ]
 
 FieldList: TypeAlias = Sequence[tuple[bytes, bytes]]
@@ -241,6 +243,35 @@ def check_trailers_untrusted(fields: FieldList) -> Malformed | None:
 def check_trailers(fields: FieldList) -> Malformed | None:
     """Judge a trailer section that our user wants to send."""
     return _trailers(fields, _SENT)
+
+
+def read_request_unchecked(fields: FieldList) -> RequestHead:
+    """What a request that nobody checks says, as far as it can be read; for users who switched the checks off."""
+    found = dict(reversed(fields))
+    regular = next((index for index, (name, _) in enumerate(fields) if not name.startswith(b":")), len(fields))
+    method = found.get(b":method", b"")
+    return RequestHead(
+        method,
+        found.get(b":scheme"),
+        found.get(b":authority", found.get(b"host")),
+        found.get(b":path"),
+        found.get(b":protocol"),
+        None if method == b"CONNECT" else _length_unchecked(found),
+        regular,
+    )
+
+
+def read_response_unchecked(fields: FieldList) -> ResponseHead:
+    """What a response that nobody checks says, as far as it can be read; a status that is none counts as 200."""
+    found = dict(reversed(fields))
+    status = found.get(b":status", b"")
+    known = len(status) == 3 and status.isdigit()
+    return ResponseHead(int(status) if known else 200, _length_unchecked(found), 1 if b":status" in found else 0)
+
+
+def _length_unchecked(found: dict[bytes, bytes]) -> int | None:
+    length = found.get(b"content-length", b"")
+    return int(length) if length.isdigit() and len(length) < 20 else None
 
 
 def join_cookies(fields: FieldList) -> FieldList:
