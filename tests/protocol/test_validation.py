@@ -366,8 +366,16 @@ def test_rfc9113_8_3_1_host_says_the_same_as_authority(judge: Judge) -> None:
         head = judge([*GET, (b"host", host)])
         assert isinstance(head, RequestHead)
         assert head.authority == b"example.org"
-    for host in (b"", b"example.com", b"example.org:443", b"example.org."):
+    for host in (b"", b"example.com", b"example.org:80", b"example.org."):
         assert malformed(judge([*GET, (b"host", host)]), "host differs"), host
+
+
+@BOTH_REQUESTS
+def test_rfc9113_8_3_1_host_may_name_the_default_port_of_the_scheme(judge: Judge) -> None:
+    assert isinstance(judge([*GET, (b"host", b"example.org:443")]), RequestHead)
+    http = changed(GET, b":scheme", b"http")
+    assert isinstance(judge([*http, (b"host", b"example.org:80")]), RequestHead)
+    assert malformed(judge([*http, (b"host", b"example.org:443")]), "host differs")
 
 
 @BOTH_REQUESTS

@@ -175,6 +175,7 @@ _PROTOCOL: Final = re.compile(_TOKEN + rb"(?:/" + _TOKEN + rb")?")
 
 # RFC 3986 3.1, 3.2 and 3.3. A path holds whatever a request line could carry unambiguously: clients do send
 # octets that RFC 3986 would have them percent-encode.
+_DEFAULT_PORTS: Final[Mapping[bytes | None, bytes]] = {b"http": b":80", b"https": b":443"}
 _HTTP_SCHEMES: Final = frozenset({b"http", b"https"})
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*")
 _HOST: Final = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[A-Za-z0-9\-._~!$&'()*+,;=%:]+\])"
@@ -378,7 +379,7 @@ def _request(fields: FieldList, rules: _Rules, extended_connect: bool) -> Reques
     else:
         problem = problem or _method(method) or _target(head)
     if ruled:
-        problem = problem or _host(ruled, head.authority) or _te(ruled) or _tunnel_length(head, ruled, rules)
+        problem = problem or _host(ruled, head) or _te(ruled) or _tunnel_length(head, ruled, rules)
     return head if problem is None else Malformed(problem)
 
 
@@ -427,14 +428,17 @@ def _authority(pseudo: _Pseudo, ruled: _Ruled, rules: _Rules) -> bytes | None:
     return authority
 
 
-def _host(ruled: _Ruled, authority: bytes | None) -> str | None:
-    """RFC 9113 8.3.1, RFC 9110 7.2: Host says the same as :authority, once. Hosts are case-insensitive."""
+def _host(ruled: _Ruled, head: RequestHead) -> str | None:
+    """RFC 9113 8.3.1, RFC 9110 7.2: Host says the same as :authority, once, but for case and a default port."""
     hosts = ruled.get(b"host")
     if hosts is None:
         return None
     if len(hosts) > 1:
         return "host is repeated (RFC 9110 7.2)"
-    if authority is not None and hosts[0] != authority and hosts[0].lower() != authority.lower():
+    if head.authority is None or hosts[0] == head.authority:
+        return None
+    port = _DEFAULT_PORTS.get(head.scheme, b"")
+    if hosts[0].lower().removesuffix(port) != head.authority.lower().removesuffix(port):
         return "host differs from :authority (RFC 9113 8.3.1)"
     return None
 
