@@ -435,6 +435,12 @@ class ConnectionActor:
         self.writer.wake()
         return actor
 
+    def give_credit(self, stream: StreamMachine, count: int) -> None:
+        """The application took, or threw away, octets of a stream (invariant 4)."""
+        self.machine.acknowledge(stream, count)
+        if self.machine.has_output:
+            self.writer.wake()
+
     def grant_slots(self) -> None:
         """Open the streams that wait, in order, as far as the peer's limit allows."""
         machine = self.machine

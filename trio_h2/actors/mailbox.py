@@ -10,15 +10,18 @@ There are two ways to take, and a stream has one consumer: `receive_some` and it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
 from .. import events as ev
 from ..exceptions import H2Error
+from ..protocol.stream import StreamMachine
 from .errors import raised
 from .messages import Chunk, Doorbell
+
+if TYPE_CHECKING:
+    from .connection import ConnectionActor
 
 __all__ = ["Mailbox"]
 
@@ -42,10 +45,10 @@ class Mailbox:
     __slots__ = (
         "_bell",
         "_busy",
-        "_give_credit",
+        "_connection",
         "_items",
         "_reset",
-        "_stream_id",
+        "_stream",
         "consumer",
         "ended",
         "failure",
@@ -54,23 +57,28 @@ class Mailbox:
         "trailers",
     )
 
-    def __init__(self, stream_id: int, give_credit: Callable[[int], None]) -> None:
-        self._stream_id = stream_id
-        self._give_credit = give_credit
+    def __init__(self, connection: ConnectionActor, stream: StreamMachine | None) -> None:
+        # Not the StreamActor: a cycle for every request would be the garbage collector's to find.
+        self._connection = connection
+        self._stream = stream
         self._items: deque[ev.Event | Chunk] = deque()
         self._bell = Doorbell()
         self._busy = False
         self._reset: ev.StreamReset | None = None
         self.consumer: Literal["stream", "events"] | None = None
         self.head: ev.ResponseReceived | None = None
-        self.interim: list[ev.InformationalResponseReceived] = []
+        self.interim: tuple[ev.InformationalResponseReceived, ...] = ()
         self.trailers: ev.TrailersReceived | None = None
         self.ended = False
         self.failure: H2Error | None = None
 
-    def bind(self, stream_id: int) -> None:
+    def bind(self, stream: StreamMachine) -> None:
         """A client's stream has its ID now."""
-        self._stream_id = stream_id
+        self._stream = stream
+
+    def _give_credit(self, count: int) -> None:
+        assert self._stream is not None
+        self._connection.give_credit(self._stream, count)
 
     # The reader's side: none of this waits
 
@@ -179,7 +187,7 @@ class Mailbox:
             if type(item) is ev.ResponseReceived:
                 self.head = item
             elif type(item) is ev.InformationalResponseReceived:
-                self.interim.append(item)
+                self.interim += (item,)
             elif type(item) is ev.TrailersReceived:
                 self.trailers = item
         return None
@@ -227,7 +235,8 @@ class Mailbox:
                     return item
                 data = item.take(None)
                 self._give_credit(len(data))
-                return ev.DataReceived(self._stream_id, data, len(data))
+                assert self._stream is not None
+                return ev.DataReceived(self._stream.stream_id, data, len(data))
             if self._reset is not None:
                 event, self._reset, self.ended = self._reset, None, True
                 return event

@@ -90,7 +90,7 @@ class StreamActor:
     def __init__(self, connection: ConnectionActor, stream: StreamMachine | None = None) -> None:
         self.connection = connection
         self.stream = stream
-        self.mailbox = Mailbox(0 if stream is None else stream.stream_id, self._give_credit)
+        self.mailbox = Mailbox(connection, stream)
         self.failure: H2Error | None = None
         self.scope = trio.CancelScope()
         self.opened: trio.Event | None = None
@@ -106,12 +106,6 @@ class StreamActor:
         """The protocol's state; only for streams that are open."""
         assert self.stream is not None
         return self.stream
-
-    def _give_credit(self, count: int) -> None:
-        connection = self.connection
-        connection.machine.acknowledge(self.machine, count)
-        if connection.machine.has_output:
-            connection.writer.wake()
 
     # What the reader brings: none of this waits
 
@@ -332,7 +326,7 @@ class StreamActor:
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
         self.stream = self.connection.machine.open_stream(fields, head, end_stream=end_stream)
-        self.mailbox.bind(self.stream.stream_id)
+        self.mailbox.bind(self.stream)
         self.connection.opened(self)
         if self.opened is not None:
             self.opened.set()
