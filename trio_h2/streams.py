@@ -6,6 +6,7 @@ turns it into fields; everything else the actor and the protocol do.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -161,6 +162,28 @@ def request_fields(
     if isinstance(head, Malformed):
         raise ValueError(f"invalid request (method, target, authority or headers): {head.reason}")
     return fields, head
+
+
+def response_fields(
+    status: int, headers: HeadersLike, length: int | None, to_connect: bool
+) -> tuple[Fields, ResponseHead]:
+    """A response's fields, checked, with a content-length of `length` if they have none.
+
+    Raises ValueError or TypeError, naming the argument.
+    """
+    fields = ((b":status", b"%d" % status), *fields_from(headers, "headers"))
+    if length is not None and not any(name == b"content-length" for name, _ in fields):
+        fields = (*fields, (b"content-length", b"%d" % length))
+    head = check_response(fields, to_connect=to_connect)
+    if isinstance(head, Malformed):
+        raise ValueError(f"invalid response (status or headers): {head.reason}")
+    return fields, head
+
+
+# A handler says the same few header lists again and again, and checking one takes longer than sending it. Lists with
+# a NeverIndexed field are left out: it equals a plain one, and a secret should not be kept.
+_PLAIN = frozenset((tuple,))
+_remembered_response = functools.lru_cache(maxsize=128)(response_fields)
 
 
 def trailer_fields(trailers: HeadersLike) -> Fields:
@@ -433,13 +456,13 @@ class ServerStream(_Stream["Connection"]):
     def _response_fields(
         self, status: int, headers: HeadersLike, length: int | None = None
     ) -> tuple[Fields, ResponseHead]:
-        fields = ((b":status", b"%d" % status), *fields_from(headers, "headers"))
-        if length is not None and not any(name == b"content-length" for name, _ in fields):
-            fields = (*fields, (b"content-length", b"%d" % length))
-        head = check_response(fields, to_connect=self.request.method == "CONNECT")
-        if isinstance(head, Malformed):
-            raise ValueError(f"invalid response (status or headers): {head.reason}")
-        return fields, head
+        to_connect = self.request.method == "CONNECT"
+        if type(headers) is list and _PLAIN.issuperset(map(type, headers)):
+            try:
+                return _remembered_response(status, tuple(headers), length, to_connect)
+            except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
+                pass
+        return response_fields(status, headers, length, to_connect)
 
     async def push(
         self,

@@ -11,7 +11,7 @@ becomes GOAWAY and `failure`. The sending methods raise, because there it is the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..config import Config
 from ..events import Event, StreamReset
@@ -30,7 +30,7 @@ from .limits import HeaderLimits
 from .priority import Priority
 from .receiving import Receiver
 from .settings import LocalSettings, RemoteSettings, SettingCodes
-from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine
+from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine, StreamState
 from .table import MAX_STREAM_ID, StreamTable
 from .validation import RequestHead, ResponseHead
 from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
@@ -119,12 +119,17 @@ class ConnectionMachine:
     # Starting, settings, connection control
 
     def initiate(self) -> None:
-        """Queue our connection preface (3.4): SETTINGS, and the connection window's first WINDOW_UPDATE."""
+        """Queue our connection preface by the Config: SETTINGS, and the connection window's first WINDOW_UPDATE."""
+        self.start(self._initial_settings())
+        increment = self.config.connection_window_size - self.inbound.target
+        if increment > 0:
+            self.grow_window(None, increment)
+
+    def start(self, settings: Mapping[int, int]) -> None:
+        """Queue a connection preface with these settings (3.4)."""
         if self.client:
             self.outbox.preface()
-        self.update_settings(self._initial_settings())
-        if self.config.connection_window_size > self.inbound.target:
-            self.grow_connection_window(self.config.connection_window_size - self.inbound.target)
+        self.update_settings(settings)
 
     def _initial_settings(self) -> dict[int, int]:
         config = self.config
@@ -190,6 +195,27 @@ class ConnectionMachine:
         return abandoned
 
     # Opening streams
+
+    def adopt_upgraded_stream(self, settings: Sequence[tuple[int, int]] = ()) -> None:
+        """Be what HTTP/1.1's `Upgrade: h2c` made: stream 1 is its request, complete (RFC 7540 section 3.2).
+
+        Args:
+            settings: on a server, the client's from HTTP2-Settings; they are in force, and not acknowledged.
+
+        Raises:
+            ProtocolError: those settings are invalid.
+        """
+        changes = self._receiver.apply_settings(settings)
+        if isinstance(changes, ConnectionFailure):
+            raise changes.error_class(changes.reason, error_code=changes.error_code)
+        stream = self.new_stream(1)
+        half = stream.sending if self.client else stream.receiving
+        half.begin(None)
+        half.phase = Phase.DONE
+        stream.state = StreamState.HALF_CLOSED_LOCAL if self.client else StreamState.HALF_CLOSED_REMOTE
+        self.table.use(1)
+        self.table.add(stream)
+        self.table.count(stream)
 
     @property
     def can_open(self) -> bool:
@@ -427,22 +453,27 @@ class ConnectionMachine:
         """Give connection credit back for octets that no stream holds."""
         self.inbound.release(count)
 
-    def grow_connection_window(self, increment: int) -> None:
-        """Raise the connection's target and tell the peer at once."""
-        self.inbound.grow(self.inbound.target + increment)
-        self._announce_connection(at_least=1)
+    def grow_window(self, stream: StreamMachine | None, increment: int) -> None:
+        """Raise a stream's window, or the connection's, beyond its target, and tell the peer at once.
+
+        Raises:
+            FlowControlError: the window would pass 2**31-1 (6.9.1).
+            ProtocolError: the stream is in no state to receive on.
+        """
+        if stream is not None:
+            stream.send(Input.SEND_WINDOW_UPDATE)
+        if not (self.inbound if stream is None else stream.inbound).grow(increment):
+            raise FlowControlError("the window would pass 2**31-1", initiator="local")
+        self.outbox.window_update(0 if stream is None else stream.stream_id, increment)
 
     @staticmethod
     def _wants_more(stream: StreamMachine) -> bool:
         return not stream.closed and stream.receiving.phase is not Phase.DONE
 
-    def _announce_connection(self, at_least: int | None = None) -> None:
-        increment = self.inbound.announce(at_least)
+    def _announce_credit(self) -> None:
+        increment = self.inbound.announce()
         if increment:
             self.outbox.window_update(0, increment)
-
-    def _announce_credit(self) -> None:
-        self._announce_connection()
         if self._creditable:
             for stream in self._creditable.values():
                 increment = stream.inbound.announce() if self._wants_more(stream) else 0

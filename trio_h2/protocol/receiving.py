@@ -7,7 +7,7 @@ stream that is not in the table is judged in one place, `_late`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import events as ev
@@ -353,18 +353,24 @@ class Receiver:
     def _settings(self, frame: codec.SettingsFrame, events: Events) -> Verdict | None:
         if frame.ack:
             return self._settings_acknowledged(events)
-        machine = self._machine
-        changes = machine.remote_settings.apply_untrusted(frame.pairs)
+        changes = self.apply_settings(frame.pairs)
+        if isinstance(changes, ConnectionFailure):
+            return changes
+        self._machine.outbox.settings_ack()
+        self._machine.replies += 1
+        events.append(ev.RemoteSettingsChanged(_by_code(changes)))
+        return None
+
+    def apply_settings(self, pairs: Sequence[tuple[int, int]]) -> list[ChangedSetting] | ConnectionFailure:
+        """Put the peer's settings in force, in order."""
+        changes = self._machine.remote_settings.apply_untrusted(pairs)
         if isinstance(changes, ConnectionFailure):
             return changes
         for change in changes:
             failure = self._apply_remote(change)
             if failure is not None:
                 return failure
-        machine.outbox.settings_ack()
-        machine.replies += 1
-        events.append(ev.RemoteSettingsChanged(_by_code(changes)))
-        return None
+        return changes
 
     def _apply_remote(self, change: ChangedSetting) -> ConnectionFailure | None:
         machine = self._machine

@@ -65,14 +65,13 @@ class InboundWindow:
         self.held -= count
         self.unannounced += count
 
-    def announce(self, at_least: int | None = None) -> int:
+    def announce(self) -> int:
         """The increment to put into a WINDOW_UPDATE now, or 0 while it is too small to be worth a frame.
 
         Small is less than half the target (RFC 1122 section 4.2.3.3 on silly windows).
         """
-        threshold = (self.target + 1) // 2 if at_least is None else at_least
         increment = self.unannounced
-        if increment <= 0 or increment < threshold:
+        if not increment or increment * 2 < self.target:
             return 0
         self.unannounced = 0
         self.available += increment
@@ -83,10 +82,13 @@ class InboundWindow:
         self.available += target - self.target
         self.target = target
 
-    def grow(self, target: int) -> None:
-        """Raise the target by credit that a WINDOW_UPDATE announces."""
-        self.unannounced += target - self.target
-        self.target = target
+    def grow(self, increment: int) -> bool:
+        """Raise the target by what a WINDOW_UPDATE tells the peer at once; False if that passes 2**31-1."""
+        if self.target + increment > MAX_WINDOW:
+            return False
+        self.target += increment
+        self.available += increment
+        return True
 
 
 class ConnectionInboundWindow(InboundWindow):
