@@ -15,7 +15,7 @@ from .actors.connection import ConnectionActor
 from .actors.errors import broken
 from .actors.stream import Body, Pump, StreamActor
 from .config import Config
-from .connection import Connection
+from .connection import Connection, Incoming
 from .exceptions import HandshakeError, InternalError, ProtocolError, ResponseTooLargeError
 from .headers import HeadersLike
 from .protocol.priority import Priority
@@ -149,6 +149,8 @@ class ClientConnection(Connection):
             raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
         if max_body is not None and (isinstance(max_body, bool) or not isinstance(max_body, int)):
             raise TypeError(f"max_body must be an int or None, not {type(max_body).__name__}")
+        if max_body is not None and max_body < 0:
+            raise ValueError(f"max_body must not be negative: {max_body}")
         is_octets = isinstance(body, bytes | bytearray | memoryview)
         if body is not None and not is_octets and not isinstance(body, AsyncIterable):
             raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
@@ -200,7 +202,7 @@ class ClientConnection(Connection):
             raise
         return actor
 
-    async def pushes(self) -> AsyncIterator[PushedStream]:
+    def pushes(self) -> AsyncIterator[PushedStream]:
         """The responses the server pushes (RFC 9113 section 8.4); `Config.enable_push` has to be on.
 
         Each is an `async with` block like a stream of one's own, and has the promised `.request`. Ends when the
@@ -211,8 +213,14 @@ class ClientConnection(Connection):
         """
         if not self._actor.config.enable_push:
             raise ProtocolError("push is off: connect with Config(enable_push=True)", initiator="local")
-        async for actor, event in self._actor.pushes_out:
-            yield PushedStream(actor, self, event.headers)
+        return Incoming(self._next_push)
+
+    async def _next_push(self) -> PushedStream | None:
+        try:
+            actor, event = await self._actor.pushes_out.receive()
+        except trio.EndOfChannel:
+            return None
+        return PushedStream(actor, self, event.headers)
 
     async def aclose(self) -> None:
         """Send GOAWAY, let open streams finish for at most `Config.close_timeout`, and close the transport."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -95,6 +95,22 @@ class ConnectionStatistics:
     dropped_events: int
 
 
+T = TypeVar("T")
+
+
+class Incoming(AsyncIterator[T]):
+    """Iterates what a call gives until that is None. No generator: it may be left half-way without a warning."""
+
+    def __init__(self, receive: Callable[[], Awaitable[T | None]]) -> None:
+        self._receive = receive
+
+    async def __anext__(self) -> T:
+        item = await self._receive()
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+
 def _window(window: Any) -> WindowStatistics:
     return WindowStatistics(window.available, window.held, window.unannounced, window.target)
 
@@ -122,14 +138,19 @@ class Connection:
         """Can a new stream be opened? False after GOAWAY, at the last stream ID, and when the connection ended."""
         return self._actor.accepting
 
-    async def events(self) -> AsyncIterator[ev.Event]:
+    def events(self) -> AsyncIterator[ev.Event]:
         """What concerns the connection and no single stream: settings, PINGs, GOAWAY, unknown frames.
 
         They wait for their reader in bounded number (`Config.max_queued_events`); what comes beyond is dropped and
         counted in `statistics().dropped_events`. Ends when the connection has ended.
         """
-        async for event in self._actor.events_out:
-            yield event
+        return Incoming(self._next_event)
+
+    async def _next_event(self) -> ev.Event | None:
+        try:
+            return await self._actor.events_out.receive()
+        except trio.EndOfChannel:
+            return None
 
     def statistics(self) -> ConnectionStatistics:
         """Streams, windows and counts at this moment."""

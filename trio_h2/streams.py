@@ -15,9 +15,11 @@ import trio
 
 from . import events as ev
 from .actors.stream import StreamActor
+from .connection import Connection, Incoming
 from .exceptions import ErrorCodes
 from .headers import Headers, HeadersLike
 from .protocol.priority import DEFAULT_PRIORITY, Priority
+from .protocol.stream import Phase
 from .protocol.validation import (
     Malformed,
     RequestHead,
@@ -29,8 +31,6 @@ from .protocol.validation import (
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from .connection import Connection
 
 __all__ = ["ClientStream", "PushedStream", "Request", "Response", "ServerStream"]
 
@@ -301,12 +301,20 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
             raise
 
     async def reset(self, error_code: ErrorCodes | int = ErrorCodes.CANCEL) -> None:
-        """End the stream at once with RST_STREAM (RFC 9113 section 6.4); later calls raise."""
+        """End the stream at once with RST_STREAM (RFC 9113 section 6.4); later calls raise.
+
+        Raises:
+            ValueError, TypeError: `error_code` is not a 32-bit code.
+        """
+        if isinstance(error_code, bool) or not isinstance(error_code, int):
+            raise TypeError(f"error_code must be an int, not {type(error_code).__name__}")
+        if not 0 <= error_code < 2**32:
+            raise ValueError(f"error_code must be from 0 to 2**32-1, not {error_code}")
         self._actor.reset(error_code)
         self._actor.close(linger=False)
         await trio.lowlevel.checkpoint()
 
-    async def events(self) -> AsyncIterator[ev.Event]:
+    def events(self) -> AsyncIterator[ev.Event]:
         """The stream's events in order, until it ends: another way to consume it (not beside the receiving calls).
 
         Taking a DataReceived gives its credit to the peer. A reset is the last event; a lost connection raises.
@@ -315,11 +323,10 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
             trio.BusyResourceError: the stream has another consumer already.
             ConnectionTerminatedError: the connection ended first.
         """
-        while True:
-            event = await self._actor.mailbox.receive_event()
-            if event is None:
-                return
-            yield event
+        return Incoming(self._next_event)
+
+    async def _next_event(self) -> ev.Event | None:
+        return await self._actor.mailbox.receive_event()
 
 
 class ClientStream(_Stream["Connection"]):
@@ -386,16 +393,21 @@ class ServerStream(_Stream["Connection"]):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As for any stream. The first read asks a client that sent `Expect: 100-continue` for its body."""
-        if self._continue_due:
-            self._continue_due = False
-            stream = self._actor.machine
-            if stream.can_send and stream.sending.phase == 0 and not stream.receiving.seen and not self._ended:
-                await self.send_informational(100)
+        await self._ask_for_body()
         return await super().receive_some(max_bytes)
 
-    @property
-    def _ended(self) -> bool:
-        return self._actor.mailbox.ended
+    async def _next_event(self) -> ev.Event | None:
+        await self._ask_for_body()
+        return await super()._next_event()
+
+    async def _ask_for_body(self) -> None:
+        """RFC 9110 section 10.1.1: a 100, unless the response has begun or the body is coming anyway."""
+        if not self._continue_due:
+            return
+        stream = self._actor.machine
+        if stream.sending.phase is Phase.HEAD and not stream.receiving.seen and not self._actor.mailbox.ended:
+            await self.send_informational(100)
+        self._continue_due = False
 
     async def send_informational(self, status: int, headers: HeadersLike = ()) -> None:
         """Send an interim response: a status of 100 to 199 but 101 (RFC 9113 section 8.1).

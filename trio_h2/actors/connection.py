@@ -37,7 +37,7 @@ from ..protocol.connection import ConnectionMachine
 from ..protocol.limits import too_many_waiting
 from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
-from .errors import raised, unsent
+from .errors import raised, retryable
 from .stream import StreamActor
 from .writer import Writer
 
@@ -161,15 +161,28 @@ class ConnectionActor:
         try:
             await self.writer.run()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._lost(f"the transport broke: {error}", error)
+            await self._cannot_write(error)
         except Exception as error:
             self._bug(error)
+
+    async def _cannot_write(self, cause: Exception) -> None:
+        """The peer takes no more: nothing can be sent, but what it sent before, an early answer say, can be read."""
+        failure = ConnectionTerminatedError(f"the transport broke: {cause}", initiator="remote")
+        failure.__cause__ = cause
+        if self.failure is None:
+            self.failure = failure
+        self.writer.fail(failure)
+        self._fail_waiting(failure)
+        with trio.move_on_after(self.config.close_timeout):
+            await self.done.wait()
+        self.end(failure)
 
     def _bug(self, error: Exception) -> None:
         failure = InternalError(f"a bug in trio_h2: {error!r}")
         failure.__cause__ = error
         logger.error("a bug in trio_h2 ended a connection", exc_info=error)
         self.machine.fail(ConnectionFailure(ErrorCodes.INTERNAL_ERROR, "internal error"))
+        self.failure = failure
         self.end(failure)
 
     async def _read(self, speaks_h2: bool) -> None:
@@ -260,7 +273,7 @@ class ConnectionActor:
         self._keepalive_sent = None
         machine = self.machine
         routes = self._routes
-        for event in machine.receive(data):
+        for event in machine.receive_each(data):
             route = routes.get(type(event))
             if route is None:
                 self._report(event)
@@ -380,17 +393,20 @@ class ConnectionActor:
             f"the peer sent GOAWAY: {event.error_code!r} {(event.additional_data or b'').decode('latin-1')}".rstrip(),
             error_code=event.error_code,
             initiator="remote",
-            safe_to_retry=True,
         )
         failure.last_stream_id = event.last_stream_id
         failure.additional_data = event.additional_data or b""
         if self.failure is None:
             self.failure = failure
         for stream in self.machine.abandon_streams(event.last_stream_id):
-            self._streams[stream.stream_id].fail(failure)
-        while self._waiting_for_slot:
-            self._waiting_for_slot.popleft().fail(failure)
+            self._streams[stream.stream_id].fail(retryable(failure))
+        self._fail_waiting(failure)
         self._end_if_drained()
+
+    def _fail_waiting(self, failure: H2Error) -> None:
+        """Streams that wait for a slot will not open: nothing of them was sent."""
+        while self._waiting_for_slot:
+            self._waiting_for_slot.popleft().fail(retryable(failure))
 
     def _on_push(self, event: ev.PushedStreamReceived) -> None:
         stream = self.machine.table.get(event.pushed_stream_id)
@@ -459,7 +475,7 @@ class ConnectionActor:
             self._waiting_for_slot.popleft()
 
     def _may_open(self) -> bool:
-        if not self.machine.can_open:
+        if self.failure is not None or not self.machine.can_open:
             return False
         return self.settings_received.is_set() or self.machine.table.open_outbound < LIMIT_BEFORE_SETTINGS
 
@@ -496,8 +512,8 @@ class ConnectionActor:
         self.finished(actor)
 
     def _end_if_drained(self) -> None:
-        """After the peer's GOAWAY the connection is of no more use when its last stream has ended."""
-        if self.machine.remote_goaway is not None and not self._live and not self.closed:
+        """After the server's GOAWAY a client's connection is of no more use when its last stream has ended."""
+        if self.client and self.machine.remote_goaway is not None and not self._live and not self.closed:
             assert self.failure is not None
             self.machine.goaway()
             self.end(self.failure)
@@ -517,7 +533,7 @@ class ConnectionActor:
     def check_usable(self) -> None:
         """Raise why the connection takes no new request or PING; nothing of it was sent."""
         if self.failure is not None:
-            raise raised(unsent(self.failure))
+            raise raised(retryable(self.failure))
 
     async def ping(self) -> float:
         """Send a PING and wait for its answer: the round trip in seconds (RFC 9113 section 6.7)."""
@@ -564,10 +580,11 @@ class ConnectionActor:
         self.closed = True
         if self.failure is None:
             self.failure = failure
+        failure = self.failure
         self.writer.fail(failure)
+        self._fail_waiting(failure)
         for actor in list(self._live):
-            actor.fail(failure if actor.stream is not None else unsent(failure), keep_data=True)
-        self._waiting_for_slot.clear()
+            actor.fail(failure, keep_data=True)
         while self._waiting_for_permit:
             self.finished(self._waiting_for_permit.popleft()[0])
         self.slot_freed.unpark_all()
@@ -583,20 +600,23 @@ class ConnectionActor:
     async def _shut_down(self) -> None:
         """Write what is cut, close, and see that the peer got it; every step bounded. Cancelled: close at once."""
         self.end(ConnectionTerminatedError("the connection was cancelled", initiator="local"))
+        closed = False
         try:
             with trio.move_on_after(self.config.close_timeout):
                 if self._http1:
                     await self.transport.send_all(HTTP1_ANSWER)
                 else:
                     self.writer.stop()
-                    await self.writer.flush()
+                    await self.writer.ended.wait()
                 await self._close_gently()
+                closed = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
             self.writer.scope.cancel()
             try:
-                await trio.aclose_forcefully(self.transport)
+                if not closed:
+                    await trio.aclose_forcefully(self.transport)
             finally:
                 self.done.set()
 
@@ -626,12 +646,22 @@ class ConnectionActor:
             self.writer.wake()
             if self.failure is None:
                 self.failure = ConnectionTerminatedError("the connection was closed", initiator="local")
+            self._fail_waiting(self.failure)
+            self._refuse_untaken_pushes()
             if drain:
                 with trio.move_on_after(self.config.close_timeout):
                     await self.drain()
             self._reset_all()
             self.end(self.failure)
         await self.done.wait()
+
+    def _refuse_untaken_pushes(self) -> None:
+        while True:
+            try:
+                actor, _ = self.pushes_out.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return
+            actor.close(linger=False)
 
     async def shutdown(self, deadline: float) -> None:
         """Graceful shutdown in two phases (RFC 9113 section 6.8); streams may finish until `deadline`."""

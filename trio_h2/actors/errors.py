@@ -15,7 +15,7 @@ import trio
 
 from ..exceptions import H2Error
 
-__all__ = ["broken", "closed", "raised", "unsent"]
+__all__ = ["broken", "closed", "raised", "retryable"]
 
 E = TypeVar("E", bound=H2Error)
 
@@ -52,8 +52,8 @@ def raised(failure: H2Error) -> H2Error:
     return closed(failure) if failure.initiator == "local" else broken(failure)
 
 
-def unsent(failure: E) -> E:
-    """A copy of a failure for a request of which nothing was sent: it is safe to retry."""
+def retryable(failure: E) -> E:
+    """A copy of a failure for a request that the peer certainly did not process (RFC 9113 section 8.7)."""
     copy = _copy(failure, trio.ClosedResourceError if failure.initiator == "local" else trio.BrokenResourceError)
     copy.safe_to_retry = True
     return copy

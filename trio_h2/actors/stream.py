@@ -150,6 +150,7 @@ class StreamActor:
         self._stop_pump()
         if not self.connection.client:
             self.scope.cancel()
+            self.connection.slot_freed.unpark_all()
         self._wake()
 
     def _stop_pump(self) -> None:
@@ -364,9 +365,11 @@ class StreamActor:
                     with trio.move_on_after(self.connection.config.continue_timeout):
                         await pump.proceed.wait()
                 await self._send_pumped(pump)
-        except Exception as error:
-            # When the stream itself failed or ended, the reading side of request() meets that and says so.
-            if self.failure is None and not self.mailbox.ended:
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            # When the stream or the connection failed or ended, the reading side of request() meets that and says so.
+            if self.failure is None and self.connection.failure is None and not self.mailbox.ended:
                 pump.error = error
                 self.reset(ErrorCodes.CANCEL)
                 self.fail(CLOSED_HERE)
@@ -380,6 +383,8 @@ class StreamActor:
                 await self.send_all(pump.body, end_stream=ends_with_body)
         else:
             async for chunk in pump.body:
+                if not isinstance(chunk, bytes | bytearray | memoryview):
+                    raise TypeError(f"body must give bytes-like chunks, not {type(chunk).__name__}")
                 await self.send_all(chunk)
             if ends_with_body:
                 await self.send_eof()

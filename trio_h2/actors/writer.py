@@ -36,6 +36,7 @@ class Writer:
     Attributes:
         bytes_sent: octets handed to the transport so far.
         scope: cancelled to give up a write that the peer does not take.
+        ended: set when the task has ended and nobody writes any more.
         failure: why nothing more is cut, once that is so; what is cut already still leaves.
     """
 
@@ -45,12 +46,10 @@ class Writer:
         self._limit = config.write_buffer_size
         self._bell = Doorbell()
         self._taken = trio.lowlevel.ParkingLot()
-        self._flushed = trio.lowlevel.ParkingLot()
         self._ready: list[deque[PendingSend]] = [deque() for _ in range(URGENCY_LEVELS)]
         self._senders: dict[StreamMachine, PendingSend] = {}
-        self._writing = False
         self._stopped = False
-        self._ended = False
+        self.ended = trio.Event()
         self.scope = trio.CancelScope()
         self.bytes_sent = 0
         self.failure: H2Error | None = None
@@ -63,9 +62,8 @@ class Writer:
             with self.scope:
                 await self._write()
         finally:
-            self._ended = True
+            self.ended.set()
             self._taken.unpark_all()
-            self._flushed.unpark_all()
 
     async def _write(self) -> None:
         while True:
@@ -73,12 +71,9 @@ class Writer:
             data = self._machine.take()
             if data:
                 self._taken.unpark_all()
-                self._writing = True
                 await self._transport.send_all(data)
-                self._writing = False
                 self.bytes_sent += len(data)
                 continue
-            self._flushed.unpark_all()
             if self._stopped:
                 return
             await self._bell.wait()
@@ -100,23 +95,20 @@ class Writer:
             self._finish(sender, failure)
         self._taken.unpark_all()
 
-    async def flush(self) -> None:
-        """Wait until everything cut so far was handed to the transport, or the task has ended."""
-        while not self._ended and (self._writing or self._machine.has_output):
-            await self._flushed.park()
-
     async def replies_taken(self) -> None:
         """Wait until the replies queued so far are on their way to the transport, or the task has ended."""
-        if not self._ended:
+        if not self.ended.is_set():
             await self._taken.park()
 
     # Senders
 
     async def room(self) -> None:
-        """Wait until the transport's pace allows one more frame; a checkpoint in any case."""
+        """Wait until the transport's pace allows one more frame; a checkpoint in any case. Raises the failure."""
         await trio.lowlevel.checkpoint()
         while self._machine.outbox.size >= self._limit and self.failure is None:
             await self._taken.park()
+        if self.failure is not None:
+            raise raised(self.failure)
 
     async def send(
         self, stream: StreamMachine, data: bytes | bytearray | memoryview, *, end_stream: bool = False

@@ -50,7 +50,7 @@ _STREAM_MASK = 0x7FFF_FFFF
 _ON_STREAM = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, CONTINUATION))
 _ON_CONNECTION = frozenset((SETTINGS, PING, GOAWAY, PRIORITY_UPDATE))
 _FIXED_LENGTH = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
-_MIN_LENGTH = {PUSH_PROMISE: 4, GOAWAY: 8, ALTSVC: 2, PRIORITY_UPDATE: 4}
+_MIN_LENGTH = {PUSH_PROMISE: 4, GOAWAY: 8, PRIORITY_UPDATE: 4}
 
 
 @attrs.define
@@ -233,6 +233,7 @@ class FrameReader:
         self.max_frame_size = 2**14
         self._limits = limits
         self._decoder = FieldDecoder(limits, rules)
+        self._server = expect_preface
         self._preface = PREFACE if expect_preface else b""
         self._parts: list[bytes] = []
         self._have = 0
@@ -263,6 +264,10 @@ class FrameReader:
     def set_header_table_size(self, size: int) -> None:
         """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
         self._decoder.set_max_table_size(size)
+
+    def set_max_header_list_size(self, size: int) -> None:
+        """Our SETTINGS_MAX_HEADER_LIST_SIZE was acknowledged (6.5.2)."""
+        self._decoder.set_max_list_size(size)
 
     def feed(self, data: bytes) -> Iterator[Frame | StreamFailure | ConnectionFailure]:
         """Give what the transport gave; iterate what it holds.
@@ -322,13 +327,12 @@ class FrameReader:
 
     def _judge_header(self, length: int, type_: int, flags: int, stream_id: int) -> ConnectionFailure | None:
         """Every rule that the nine octets of a frame's header can break; the payload is not there yet."""
+        if self._first and (type_ != SETTINGS or flags & ACK):
+            return _protocol_error("the first frame is not SETTINGS")
         if length > self.max_frame_size:
             reason = f"a frame of {length} octets, SETTINGS_MAX_FRAME_SIZE is {self.max_frame_size}"
             return ConnectionFailure(ErrorCodes.FRAME_SIZE_ERROR, reason, FrameTooLargeError)
-        if self._first:
-            if type_ != SETTINGS or flags & ACK:
-                return _protocol_error("the first frame is not SETTINGS")
-            self._first = False
+        self._first = False
         if self._block is not None and (type_ != CONTINUATION or stream_id != self._block.stream_id):
             return _protocol_error("a field block was interrupted")
         if stream_id == 0:
@@ -432,6 +436,8 @@ class FrameReader:
         return WindowUpdateFrame(stream_id, _UINT32.unpack(payload)[0] & _STREAM_MASK)
 
     def _altsvc(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
+        if self._server:  # RFC 7838 section 4: ignored, whatever it is
+            return None
         frame = hf.AltSvcFrame(stream_id)
         try:
             frame.parse_body(memoryview(payload))

@@ -121,6 +121,12 @@ class FieldDecoder:
         self._decoder.max_allowed_table_size = size
         self._remembered.clear()
 
+    def set_max_list_size(self, size: int) -> None:
+        """Our SETTINGS_MAX_HEADER_LIST_SIZE was acknowledged (RFC 9113 section 6.5.2)."""
+        if size != self._limits.max_list_size:
+            self._limits = attrs.evolve(self._limits, max_list_size=size)
+            self._remembered.clear()
+
     def decode(self, block: bytes) -> FieldSection:
         """Decode one whole block. Raises hpack.HPACKError if that cannot be done."""
         section = self._remembered.get(block)
@@ -141,17 +147,29 @@ class FieldEncoder:
     def __init__(self) -> None:
         self._encoder = hpack.Encoder()
         self._remembered: dict[Fields, bytes] = {}
+        self._smallest: int | None = None
+        self._table_size = self._encoder.header_table_size
 
     def set_table_size(self, size: int) -> None:
-        """The peer's SETTINGS_HEADER_TABLE_SIZE."""
+        """The peer's SETTINGS_HEADER_TABLE_SIZE; the next block says so (RFC 7541 section 4.2)."""
         size = min(size, MAX_TABLE_SIZE)
-        # hpack forgets an update it has not sent yet if the same size is set again.
-        if size != self._encoder.header_table_size:
-            self._encoder.header_table_size = size
-            self._remembered.clear()
+        self._smallest = size if self._smallest is None else min(size, self._smallest)
+        self._table_size = size
+
+    def _resize(self) -> None:
+        """Of all changes since the last block, the smallest size and the last are signalled."""
+        for size in (self._smallest, self._table_size):
+            # hpack forgets an update that it has not sent yet if the same size is set again.
+            if size is not None and size != self._encoder.header_table_size:
+                self._encoder.header_table_size = size
+                self._encoder.header_table.resized = True
+                self._remembered.clear()
+        self._smallest = None
 
     def encode(self, fields: Fields) -> bytes:
         """Encode one field section."""
+        if self._smallest is not None:
+            self._resize()
         key = _key(fields)
         if key is not None:
             block = self._remembered.get(key)

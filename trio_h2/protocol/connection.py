@@ -1,7 +1,7 @@
 """ConnectionMachine: one HTTP/2 connection without I/O (RFC 9113), for either role.
 
 It owns the settings, the stream table, the stream IDs and counts, GOAWAY, both connection windows and the HPACK
-state. `receive` takes bytes and returns events; what a received frame means, and what verdict it earns, is in
+state. `receive` takes bytes and gives events; what a received frame means, and what verdict it earns, is in
 `receiving.py`. The other methods send: each changes the state and puts its frames into the outbox in one step. No
 method waits, and `take` is the only way out.
 
@@ -11,7 +11,7 @@ becomes GOAWAY and `failure`. The sending methods raise, because there it is the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..config import Config
 from ..events import Event, StreamReset
@@ -78,16 +78,24 @@ class ConnectionMachine:
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes from the peer; the events they hold, also those before a failure among them."""
-        events: list[Event] = []
+        return list(self.receive_each(data))
+
+    def receive_each(self, data: bytes | bytearray | memoryview) -> Iterator[Event]:
+        """The same, one at a time: when an event is given out, no frame after its own has had an effect.
+
+        Iterate to the end.
+        """
         if self.failure is not None:
-            return events
+            return
+        events: list[Event] = []
         for frame in self.reader.feed(bytes(data)):
             verdict = self._receiver.receive(frame, events)
             if verdict is not None:
                 self._execute(verdict, events)
-                if self.failure is not None:
-                    break
-        return events
+            yield from events
+            if self.failure is not None:
+                return
+            events.clear()
 
     def _execute(self, verdict: Verdict, events: list[Event]) -> None:
         if isinstance(verdict, Ignore):
@@ -272,6 +280,8 @@ class ConnectionMachine:
             raise ProtocolError("a client cannot push", initiator="local")
         if not self.remote_settings.enable_push:
             raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
+        if self.table.is_own(parent.stream_id):
+            raise ProtocolError("a promise on a pushed stream (6.6)", initiator="local", scope="stream")
         stream_id = self._take_stream_id(stream_id)
         parent.send(Input.SEND_PUSH_PROMISE)
         stream = self.new_stream(stream_id)
@@ -453,8 +463,10 @@ class ConnectionMachine:
         """Give connection credit back for octets that no stream holds."""
         self.inbound.release(count)
 
-    def grow_window(self, stream: StreamMachine | None, increment: int) -> None:
+    def grow_window(self, stream: StreamMachine | None, increment: int, *, regrant: bool = False) -> None:
         """Raise a stream's window, or the connection's, beyond its target, and tell the peer at once.
+
+        With `regrant` the octets that the peer used go first, and only the rest is beyond the target.
 
         Raises:
             FlowControlError: the window would pass 2**31-1 (6.9.1).
@@ -462,7 +474,8 @@ class ConnectionMachine:
         """
         if stream is not None:
             stream.send(Input.SEND_WINDOW_UPDATE)
-        if not (self.inbound if stream is None else stream.inbound).grow(increment):
+        window = self.inbound if stream is None else stream.inbound
+        if not (window.regrant(increment) if regrant else window.grow(increment)):
             raise FlowControlError("the window would pass 2**31-1", initiator="local")
         self.outbox.window_update(0 if stream is None else stream.stream_id, increment)
 

@@ -16,7 +16,7 @@ from . import codec
 from .limits import too_many_interim
 from .priority import Priority, parse_priority_untrusted
 from .settings import ChangedSetting, SettingCodes
-from .stream import CloseReason, Input, Phase, StreamMachine
+from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
 from .validation import (
     Malformed,
     RequestHead,
@@ -292,27 +292,45 @@ class Receiver:
             )
         if not machine.local_settings.enable_push:
             return _protocol_error("PUSH_PROMISE, and push is switched off (8.4)")
+        if not self._table.is_own(frame.stream_id):
+            return _protocol_error(f"PUSH_PROMISE on stream {frame.stream_id}, which is not ours")
         parent = self._table.get(frame.stream_id)
-        promised = frame.promised_stream_id
-        if parent is not None:
-            if parent.receive(Input.RECV_PUSH_PROMISE) is not None:
-                return _protocol_error(f"PUSH_PROMISE on stream {frame.stream_id} in state {parent.state.name}")
-        elif self._table.how_closed(frame.stream_id) not in (
-            CloseReason.RESET_LOCALLY,
-            CloseReason.ABANDONED,
-        ):
+        refusal = None if parent is None else self._refuse_promise(parent)
+        if isinstance(refusal, ConnectionFailure):
+            return refusal
+        how = self._table.how_closed(frame.stream_id)
+        if parent is None and how not in (CloseReason.RESET_LOCALLY, CloseReason.ABANDONED):
             return _protocol_error(f"PUSH_PROMISE on stream {frame.stream_id}, which is not open")
+        promised = frame.promised_stream_id
         if self._table.is_own(promised) or promised == 0 or not self._table.is_idle(promised):
             return _protocol_error(f"stream ID {promised} cannot be promised (5.1.1)")
         self._table.use(promised)
         if machine.ignores(promised):
             return IGNORE
+        if parent is None:
+            return StreamFailure(promised, ErrorCodes.CANCEL, "promised on a stream that we had reset")
+        if refusal is not None:
+            machine.outbox.rst_stream(promised, ErrorCodes.REFUSED_STREAM)
+            self._table.bury(promised, CloseReason.RESET_LOCALLY)
+            return refusal
         stream = machine.new_stream(promised)
         stream.receive(Input.RECV_PROMISED)
         self._table.add(stream)
-        if parent is None:
-            return StreamFailure(promised, ErrorCodes.CANCEL, "promised on a stream that we had reset")
         return self._promised(stream, parent, frame, events)
+
+    @staticmethod
+    def _refuse_promise(parent: StreamMachine) -> StreamFailure | ConnectionFailure | None:
+        """May this stream of ours carry a promise?
+
+        On a half that has ended 6.6 asks for a connection error and 5.1 for a stream error; we keep the connection.
+        """
+        if parent.state is StreamState.HALF_CLOSED_REMOTE:
+            return StreamFailure(parent.stream_id, ErrorCodes.STREAM_CLOSED, "PUSH_PROMISE after END_STREAM")
+        if parent.tunnel and parent.receiving.phase is Phase.BODY:
+            return _malformed(parent.stream_id, "PUSH_PROMISE on a tunnel (8.5)")
+        if parent.receive(Input.RECV_PUSH_PROMISE) is not None:
+            return _protocol_error(f"PUSH_PROMISE on stream {parent.stream_id} in state {parent.state.name}")
+        return None
 
     def _promised(
         self, stream: StreamMachine, parent: StreamMachine, frame: codec.PushPromiseFrame, events: Events
@@ -326,10 +344,11 @@ class Receiver:
             return _malformed(stream.stream_id, head.reason)
         if head.method not in _PUSHABLE_METHODS or head.content_length:
             return _malformed(stream.stream_id, "a promised request that is not safe and without content")
-        if head.authority != parent.authority:
+        # What HTTP/1.1's upgrade made has no authority that we know of.
+        if parent.authority and head.authority != parent.authority:
             return _malformed(stream.stream_id, f"a promise for another authority, {head.authority!r}")
         stream.request_method = head.method
-        stream.authority = head.authority
+        stream.authority = head.authority or b""
         stream.sending.phase = Phase.DONE
         headers = frame.section.headers
         events.append(ev.PushedStreamReceived(stream.stream_id, parent.stream_id, headers))
@@ -396,6 +415,8 @@ class Receiver:
                 machine.reader.set_header_table_size(change.new_value)
             elif change.setting == SettingCodes.MAX_FRAME_SIZE:
                 machine.reader.max_frame_size = change.new_value
+            elif change.setting == SettingCodes.MAX_HEADER_LIST_SIZE:
+                machine.reader.set_max_header_list_size(change.new_value)
             elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
                 for stream in self._table:
                     stream.inbound.resize(change.new_value)
@@ -465,7 +486,8 @@ class Receiver:
         if stream is not None:
             stream.priority = Priority(*parse_priority_untrusted(frame.field_value))
         elif self._table.is_idle(stream_id):
-            if len(self._early_priorities) >= self._machine.config.max_concurrent_streams:
+            limit = self._machine.config.max_concurrent_streams
+            if stream_id not in self._early_priorities and len(self._early_priorities) >= limit:
                 return IGNORE
             self._early_priorities[stream_id] = frame.field_value
         events.append(ev.PriorityUpdated(stream_id, field_value=frame.field_value))
@@ -477,7 +499,7 @@ class Receiver:
         if frame.stream_id:
             stream = self._table.get(frame.stream_id)
             origin = b"" if stream is None else stream.authority
-        if not self._machine.client or not origin:
+        if not origin:
             return IGNORE
         events.append(ev.AlternativeServiceAvailable(origin, frame.field_value))
         return None

@@ -198,7 +198,8 @@ class Settings(MutableMapping[int, int]):
     def enable_connect_protocol(self, value: int) -> None:
         self[SettingCodes.ENABLE_CONNECT_PROTOCOL] = value
 
-    def _put_in_force(self, code: int, value: int) -> ChangedSetting:
+    def put_in_force(self, code: int, value: int) -> ChangedSetting:
+        """Make this the value in force; what that changed."""
         change = ChangedSetting(setting_code_from_int(code), self._values.get(code), value)
         self._values[code] = value
         return change
@@ -227,7 +228,7 @@ class RemoteSettings(Settings):
             failure = self._refuse(code, value)
             if failure is not None:
                 return failure
-            changes.append(self._put_in_force(code, value))
+            changes.append(self.put_in_force(code, value))
         self.received = True
         return changes
 
@@ -250,6 +251,7 @@ class LocalSettings(Settings):
 
     def __init__(self, client: bool = True) -> None:
         super().__init__(client)
+        self._client = client
         self._unacknowledged: deque[dict[int, int]] = deque()
         self._announced: dict[int, int] = {}
 
@@ -263,14 +265,28 @@ class LocalSettings(Settings):
         return self._announced.get(code)
 
     def submit(self, values: Mapping[int, int]) -> None:
-        """Note a SETTINGS frame as sent. Raises InvalidSettingsValueError on a value the RFC forbids."""
+        """Note a SETTINGS frame as sent. Raises InvalidSettingsValueError on a value the RFC forbids, or forbids us."""
         for code, value in values.items():
             _check(code, value)
+            self._check_change(code, value)
         self._unacknowledged.append(dict(values))
         self._announced.update(values)
+
+    def _check_change(self, code: int, value: int) -> None:
+        """What a value may not become: RFC 9113 section 6.5.2, RFC 8441 section 3, RFC 9218 section 2.1."""
+        before = self._announced.get(code)
+        if code == SettingCodes.ENABLE_PUSH and value and not self._client:
+            problem = "a server cannot enable push"
+        elif code == SettingCodes.ENABLE_CONNECT_PROTOCOL and before == 1 and value == 0:
+            problem = "extended CONNECT cannot be taken back"
+        elif code == SettingCodes.NO_RFC7540_PRIORITIES and self._announced and value != self.get(code, before):
+            problem = "the priority scheme is said in the first SETTINGS, or never"
+        else:
+            return
+        raise InvalidSettingsValueError(problem, ErrorCodes.PROTOCOL_ERROR, initiator="local")
 
     def acknowledge(self) -> list[ChangedSetting] | None:
         """The peer acknowledged our oldest frame: its changes, now in force. None if none was waiting."""
         if not self._unacknowledged:
             return None
-        return [self._put_in_force(code, value) for code, value in self._unacknowledged.popleft().items()]
+        return [self.put_in_force(code, value) for code, value in self._unacknowledged.popleft().items()]

@@ -90,6 +90,19 @@ class InboundWindow:
         self.available += increment
         return True
 
+    def regrant(self, increment: int) -> bool:
+        """Tell the peer of octets at once, those first that it used and is owed; only the rest raises the target.
+
+        For a user who returns credit by hand; what is regranted must not be released again.
+        """
+        owed = min(increment, self.held + self.unannounced)
+        if self.target + increment - owed > MAX_WINDOW:
+            return False
+        self.release(max(0, owed - self.unannounced))
+        self.unannounced -= owed
+        self.target -= owed
+        return self.grow(increment)
+
 
 class ConnectionInboundWindow(InboundWindow):
     """The connection's window: credit goes back on receipt while unread bytes are under `cap`."""
