@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import attrs
 import hpack
+from hpack.hpack import encode_integer
 
 from ..headers import Headers
 from .limits import HeaderLimits
@@ -141,11 +142,20 @@ class FieldDecoder:
         return section
 
 
+class _Encoder(hpack.Encoder):
+    """hpack's encoder, but a never-indexed field stays a literal also when the table holds its like (6.2.3)."""
+
+    def add(self, to_add: tuple[bytes, bytes], sensitive: bool, huffman: bool = False) -> bytes:
+        if not sensitive:
+            return super().add(to_add, sensitive, huffman)
+        return b"\x10" + b"".join(bytes(encode_integer(len(text), 7)) + text for text in to_add)
+
+
 class FieldEncoder:
     """Fields to field blocks; what is encoded has to be sent, in this order."""
 
     def __init__(self) -> None:
-        self._encoder = hpack.Encoder()
+        self._encoder = _Encoder()
         self._remembered: dict[Fields, bytes] = {}
         self._smallest: int | None = None
         self._table_size = self._encoder.header_table_size

@@ -454,9 +454,16 @@ class ConnectionMachine:
     def acknowledge(self, stream: StreamMachine, count: int) -> None:
         """The application took, or threw away, `count` octets of this stream: give the credit back."""
         self.release_connection(count)
-        window = stream.inbound
-        window.release(count)
-        if window.unannounced * 2 >= window.target and self._wants_more(stream):
+        stream.inbound.release(count)
+        self._note_credit(stream)
+
+    def resize_inbound(self, stream: StreamMachine, target: int) -> None:
+        """Our SETTINGS_INITIAL_WINDOW_SIZE was acknowledged (6.9.2); credit that was small may be large now."""
+        stream.inbound.resize(target)
+        self._note_credit(stream)
+
+    def _note_credit(self, stream: StreamMachine) -> None:
+        if stream.inbound.unannounced * 2 >= stream.inbound.target and self._wants_more(stream):
             self._creditable[stream.stream_id] = stream
 
     def release_connection(self, count: int) -> None:

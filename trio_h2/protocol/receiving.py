@@ -80,7 +80,8 @@ class Receiver:
         if self._table.is_idle(stream_id):
             return _protocol_error(f"{input_.name} on idle stream {stream_id}")
         how = self._table.how_closed(stream_id)
-        if how is CloseReason.RESET_LOCALLY or how is CloseReason.ABANDONED:
+        forgotten = how is None and self._table.is_own(stream_id)
+        if forgotten or how is CloseReason.RESET_LOCALLY or how is CloseReason.ABANDONED:
             return IGNORE
         if input_ is Input.RECV_HEADERS and how is CloseReason.ENDED:
             return ConnectionFailure(ErrorCodes.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which has ended")
@@ -419,7 +420,7 @@ class Receiver:
                 machine.reader.set_max_header_list_size(change.new_value)
             elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
                 for stream in self._table:
-                    stream.inbound.resize(change.new_value)
+                    machine.resize_inbound(stream, change.new_value)
         events.append(ev.SettingsAcknowledged(_by_code(changes)))
         return None
 
@@ -486,11 +487,20 @@ class Receiver:
         if stream is not None:
             stream.priority = Priority(*parse_priority_untrusted(frame.field_value))
         elif self._table.is_idle(stream_id):
-            limit = self._machine.config.max_concurrent_streams
-            if stream_id not in self._early_priorities and len(self._early_priorities) >= limit:
-                return IGNORE
-            self._early_priorities[stream_id] = frame.field_value
+            failure = self._keep_early_priority(stream_id, frame.field_value)
+            if failure is not None:
+                return failure
         events.append(ev.PriorityUpdated(stream_id, field_value=frame.field_value))
+        return None
+
+    def _keep_early_priority(self, stream_id: int, field_value: bytes) -> ConnectionFailure | None:
+        """A request that is still to come: as many of these as it could open streams, and no more."""
+        early = {key: value for key, value in self._early_priorities.items() if self._table.is_idle(key)}
+        early[stream_id] = field_value
+        limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        if limit is not None and len(early) + self._table.open_inbound > limit:
+            return _protocol_error("PRIORITY_UPDATE for more streams than may be open (RFC 9218 section 7.1)")
+        self._early_priorities = early
         return None
 
     def _altsvc(self, frame: codec.AltSvcFrame, events: Events) -> Verdict | None:
