@@ -10,14 +10,14 @@ There are two ways to take, and a stream has one consumer: `receive_some` and it
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import trio
 
 from .. import events as ev
 from ..exceptions import H2Error
 from ..protocol.stream import StreamMachine
-from .errors import raised
+from .errors import closed, raised
 from .messages import Chunk, Doorbell
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Mailbox:
     __slots__ = (
         "_bell",
         "_busy",
+        "_closed",
         "_connection",
         "_items",
         "_reset",
@@ -64,6 +65,7 @@ class Mailbox:
         self._items: deque[ev.Event | Chunk] = deque()
         self._bell = Doorbell()
         self._busy = False
+        self._closed = False
         self._reset: ev.StreamReset | None = None
         self.consumer: Literal["stream", "events"] | None = None
         self.head: ev.ResponseReceived | None = None
@@ -142,11 +144,16 @@ class Mailbox:
         if unread:
             self._give_credit(unread)
 
-    def close(self, failure: H2Error) -> None:
-        """The application is done with the stream: nothing is kept, and later calls raise `failure`."""
+    def close(self, failure: H2Error, *, by_user: bool) -> None:
+        """Nobody will take anything any more: nothing is kept, and later calls raise `failure`."""
         self.failure = failure
+        self._closed = by_user
         self._discard()
         self._bell.ring()
+
+    def _raise_failure(self) -> NoReturn:
+        assert self.failure is not None
+        raise closed(self.failure) if self._closed else raised(self.failure)
 
     @property
     def unread(self) -> int:
@@ -201,7 +208,7 @@ class Mailbox:
             if self.head is not None:
                 return self.head
             if self.failure is not None:
-                raise raised(self.failure)
+                self._raise_failure()
             await self._wait()
 
     async def receive_some(self, max_bytes: int | None) -> bytes:
@@ -218,7 +225,7 @@ class Mailbox:
                 self._give_credit(len(data))
                 return data
             if self.failure is not None:
-                raise raised(self.failure)
+                self._raise_failure()
             if self.ended:
                 return b""
             await self._wait()
@@ -243,5 +250,5 @@ class Mailbox:
             if self.ended:
                 return None
             if self.failure is not None:
-                raise raised(self.failure)
+                self._raise_failure()
             await self._wait()

@@ -23,7 +23,7 @@ from ..protocol.compression import Fields
 from ..protocol.priority import Priority
 from ..protocol.stream import Phase, StreamMachine
 from ..protocol.validation import RequestHead, ResponseHead
-from .errors import raised
+from .errors import closed, raised
 from .mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ class StreamActor:
 
     def check_sending(self) -> None:
         """Raise why nothing can be sent: the failure, or that another task is sending already."""
+        if self.closed_by_user:
+            raise closed(self.failure or CLOSED_HERE)
         if self.failure is not None:
             raise raised(self.failure)
         if self._busy_sending:
@@ -293,9 +295,13 @@ class StreamActor:
                 self.connection.writer.wake()
         else:
             self.reset(ErrorCodes.CANCEL)
+        self._release()
+
+    def _release(self) -> None:
+        """Nothing of the stream is used any more; a call on a handle that somebody kept raises why."""
         if self.failure is None:
             self.failure = CLOSED_HERE
-        self.mailbox.close(self.failure)
+        self.mailbox.close(self.failure, by_user=self.closed_by_user)
         self._stop_pump()
         if self.opened is not None:
             self.opened.set()
@@ -400,7 +406,8 @@ class StreamActor:
             while not (self.machine.closed or self.closed_by_user or self.connection.closed):
                 await self._wait_change()
         finally:
-            self.close(linger=False)
+            self.reset(ErrorCodes.CANCEL)
+            self._release()
             self.connection.finished(self)
 
     @trio.lowlevel.enable_ki_protection
@@ -424,7 +431,8 @@ class StreamActor:
                 logger.exception("the handler of stream %d raised", self.machine.stream_id)
             self._finish_failed()
         finally:
-            self.close(linger=False)
+            self.reset(ErrorCodes.CANCEL)
+            self._release()
             self.connection.finished(self)
 
     def _finish_handler(self) -> None:
