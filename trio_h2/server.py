@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import select
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -45,15 +46,18 @@ class _Served:
         self._scope = trio.CancelScope()
         self._connection: ServerConnection | None = None
         self.actor: ConnectionActor | None = None
+        self._past_handshake = trio.Event()
 
     async def run(self) -> None:
         with self._scope:
             speaks_h2 = await self._handshake()
             if speaks_h2 is None:
+                self._past_handshake.set()
                 return
             async with trio.open_nursery() as nursery:
                 self.actor = ConnectionActor(self._transport, self._config, nursery, client=False, handler=self._handle)
                 self._connection = ServerConnection(self.actor)
+                self._past_handshake.set()
                 await self.actor.run(speaks_h2=speaks_h2)
 
     async def _handshake(self) -> bool | None:
@@ -75,7 +79,12 @@ class _Served:
         await _call(self._handler, ServerStream(actor, self._connection, split))
 
     async def shutdown(self, deadline: float) -> None:
-        """End this connection gracefully by `deadline`; one still in its TLS handshake at once."""
+        """End this connection gracefully by `deadline`.
+
+        A TLS handshake may end first, within the time a round trip gets: the client may have sent its request already.
+        """
+        with trio.move_on_at(min(deadline, trio.current_time() + self._config.goaway_delay)):
+            await self._past_handshake.wait()
         if self.actor is None:
             self._scope.cancel()
         else:
@@ -101,7 +110,7 @@ class H2Server:
     def port(self) -> int | None:
         """The TCP port it listens on; None if it listens on something without ports."""
         for listener in self.listeners:
-            inner = getattr(listener, "transport_listener", listener)
+            inner = _inner(listener)
             if isinstance(inner, trio.SocketListener):
                 address = inner.socket.getsockname()
                 if isinstance(address, tuple):
@@ -124,19 +133,34 @@ class H2Server:
             raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
         if math.isnan(grace) or grace < 0:
             raise ValueError(f"grace must not be negative: {grace}")
-        self._accepting.cancel()
         deadline = trio.current_time() + grace
+        ending: set[_Served] = set()
         async with trio.open_nursery() as nursery:
-            for served in list(self._served):
-                nursery.start_soon(served.shutdown, deadline)
+            with trio.move_on_at(deadline):
+                # What is in the backlog has connected: closing the listener on it would reset it.
+                while self._has_backlog():
+                    await trio.lowlevel.checkpoint()
+            self._accepting.cancel()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            while new := self._served - ending:
+                ending |= new
+                for served in new:
+                    nursery.start_soon(served.shutdown, deadline)
+                await trio.lowlevel.checkpoint()
         self._done.set()
+
+    def _has_backlog(self) -> bool:
+        """Does a connection wait to be accepted?"""
+        if self._accepting.cancel_called:
+            return False
+        sockets = [inner.socket for inner in map(_inner, self.listeners) if isinstance(inner, trio.SocketListener)]
+        return bool(sockets and select.select(sockets, [], [], 0)[0])
 
     async def _serve(self, transport: trio.abc.Stream) -> None:
         served = _Served(self._handler, transport, self._config)
         self._served.add(served)
         try:
-            if not self._accepting.cancel_called:
-                await served.run()
+            await served.run()
         finally:
             self._served.discard(served)
 
@@ -150,6 +174,10 @@ class H2Server:
                     task_status=_Started(self, task_status),
                 )
             await self._done.wait()
+
+
+def _inner(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
+    return getattr(listener, "transport_listener", listener)
 
 
 class _Started(trio.TaskStatus[Any]):

@@ -669,14 +669,14 @@ class ConnectionActor:
             self._initiate()
             self.machine.announce_goaway()
             self.writer.wake()
-            wait = min(self.config.goaway_delay, (deadline - trio.current_time()) / 2)
+            wait = max(0, min(self.config.goaway_delay, (deadline - trio.current_time()) / 2))
             with trio.move_on_after(wait):
                 # The answer proves that the client has seen the first GOAWAY: what it opened before is here.
                 await self._ping_quietly()
         if not self.closed:
             self.machine.goaway()
             self.writer.wake()
-            reserve = min(0.5, 0.1 * (deadline - trio.current_time()))
+            reserve = max(0, min(0.5, 0.1 * (deadline - trio.current_time())))
             with trio.move_on_at(deadline - reserve):
                 await self.drain()
             self._reset_all()

@@ -447,8 +447,8 @@ class FrameReader:
         return None if bool(frame.origin) == bool(stream_id) else AltSvcFrame(stream_id, frame.origin, frame.field)
 
     def _origin(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        # RFC 8336 section 2.1: not on stream 0, or with flags among the low four, it is ignored.
-        if stream_id or flags & 0x0F:
+        # RFC 8336 section 2.2: for clients alone; not on stream 0, or with flags among the low four, it is ignored.
+        if self._server or stream_id or flags & 0x0F:
             return None
         origins = []
         offset = 0

@@ -30,6 +30,9 @@ __all__ = ["Receiver"]
 
 Events = list[ev.Event]
 
+MAX_EARLY_PRIORITIES = 100
+"""PRIORITY_UPDATEs for streams to come, while we have announced no stream limit that bounds them."""
+
 # RFC 9110 section 9.2: what may be pushed has to be safe and cacheable (RFC 9113 section 8.4).
 _PUSHABLE_METHODS = (b"GET", b"HEAD")
 
@@ -167,9 +170,15 @@ class Receiver:
         return self._trailers(stream, frame, events)
 
     def _self_dependent(self, frame: codec.HeadersFrame) -> StreamFailure | None:
-        if frame.priority is not None and frame.priority.depends_on == frame.stream_id:
-            return _malformed(frame.stream_id, "a stream that depends on itself (RFC 7540 section 5.3.1)")
-        return None
+        if frame.priority is None:
+            return None
+        return self._judge_dependency(frame.stream_id, frame.priority)
+
+    def _judge_dependency(self, stream_id: int, priority: codec.PriorityFields) -> StreamFailure | None:
+        """RFC 7540 section 5.3.1; a peer that switched these signals off cannot get them wrong (RFC 9218 2.1)."""
+        if priority.depends_on != stream_id or self._machine.remote_settings.get(SettingCodes.NO_RFC7540_PRIORITIES):
+            return None
+        return _malformed(stream_id, "a stream that depends on itself (RFC 7540 section 5.3.1)")
 
     def _request(self, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         """A request opens a stream (8.3.1)."""
@@ -312,6 +321,7 @@ class Receiver:
             return StreamFailure(promised, ErrorCodes.CANCEL, "promised on a stream that we had reset")
         if refusal is not None:
             machine.outbox.rst_stream(promised, ErrorCodes.REFUSED_STREAM)
+            machine.replies += 1
             self._table.bury(promised, CloseReason.RESET_LOCALLY)
             return refusal
         stream = machine.new_stream(promised)
@@ -471,8 +481,9 @@ class Receiver:
     # PRIORITY (6.3) and what other RFCs add
 
     def _priority(self, frame: codec.PriorityFrame, events: Events) -> Verdict | None:
-        if frame.priority.depends_on == frame.stream_id:
-            return _malformed(frame.stream_id, "a stream that depends on itself (RFC 7540 section 5.3.1)")
+        failure = self._judge_dependency(frame.stream_id, frame.priority)
+        if failure is not None:
+            return failure
         events.append(_priority_event(frame.stream_id, frame.priority))
         return None
 
@@ -498,7 +509,7 @@ class Receiver:
         early = {key: value for key, value in self._early_priorities.items() if self._table.is_idle(key)}
         early[stream_id] = field_value
         limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
-        if limit is not None and len(early) + self._table.open_inbound > limit:
+        if len(early) + self._table.open_inbound > (MAX_EARLY_PRIORITIES if limit is None else limit):
             return _protocol_error("PRIORITY_UPDATE for more streams than may be open (RFC 9218 section 7.1)")
         self._early_priorities = early
         return None
@@ -516,8 +527,7 @@ class Receiver:
 
     def _origin(self, frame: codec.OriginFrame, events: Events) -> Verdict | None:
         """RFC 8336 section 2.1: for clients alone."""
-        if self._machine.client:
-            events.append(ev.OriginReceived(frame.origins))
+        events.append(ev.OriginReceived(frame.origins))
         return None
 
     def _unknown(self, frame: codec.UnknownFrame, events: Events) -> Verdict | None:

@@ -53,6 +53,7 @@ INITIAL_VALUES: Mapping[int, int] = {
     SettingCodes.NO_RFC7540_PRIORITIES: 0,
 }
 
+_KNOWN = frozenset(SettingCodes)
 _BOOLEAN = (
     SettingCodes.ENABLE_PUSH,
     SettingCodes.ENABLE_CONNECT_PROTOCOL,
@@ -222,13 +223,16 @@ class RemoteSettings(Settings):
         self.received = False
 
     def apply_untrusted(self, pairs: Iterable[tuple[int, int]]) -> list[ChangedSetting] | ConnectionFailure:
-        """Take one SETTINGS frame's pairs in the order they stand (RFC 9113 section 6.5.3)."""
+        """Take one SETTINGS frame's pairs in the order they stand (RFC 9113 section 6.5.3).
+
+        Unknown settings are reported and not kept: there can be 65,528 of them.
+        """
         changes = []
         for code, value in pairs:
             failure = self._refuse(code, value)
             if failure is not None:
                 return failure
-            changes.append(self.put_in_force(code, value))
+            changes.append(self.put_in_force(code, value) if code in _KNOWN else ChangedSetting(code, None, value))
         self.received = True
         return changes
 
@@ -252,6 +256,7 @@ class LocalSettings(Settings):
     def __init__(self, client: bool = True) -> None:
         super().__init__(client)
         self._client = client
+        self._started = False
         self._unacknowledged: deque[dict[int, int]] = deque()
         self._announced: dict[int, int] = {}
 
@@ -269,6 +274,7 @@ class LocalSettings(Settings):
         for code, value in values.items():
             _check(code, value)
             self._check_change(code, value)
+        self._started = True
         self._unacknowledged.append(dict(values))
         self._announced.update(values)
 
@@ -279,7 +285,7 @@ class LocalSettings(Settings):
             problem = "a server cannot enable push"
         elif code == SettingCodes.ENABLE_CONNECT_PROTOCOL and before == 1 and value == 0:
             problem = "extended CONNECT cannot be taken back"
-        elif code == SettingCodes.NO_RFC7540_PRIORITIES and self._announced and value != self.get(code, before):
+        elif code == SettingCodes.NO_RFC7540_PRIORITIES and self._started and value != (before or 0):
             problem = "the priority scheme is said in the first SETTINGS, or never"
         else:
             return
