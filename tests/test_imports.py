@@ -79,7 +79,20 @@ HOUSE = {
             "verdicts",
         )
     ),
-    *(f"actors.{name}" for name in ("__init__", "messages", "mailbox", "connection", "stream", "writer", "errors")),
+    *(
+        f"actors.{name}"
+        for name in (
+            "__init__",
+            "admission",
+            "deadlines",
+            "messages",
+            "mailbox",
+            "connection",
+            "stream",
+            "writer",
+            "errors",
+        )
+    ),
 }
 """Every module there is, but for those in `adapters` and `cli`, which may divide themselves as they like."""
 
@@ -95,10 +108,7 @@ class Import:
 
 def module_names(package: Path) -> dict[str, Path]:
     """Every module of the package by its name below it: `protocol.codec`, `actors.__init__`, `client`."""
-    return {
-        ".".join(path.relative_to(package).with_suffix("").parts): path
-        for path in sorted(package.rglob("*.py"))
-    }
+    return {".".join(path.relative_to(package).with_suffix("").parts): path for path in sorted(package.rglob("*.py"))}
 
 
 def layer_of(module: str) -> str:
@@ -140,11 +150,7 @@ def public_names(package: Path) -> set[str]:
 def attributes_of_package(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Every `trio_h2.name` in a module's code."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "trio_h2"
-        ):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "trio_h2":
             yield node.lineno, node.attr
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -34,9 +33,10 @@ from ..exceptions import (
     StreamResetError,
 )
 from ..protocol.connection import ConnectionMachine
-from ..protocol.limits import too_many_waiting
 from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
+from .admission import Permits, Slots
+from .deadlines import Deadlines, Overdue
 from .errors import raised, retryable
 from .stream import StreamActor
 from .writer import Writer
@@ -44,8 +44,6 @@ from .writer import Writer
 __all__ = ["ConnectionActor"]
 
 READ_SIZE = 64 * 1024
-LIMIT_BEFORE_SETTINGS = 100
-"""How many streams a client opens before it knows the peer's limit (RFC 9113 section 6.5.2 recommends 100)."""
 
 HTTP1_ANSWER = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -70,7 +68,7 @@ class ConnectionActor:
         done: set when the transport is closed and only user code may still run.
         settings_received: set when the peer's first SETTINGS is in force.
         dropped_events: connection events nobody took in time.
-        slot_freed: where a pushed response waits for the client's stream limit.
+        slots: a client's streams that wait to open.
     """
 
     def __init__(
@@ -93,16 +91,15 @@ class ConnectionActor:
         self.settings_received = trio.Event()
         self.dropped_events = 0
         self.bytes_received = 0
-        self.slot_freed = trio.lowlevel.ParkingLot()
+        self.slots = Slots(self.machine)
         self._nursery = nursery
         self._handler = handler
         self._scope = trio.CancelScope()
         self._wait_scope: trio.CancelScope | None = None
         self._streams: dict[int, StreamActor] = {}
         self._live: set[StreamActor] = set()
-        self._waiting_for_slot: deque[StreamActor] = deque()
-        self._permits = config.max_concurrent_streams
-        self._waiting_for_permit: deque[tuple[StreamActor, ev.RequestReceived]] = deque()
+        self._permits = Permits(config.max_concurrent_streams, self._start)
+        self._deadlines = Deadlines(config, client=client)
         self._quiet = trio.lowlevel.ParkingLot()
         self._pings: dict[bytes, tuple[trio.Event, list[float]]] = {}
         self._ping_number = 0
@@ -112,11 +109,6 @@ class ConnectionActor:
         )
         self._http1 = False
         self._initiated = False
-        self._settings_deadline = math.inf
-        self._handshake_deadline = math.inf
-        self._keepalive_sent: float | None = None
-        self._last_received = trio.current_time()
-        self._idle_since = trio.current_time()
         self._routes: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.RequestReceived: self._on_request,
             ev.ResponseReceived: self._on_response,
@@ -172,7 +164,7 @@ class ConnectionActor:
         if self.failure is None:
             self.failure = failure
         self.writer.fail(failure)
-        self._fail_waiting(failure)
+        self.slots.fail(retryable(failure))
         with trio.move_on_after(self.config.close_timeout):
             await self.done.wait()
         self.end(failure)
@@ -212,21 +204,35 @@ class ConnectionActor:
         if self._initiated:
             return
         self._initiated = True
-        now = trio.current_time()
-        self._settings_deadline = now + self.config.settings_timeout
-        self._handshake_deadline = now + self.config.handshake_timeout
+        self._deadlines.start()
         self.machine.initiate()
         self.writer.wake()
 
     async def _receive_before_deadline(self) -> bytes | bytearray | None:
         """Bytes from the transport; None if a deadline passed first, and was seen to."""
-        deadline = self._next_deadline()
-        if deadline == math.inf and self.config.idle_timeout == math.inf:
+        deadline = self._deadlines.next(busy=bool(self._live))
+        if deadline == math.inf and not self._deadlines.may_change:
             return await self.transport.receive_some(READ_SIZE)
         with trio.CancelScope(deadline=deadline) as self._wait_scope:
             return await self.transport.receive_some(READ_SIZE)
         self._deadline_passed()
         return None
+
+    def _deadline_passed(self) -> None:
+        overdue = self._deadlines.passed(busy=bool(self._live))
+        if overdue is Overdue.FIRST_SETTINGS:
+            self._dead("the peer sent no SETTINGS in time")
+        elif overdue is Overdue.SETTINGS_ACKNOWLEDGEMENT:
+            self._break(ConnectionFailure(ErrorCodes.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged in time"))
+        elif overdue is Overdue.KEEPALIVE_ANSWER:
+            self._dead("the peer did not answer a keepalive PING")
+        elif overdue is Overdue.KEEPALIVE:
+            self._deadlines.pinged()
+            self.machine.ping(b"keepaliv")
+            self.writer.wake()
+        elif overdue is Overdue.IDLE:
+            self.machine.goaway()
+            self.end(ConnectionTerminatedError("the connection was idle", initiator="local"))
 
     async def _replies_taken(self) -> bool:
         with trio.move_on_after(self.config.write_timeout):
@@ -235,42 +241,12 @@ class ConnectionActor:
         self._dead("the peer does not read the replies it asks for")
         return False
 
-    # Deadlines
-
-    def _next_deadline(self) -> float:
-        config = self.config
-        deadline = min(self._settings_deadline, self._handshake_deadline)
-        if self._keepalive_sent is not None:
-            deadline = min(deadline, self._keepalive_sent + config.keepalive_timeout)
-        elif config.keepalive_interval != math.inf:
-            deadline = min(deadline, self._last_received + config.keepalive_interval)
-        if not self.client and not self._live:
-            deadline = min(deadline, self._idle_since + config.idle_timeout)
-        return deadline
-
-    def _deadline_passed(self) -> None:
-        now = trio.current_time()
-        if now >= self._handshake_deadline:
-            self._dead("the peer sent no SETTINGS in time")
-        elif now >= self._settings_deadline:
-            self._break(ConnectionFailure(ErrorCodes.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged in time"))
-        elif self._keepalive_sent is not None and now >= self._keepalive_sent + self.config.keepalive_timeout:
-            self._dead("the peer did not answer a keepalive PING")
-        elif self._keepalive_sent is None and now >= self._last_received + self.config.keepalive_interval:
-            self._keepalive_sent = now
-            self.machine.ping(b"keepaliv")
-            self.writer.wake()
-        elif not self.client and not self._live and now >= self._idle_since + self.config.idle_timeout:
-            self.machine.goaway()
-            self.end(ConnectionTerminatedError("the connection was idle", initiator="local", safe_to_retry=True))
-
     # Receiving
 
     def receive(self, data: bytes | bytearray) -> None:
         """Take bytes from the peer and hand out what they hold. Waits for nothing."""
         self.bytes_received += len(data)
-        self._last_received = trio.current_time()
-        self._keepalive_sent = None
+        self._deadlines.received()
         machine = self.machine
         routes = self._routes
         for event in machine.receive_each(data):
@@ -291,12 +267,7 @@ class ConnectionActor:
             return
         actor = StreamActor(self, stream)
         self.opened(actor)
-        if self._permits > 0:
-            self._permits -= 1
-            self._start(actor, event)
-            return
-        self._waiting_for_permit.append((actor, event))
-        failure = too_many_waiting(len(self._waiting_for_permit), self.config.max_concurrent_streams)
+        failure = self._permits.admit(actor, event)
         if failure is not None:
             self._break(failure)
 
@@ -349,7 +320,8 @@ class ConnectionActor:
         actor.mailbox.put_reset(event)
         actor.fail(failure, keep_data=event.error_code == ErrorCodes.NO_ERROR)
         if not self.client and not actor.started:
-            self._forget_unstarted(actor)
+            self._permits.forget(actor)
+            self.finished(actor)
 
     def _on_window(self, event: ev.WindowUpdated) -> None:
         if event.stream_id == 0:
@@ -368,14 +340,14 @@ class ConnectionActor:
             self.writer.credit(actor.stream)
 
     def _on_settings(self, event: ev.RemoteSettingsChanged) -> None:
-        self._handshake_deadline = math.inf
+        self._deadlines.settings_received()
         self.settings_received.set()
         self.writer.credit_all()
         self._report(event)
 
     def _on_settings_acknowledged(self, event: ev.SettingsAcknowledged) -> None:
         if not self.machine.local_settings.awaiting_acknowledgement:
-            self._settings_deadline = math.inf
+            self._deadlines.settings_acknowledged()
         self._report(event)
 
     def _on_ping_ack(self, event: ev.PingAckReceived) -> None:
@@ -400,13 +372,8 @@ class ConnectionActor:
             self.failure = failure
         for stream in self.machine.abandon_streams(event.last_stream_id):
             self._streams[stream.stream_id].fail(retryable(failure))
-        self._fail_waiting(failure)
+        self.slots.fail(retryable(failure))
         self._end_if_drained()
-
-    def _fail_waiting(self, failure: H2Error) -> None:
-        """Streams that wait for a slot will not open: nothing of them was sent."""
-        while self._waiting_for_slot:
-            self._waiting_for_slot.popleft().fail(retryable(failure))
 
     def _on_push(self, event: ev.PushedStreamReceived) -> None:
         stream = self.machine.table.get(event.pushed_stream_id)
@@ -439,7 +406,7 @@ class ConnectionActor:
         """Give a client's stream its task; it opens now, or when its turn for a slot comes."""
         self.check_usable()
         self._live.add(actor)
-        self._waiting_for_slot.append(actor)
+        self.slots.waiting.append(actor)
         self._nursery.start_soon(actor.run_client)
         self.grant_slots()
 
@@ -458,58 +425,26 @@ class ConnectionActor:
             self.writer.wake()
 
     def grant_slots(self) -> None:
-        """Open the streams that wait, in order, as far as the peer's limit allows."""
-        machine = self.machine
-        if len(self.slot_freed) and machine.can_open:
-            self.slot_freed.unpark_all()
-        while self._waiting_for_slot:
-            actor = self._waiting_for_slot[0]
-            if actor.failure is None and not actor.closed_by_user:
-                if not self._may_open():
-                    return
-                try:
-                    actor.open()
-                    self.writer.wake()
-                except H2Error as error:
-                    actor.fail(error)
-            self._waiting_for_slot.popleft()
-
-    def _may_open(self) -> bool:
-        if self.failure is not None or not self.machine.can_open:
-            return False
-        return self.settings_received.is_set() or self.machine.table.open_outbound < LIMIT_BEFORE_SETTINGS
+        """Open the streams that wait, if the connection still takes any and the peer's limit allows it."""
+        if self.failure is None:
+            self.slots.grant()
 
     def finished(self, actor: StreamActor) -> None:
         """The actor's task has ended: nothing of the stream is left but its tombstone."""
         self._live.discard(actor)
         if actor.stream is not None:
             self._streams.pop(actor.stream.stream_id, None)
-        elif actor in self._waiting_for_slot:
-            self._waiting_for_slot.remove(actor)
+        else:
+            self.slots.leave(actor)
         if actor.started:
-            self._permits += 1
-            self._next_permit()
+            self._permits.give_back()
         self.grant_slots()
         if not self._live:
-            self._idle_since = trio.current_time()
+            self._deadlines.quiet()
             if self._wait_scope is not None:
-                self._wait_scope.deadline = self._next_deadline()
+                self._wait_scope.deadline = self._deadlines.next(busy=False)
             self._quiet.unpark_all()
             self._end_if_drained()
-
-    def _next_permit(self) -> None:
-        while self._waiting_for_permit and self._permits > 0:
-            actor, event = self._waiting_for_permit.popleft()
-            if not self.closed:
-                self._permits -= 1
-                self._start(actor, event)
-
-    def _forget_unstarted(self, actor: StreamActor) -> None:
-        for waiting in self._waiting_for_permit:
-            if waiting[0] is actor:
-                self._waiting_for_permit.remove(waiting)
-                break
-        self.finished(actor)
 
     def _end_if_drained(self) -> None:
         """After the server's GOAWAY a client's connection is of no more use when its last stream has ended."""
@@ -582,12 +517,12 @@ class ConnectionActor:
             self.failure = failure
         failure = self.failure
         self.writer.fail(failure)
-        self._fail_waiting(failure)
+        self.slots.fail(retryable(failure))
         for actor in list(self._live):
             actor.fail(failure, keep_data=True)
-        while self._waiting_for_permit:
-            self.finished(self._waiting_for_permit.popleft()[0])
-        self.slot_freed.unpark_all()
+        for actor in self._permits.clear():
+            self.finished(actor)
+        self.slots.freed.unpark_all()
         for answered, _ in self._pings.values():
             answered.set()
         self.settings_received.set()
@@ -646,7 +581,7 @@ class ConnectionActor:
             self.writer.wake()
             if self.failure is None:
                 self.failure = ConnectionTerminatedError("the connection was closed", initiator="local")
-            self._fail_waiting(self.failure)
+            self.slots.fail(retryable(self.failure))
             self._refuse_untaken_pushes()
             if drain:
                 with trio.move_on_after(self.config.close_timeout):
@@ -703,7 +638,7 @@ class ConnectionActor:
     def actors(self) -> list[StreamActor]:
         """The streams that live now, in the order of their IDs; those that wait for a slot last."""
         opened = [self._streams[stream_id] for stream_id in sorted(self._streams)]
-        return opened + [actor for actor in self._waiting_for_slot if actor.stream is None]
+        return opened + list(self.slots.waiting)
 
 
 def _details(failure: ConnectionFailure) -> dict[str, Any]:

@@ -11,6 +11,7 @@ waits for room has sent nothing (header, trailer and EOF calls are all or nothin
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -150,7 +151,7 @@ class StreamActor:
         self._stop_pump()
         if not self.connection.client:
             self.scope.cancel()
-            self.connection.slot_freed.unpark_all()
+            self.connection.slots.freed.unpark_all()
         self._wake()
 
     def _stop_pump(self) -> None:
@@ -200,7 +201,7 @@ class StreamActor:
         """Send a response's header section, interim or final; a pushed one waits for the client's limit."""
         await self.ready_to_send()
         while self.machine.reserved and not self.connection.machine.can_open:
-            await self.connection.slot_freed.park()
+            await self.connection.slots.freed.park()
             self.check_sending()
         self.connection.machine.send_response(self.machine, fields, head, end_stream=end_stream)
         self.sent()
@@ -335,6 +336,7 @@ class StreamActor:
         self.stream = self.connection.machine.open_stream(fields, head, end_stream=end_stream)
         self.mailbox.bind(self.stream)
         self.connection.opened(self)
+        self.connection.writer.wake()
         if self.opened is not None:
             self.opened.set()
         self._wake()
@@ -388,14 +390,23 @@ class StreamActor:
             if len(pump.body) or ends_with_body:
                 await self.send_all(pump.body, end_stream=ends_with_body)
         else:
-            async for chunk in pump.body:
-                if not isinstance(chunk, bytes | bytearray | memoryview):
-                    raise TypeError(f"body must give bytes-like chunks, not {type(chunk).__name__}")
-                await self.send_all(chunk)
+            await self._send_chunks(pump.body)
             if ends_with_body:
                 await self.send_eof()
         if pump.trailers is not None:
             await self.send_trailers(pump.trailers)
+
+    async def _send_chunks(self, body: AsyncIterable[bytes]) -> None:
+        chunks = aiter(body)
+        try:
+            async for chunk in chunks:
+                if not isinstance(chunk, bytes | bytearray | memoryview):
+                    raise TypeError(f"body must give bytes-like chunks, not {type(chunk).__name__}")
+                await self.send_all(chunk)
+        finally:
+            # A generator that is left half-way would run its own clean-up whenever it is collected, anywhere.
+            if inspect.isasyncgen(chunks):
+                await chunks.aclose()
 
     # The task, on a server
 

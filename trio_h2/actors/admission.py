@@ -1,0 +1,108 @@
+"""Who may start: a client's streams wait for a slot at the peer, a server's for a handler permit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from .. import events as ev
+from ..exceptions import H2Error
+from ..protocol.connection import ConnectionMachine
+from ..protocol.limits import too_many_waiting
+from ..protocol.verdicts import ConnectionFailure
+from .stream import StreamActor
+
+__all__ = ["Permits", "Slots"]
+
+LIMIT_BEFORE_SETTINGS = 100
+"""How many streams a client opens before it knows the peer's limit (RFC 9113 section 6.5.2 recommends 100)."""
+
+
+class Slots:
+    """A client's streams past the peer's SETTINGS_MAX_CONCURRENT_STREAMS, in order (RFC 9113 section 5.1.2).
+
+    Owner of every field: ConnectionActor.
+
+    Attributes:
+        waiting: the actors that wait.
+        freed: where pushed responses of a server wait for the client's limit.
+    """
+
+    def __init__(self, machine: ConnectionMachine) -> None:
+        self._machine = machine
+        self.waiting: deque[StreamActor] = deque()
+        self.freed = trio.lowlevel.ParkingLot()
+
+    def grant(self) -> None:
+        """Let those in front open, as far as the peer's limit allows."""
+        if len(self.freed) and self._machine.can_open:
+            self.freed.unpark_all()
+        while self.waiting:
+            actor = self.waiting[0]
+            if actor.failure is None:
+                if not self._free():
+                    return
+                try:
+                    actor.open()
+                except H2Error as error:
+                    actor.fail(error)
+            self.waiting.popleft()
+
+    def _free(self) -> bool:
+        machine = self._machine
+        if not machine.remote_settings.received and machine.table.open_outbound >= LIMIT_BEFORE_SETTINGS:
+            return False
+        return machine.can_open
+
+    def leave(self, actor: StreamActor) -> None:
+        """The actor waits no more."""
+        if actor in self.waiting:
+            self.waiting.remove(actor)
+
+    def fail(self, failure: H2Error) -> None:
+        """None of those that wait will open."""
+        while self.waiting:
+            self.waiting.popleft().fail(failure)
+
+
+class Permits:
+    """Handler permits (invariant 11): one is held until the handler's task has exited, whatever became of its stream.
+
+    So a client that opens and resets streams cannot have more handlers running than its stream limit. Owner of every
+    field: ConnectionActor.
+    """
+
+    def __init__(self, limit: int, start: Callable[[StreamActor, ev.RequestReceived], None]) -> None:
+        self._limit = limit
+        self._free = limit
+        self._start = start
+        self._waiting: dict[StreamActor, ev.RequestReceived] = {}
+
+    def admit(self, actor: StreamActor, request: ev.RequestReceived) -> ConnectionFailure | None:
+        """Start the actor, now or when a permit is free; the failure if too many wait already."""
+        if self._free > 0:
+            self._free -= 1
+            self._start(actor, request)
+            return None
+        self._waiting[actor] = request
+        return too_many_waiting(len(self._waiting), self._limit)
+
+    def give_back(self) -> None:
+        """A handler's task has exited: the next one may start."""
+        self._free += 1
+        if self._waiting:
+            actor = next(iter(self._waiting))
+            self._free -= 1
+            self._start(actor, self._waiting.pop(actor))
+
+    def forget(self, actor: StreamActor) -> None:
+        """The stream ended before its handler started."""
+        self._waiting.pop(actor, None)
+
+    def clear(self) -> list[StreamActor]:
+        """Nothing starts any more; the actors that waited."""
+        actors = list(self._waiting)
+        self._waiting.clear()
+        return actors
