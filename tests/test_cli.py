@@ -1,0 +1,1070 @@
+"""The command `trio-h2`: serve, get, demo, and how each says that something went wrong."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+import trio
+import trio.testing
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+import tests.peers as peers
+import trio_h2
+from trio_h2 import cli as cli_package
+from trio_h2.cli import commands, process
+from trio_h2.cli import demo as demo_module
+from trio_h2.cli import get as get_module
+from trio_h2.cli import serve as serve_module
+from trio_h2.cli.demo import Demo
+from trio_h2.cli.files import Moved, OpenedFile, content_type, find
+from trio_h2.cli.get import BROKEN_PIPE, describe, parse_url
+from trio_h2.cli.process import INTERRUPTED, until_interrupted
+
+TRIO_H2 = (sys.executable, "-m", "trio_h2")
+LIMIT = 60.0
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(commands.cli, [str(argument) for argument in arguments])
+
+
+# From a path to a file ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory to serve, with things around it that must not be served."""
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "index.html").write_text("secret")
+    root = tmp_path / "site"
+    for directory in ("sub", "no index", "stolen index", "\\host"):
+        (root / directory).mkdir(parents=True)
+    (root / "a.txt").write_text("hello\n")
+    (root / "empty").touch()
+    (root / "white space.html").write_text("space")
+    (root / os.fsdecode(b"caf\xe9")).write_text("latin-1")
+    (root / "sub" / "index.html").write_text("index")
+    (root / "inside").symlink_to("sub")
+    (root / "file out").symlink_to(tmp_path / "secret.txt")
+    (root / "directory out").symlink_to(tmp_path / "private")
+    (root / "stolen index" / "index.html").symlink_to(tmp_path / "secret.txt")
+    (root / "loop").symlink_to("loop")
+    os.mkfifo(root / "fifo")
+    return root.resolve()
+
+
+@pytest.mark.parametrize(
+    ("target", "content"),
+    [
+        ("/a.txt", b"hello\n"),
+        ("/a.txt?query=/../..", b"hello\n"),
+        ("/%61.t%78t", b"hello\n"),
+        ("//a.txt", b"hello\n"),
+        ("/./a.txt", b"hello\n"),
+        ("/white%20space.html", b"space"),
+        ("/caf%e9", b"latin-1"),
+        ("/caf\xe9", b"latin-1"),
+        ("/sub/", b"index"),
+        ("/inside/index.html", b"index"),
+        ("/sub%2findex.html", b"index"),
+    ],
+)
+def test_a_file_is_found(site: Path, target: str, content: bytes) -> None:
+    found = find(site, target)
+    assert isinstance(found, OpenedFile)
+    with found.stream:
+        assert found.stream.read() == content
+    assert found.size == len(content)
+    assert found.modified.endswith(" GMT")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../secret.txt",
+        "/sub/../../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/.%2E/secret.txt",
+        "/..%2fsecret.txt",
+        "/sub/..",
+        "/file%20out",
+        "/directory%20out/",
+        "/directory%20out/index.html",
+        "/directory%20out",
+        "/stolen%20index/",
+        "/etc/passwd",
+        "//etc/passwd",
+        "/%2Fetc/passwd",
+        "/a.txt%00",
+        "/%00",
+        "/a.txt/",
+        "/a.txt/more",
+        "/nothing",
+        "/no%20index/",
+        "/",
+        "/loop",
+        "/fifo",
+        "/" + 5000 * "a",
+    ],
+)
+def test_nothing_else_is_found(site: Path, target: str) -> None:
+    assert find(site, target) is None
+
+
+def test_an_absolute_path_is_one_below_the_root(site: Path) -> None:
+    assert find(site, f"/{site.parent}/secret.txt") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/sub", "/sub/"),
+        ("/sub?a=%20b&c", "/sub/?a=%20b&c"),
+        ("/sub?\xfc", "/sub/?%FC"),  # a field's value is ASCII
+        ("/no%20index", "/no%20index/"),
+        ("//sub", "/sub/"),  # a location of //sub/ would be that of a host
+        ("/%5Chost", "/%5Chost/"),  # browsers take a backslash for a slash
+    ],
+)
+def test_a_directory_is_redirected_to_its_slash(site: Path, target: str, location: str) -> None:
+    assert find(site, target) == Moved(location)
+
+
+def test_a_failing_system_is_not_a_missing_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> Path:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "resolve", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        find(site, "/a.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.txt", "text/plain; charset=utf-8"),
+        ("a.json", "application/json"),
+        ("a.png", "image/png"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.css.br", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+    ],
+)
+def test_content_types(name: str, expected: str) -> None:
+    assert content_type(name) == expected
+
+
+# serve: one request -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> trio.MemoryReceiveChannel[str]:
+    """What `serve` prints on standard output, line by line."""
+    lines, received = trio.open_memory_channel[str](1000)
+    monkeypatch.setattr(serve_module, "say", lines.send_nowait)
+    return received
+
+
+@asynccontextmanager
+async def served(
+    handler: Callable[[trio_h2.ServerStream], Awaitable[object]], *, config: trio_h2.Config | None = None
+) -> AsyncIterator[trio_h2.ClientConnection]:
+    """A client's connection, in memory, to a server of this handler."""
+    client_end, server_end = trio.testing.memory_stream_pair()
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio_h2.serve_h2_connection, handler, server_end)
+            async with trio_h2.connect_over(client_end, authority="localhost", config=config) as connection:
+                yield connection
+
+
+async def test_a_file_is_served(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    async with served(partial(serve_module.handle, site)) as connection:
+        response = await connection.request("GET", "/a.txt")
+        assert (response.status, response.body) == (200, b"hello\n")
+        assert response.headers["content-type"] == "text/plain; charset=utf-8"
+        assert response.headers["content-length"] == "6"
+        assert response.headers["last-modified"].endswith(" GMT")
+        assert response.headers["date"].endswith(" GMT")
+        line = await said.receive()
+        assert line.startswith('- "GET /a.txt" 200 6 bytes ')
+        assert line.endswith(" ms")
+
+
+async def test_head_is_get_without_the_body(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    async with served(partial(serve_module.handle, site)) as connection:
+        get = await connection.request("GET", "/a.txt")
+        head = await connection.request("HEAD", "/a.txt")
+        assert (head.status, head.body) == (200, b"")
+        for name in ("content-type", "content-length", "last-modified"):
+            assert head.headers[name] == get.headers[name]
+        missing = await connection.request("HEAD", "/nothing")
+        assert (missing.status, missing.body) == (404, b"")
+
+
+async def test_an_empty_file(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    async with served(partial(serve_module.handle, site)) as connection:
+        response = await connection.request("GET", "/empty")
+        assert (response.status, response.body) == (200, b"")
+        assert response.headers["content-length"] == "0"
+
+
+async def test_a_file_of_many_chunks(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    content = os.urandom(3 * serve_module.CHUNK_SIZE + 1)
+    (site / "big").write_bytes(content)
+    async with served(partial(serve_module.handle, site)) as connection:
+        assert (await connection.request("GET", "/big")).body == content
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "field"),
+    [
+        ("GET", "/nothing", 404, None),
+        ("GET", "/../secret.txt", 404, None),
+        ("GET", "/sub", 301, ("location", "/sub/")),
+        ("POST", "/a.txt", 405, ("allow", "GET, HEAD")),
+        ("OPTIONS", "*", 405, ("allow", "GET, HEAD")),
+    ],
+)
+async def test_other_answers(
+    site: Path,
+    said: trio.MemoryReceiveChannel[str],
+    method: str,
+    target: str,
+    status: int,
+    field: tuple[str, str] | None,
+) -> None:
+    async with served(partial(serve_module.handle, site)) as connection:
+        response = await connection.request(method, target)
+        assert response.status == status
+        assert response.body.startswith(b"%d " % status)
+        if field is not None:
+            assert response.headers[field[0]] == field[1]
+        assert (await said.receive()).startswith(f'- "{method} {target}" {status} ')
+
+
+async def test_connect_is_not_allowed(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    async with (
+        served(partial(serve_module.handle, site)) as connection,
+        connection.stream("CONNECT", "example.org:443") as stream,
+    ):
+        assert (await stream.response()).status == 405
+        assert (await said.receive()).startswith('- "CONNECT example.org:443" 405 ')
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(PermissionError(errno.EACCES, "Permission denied"), 403), (OSError(errno.EMFILE, "Too many open files"), 500)],
+)
+async def test_a_file_that_cannot_be_opened(
+    site: Path,
+    said: trio.MemoryReceiveChannel[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    status: int,
+) -> None:
+    def fail(root: Path, target: str) -> None:
+        raise error
+
+    monkeypatch.setattr(serve_module, "find", fail)
+    async with served(partial(serve_module.handle, site)) as connection:
+        assert (await connection.request("GET", "/a.txt")).status == status
+    assert capsys.readouterr().err == ("" if status == 403 else "Error: /a.txt: Too many open files\n")
+
+
+async def test_a_file_that_shrinks_does_not_look_complete(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    big = site / "big"
+    big.write_bytes(bytes(4 * serve_module.CHUNK_SIZE))
+    # A window of less than a chunk: the second one is not read before the file shrinks.
+    config = trio_h2.Config(initial_window_size=serve_module.CHUNK_SIZE // 2)
+    async with (
+        served(partial(serve_module.handle, site), config=config) as connection,
+        connection.stream("GET", "/big") as stream,
+    ):
+        assert (await stream.response()).headers["content-length"] == str(4 * serve_module.CHUNK_SIZE)
+        os.truncate(big, 10)
+        with pytest.raises(trio_h2.StreamResetError) as caught:
+            while await stream.receive_some():
+                pass
+        assert caught.value.error_code == trio_h2.ErrorCodes.INTERNAL_ERROR
+        assert (await said.receive()).endswith(" cut short")
+
+
+async def test_a_client_that_leaves_is_seen(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    (site / "big").write_bytes(bytes(4 * serve_module.CHUNK_SIZE))
+    config = trio_h2.Config(initial_window_size=1)
+    async with served(partial(serve_module.handle, site), config=config) as connection:
+        async with connection.stream("GET", "/big") as stream:
+            await stream.response()
+        line = await said.receive()
+        assert line.startswith('- "GET /big" 200 0 bytes ')
+        assert line.endswith(" cut short")
+
+
+# serve: the server --------------------------------------------------------------------------------
+
+
+class Running:
+    """`serve`, in a task of the test."""
+
+    def __init__(self) -> None:
+        self.exit_code: int | None = None
+        self.url = ""
+        self.ended = trio.Event()
+
+    async def run(self, directory: Path, **arguments: Any) -> None:
+        self.exit_code = await serve_module.serve(directory, **arguments)
+        self.ended.set()
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path,
+    said: trio.MemoryReceiveChannel[str],
+    *,
+    host: str = "127.0.0.1",
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncIterator[Running]:
+    running = Running()
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(running.run, directory, host=host, port=0, ssl_context=ssl_context))
+            line = await said.receive()
+            assert line.startswith(f"Serving {directory} at ")
+            running.url = line.split(" at ")[1].split()[0]
+            yield running
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_lets_downloads_finish(
+    site: Path, said: trio.MemoryReceiveChannel[str], number: signal.Signals
+) -> None:
+    content = os.urandom(20 * serve_module.CHUNK_SIZE)
+    (site / "big").write_bytes(content)
+    async with serving(site, said) as running:
+        async with (
+            trio_h2.connect(running.url, config=trio_h2.Config(initial_window_size=1000)) as connection,
+            connection.stream("GET", "/big") as stream,
+        ):
+            await stream.response()
+            signal.raise_signal(number)
+            assert b"".join([chunk async for chunk in stream]) == content
+        await running.ended.wait()
+        assert running.exit_code == 0
+        with pytest.raises(OSError, match="failed"):
+            await trio_h2.connect(running.url).__aenter__()
+
+
+async def test_a_second_signal_does_not_wait(
+    site: Path, said: trio.MemoryReceiveChannel[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site / "big").write_bytes(bytes(20 * serve_module.CHUNK_SIZE))
+    async with serving(site, said) as running:
+        async with (
+            trio_h2.connect(running.url, config=trio_h2.Config(initial_window_size=1000)) as connection,
+            connection.stream("GET", "/big") as stream,
+        ):
+            await stream.response()
+            signal.raise_signal(signal.SIGINT)
+            events = connection.events()
+            while not isinstance(await anext(events), trio_h2.ConnectionTerminated):
+                pass  # until the server's GOAWAY: it has seen the signal
+            signal.raise_signal(signal.SIGINT)
+            await running.ended.wait()
+        assert running.exit_code == 1
+    assert capsys.readouterr().err == "Error: stopped without waiting for open downloads\n"
+
+
+async def test_self_signed(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
+    context = serve_module.self_signed_context("0.0.0.0")
+    async with serving(site, said, host="0.0.0.0", ssl_context=context) as running:
+        assert running.url.startswith("https://127.0.0.1:")
+        insecure = ssl.create_default_context()
+        insecure.check_hostname = False
+        insecure.verify_mode = ssl.CERT_NONE
+        async with trio_h2.connect(running.url, ssl_context=insecure) as connection:
+            assert (await connection.request("GET", "/a.txt")).body == b"hello\n"
+        assert (await said.receive()).startswith('127.0.0.1 "GET /a.txt" 200 ')
+
+
+async def test_certificate_files(
+    site: Path,
+    said: trio.MemoryReceiveChannel[str],
+    tls_files: peers.TLSFiles,
+    client_ssl_context: ssl.SSLContext,
+) -> None:
+    context = serve_module.tls_context(str(tls_files.certificate), str(tls_files.key))
+    async with (
+        serving(site, said, ssl_context=context) as running,
+        trio_h2.connect(running.url, ssl_context=client_ssl_context) as connection,
+    ):
+        assert (await connection.request("GET", "/a.txt")).body == b"hello\n"
+
+
+def test_an_ipv6_url() -> None:
+    assert serve_module._url("::", 1, None) == "http://[::1]:1/"
+
+
+def test_a_port_in_use(site: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = invoke("serve", site, "--port", str(port))
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "port", "tls"),
+    [
+        ((), 8080, False),
+        (("--self-signed",), 8443, True),
+        (("--self-signed", "--port", "1"), 1, True),
+        (("--certfile", "CERTIFICATE", "--keyfile", "KEY"), 8443, True),
+    ],
+)
+def test_options_of_serve(
+    site: Path,
+    tls_files: peers.TLSFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    port: int,
+    tls: bool,
+) -> None:
+    asked = []
+
+    async def run_serve(directory: Path, **options: Any) -> int:
+        asked.append((directory, options["host"], options["port"], options["ssl_context"] is not None))
+        return 0
+
+    monkeypatch.setattr(commands, "run_serve", run_serve)
+    files = {"CERTIFICATE": tls_files.certificate, "KEY": tls_files.key}
+    assert invoke("serve", site, *(files.get(each, each) for each in arguments)).exit_code == 0
+    assert asked == [(site, "127.0.0.1", port, tls)]
+
+
+def test_bad_command_lines_of_serve(site: Path, tls_files: peers.TLSFiles) -> None:
+    certificate = ("--certfile", tls_files.certificate)
+    key = ("--keyfile", tls_files.key)
+    for arguments, message in [
+        ((site / "nothing",), "does not exist"),
+        ((site / "a.txt",), "is a file"),
+        ((site, "--port", "65536"), "not in the range"),
+        ((site, *certificate), "--certfile and --keyfile go together"),
+        ((site, *key), "--certfile and --keyfile go together"),
+        ((site, "--self-signed", *certificate, *key), "--self-signed makes a certificate"),
+    ]:
+        result = invoke("serve", *arguments)
+        assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    result = invoke("serve", site, *certificate, "--keyfile", site / "a.txt")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: cannot use certificate {tls_files.certificate} with key {site / 'a.txt'}:")
+
+
+# get ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "target"),
+    [
+        ("http://example.org", "http://example.org:80", "/"),
+        ("HTTPS://Example.ORG:443/a?b#c", "https://example.org:443", "/a?b"),
+        ("http://[::1]:8080/a%20b", "http://[::1]:8080", "/a%20b"),
+        (
+            "http://example.org/white space/\u00fc?q=\u00fc d",
+            "http://example.org:80",
+            "/white%20space/%C3%BC?q=%C3%BC%20d",
+        ),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, origin: str, target: str) -> None:
+    location = parse_url(url)
+    assert (location.url, location.origin, location.target) == (url, origin, target)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Missing argument"),
+        (("ftp://localhost/",), "it must start with http:// or https://"),
+        (("localhost",), "it must start with http:// or https://"),
+        (("http:///path",), "url has no host"),
+        (("http://user@localhost/",), "url must be scheme, host and port alone"),
+        (("http://localhost:70000/",), "url has no valid host and port"),
+        (("http://localhost/", "https://localhost/"), "one origin, these are of 2: http://localhost:80, https://"),
+        (("--max-time", "0", "http://localhost/"), "more than 0 seconds"),
+        (("--max-time", "nan", "http://localhost/"), "more than 0 seconds"),
+    ],
+)
+def test_bad_command_lines_of_get(arguments: tuple[str, ...], message: str) -> None:
+    result = invoke("get", *arguments)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    assert result.stdout == ""
+
+
+async def fetch(*urls: str, verify: bool = True, verbose: bool = False, max_time: float = LIMIT) -> int:
+    return await get_module.get([parse_url(url) for url in urls], verify=verify, verbose=verbose, max_time=max_time)
+
+
+@asynccontextmanager
+async def server_of(handler: Callable[[trio_h2.ServerStream], Awaitable[object]], **options: Any) -> AsyncIterator[str]:
+    """A server of this handler on loopback; gives its URL, without a slash at the end."""
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1", **options))
+            yield f"{'https' if 'ssl_context' in options else 'http'}://127.0.0.1:{server.port}"
+            nursery.cancel_scope.cancel()
+
+
+def body_of(target: str | None) -> bytes:
+    """Some octets of a stream window and a half, other ones for every target."""
+    return f"{target},".encode() * 100_000
+
+
+async def test_bodies_come_in_the_order_of_the_urls(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    connections = set()
+    most = running = 0
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        nonlocal running, most
+        connections.add(stream.connection)
+        running += 1
+        most = max(most, running)
+        await stream.respond(200, (), body_of(stream.request.path))
+        running -= 1
+
+    targets = [f"/{number}" for number in range(20)]
+    # The peer allows three streams: only in order do they not wait for each other for ever.
+    async with server_of(handler, config=trio_h2.Config(max_concurrent_streams=3)) as url:
+        assert await fetch(*(url + target for target in targets)) == 0
+    output = capfdbinary.readouterr()
+    assert output.out == b"".join(body_of(target) for target in targets)
+    assert output.err == b""
+    assert (len(connections), most) == (1, 3)
+
+
+async def test_more_urls_than_streams_that_may_wait(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many streams the peer allows, those that wait never take the credit of the one whose turn it is."""
+    monkeypatch.setattr(get_module, "AHEAD", 4)
+    open_streams = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        open_streams.append(len(stream.connection.statistics().streams))
+        await stream.respond(200, (), body_of(stream.request.path))
+
+    async with server_of(handler) as url:
+        assert await fetch(*(f"{url}/{number}" for number in range(12))) == 0
+    assert capfdbinary.readouterr().out == b"".join(body_of(f"/{number}") for number in range(12))
+    assert max(open_streams) <= 5  # one may have ended for the client and not yet for the server
+
+
+async def test_a_status_of_failure(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(404 if stream.request.path == "/no" else 200, (), str(stream.request.path).encode())
+
+    async with server_of(handler) as url:
+        assert await fetch(f"{url}/a", f"{url}/no", f"{url}/b") == 1
+    output = capsysbinary.readouterr()
+    assert output.out == b"/a/no/b"
+    assert output.err == f"Error: {url}/no: HTTP status 404\n".encode()
+
+
+async def test_a_reset_stream_and_its_neighbours(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.path != "/reset":
+            await stream.respond(200, (), b"whole")
+            return
+        await stream.send_response(200)
+        await stream.reset(trio_h2.ErrorCodes.ENHANCE_YOUR_CALM)
+
+    async with server_of(handler) as url:
+        assert await fetch(f"{url}/a", f"{url}/reset", f"{url}/b") == 1
+    output = capsysbinary.readouterr()
+    assert output.out == b"wholewhole"
+    assert output.err == f"Error: {url}/reset: the server ended it early: ENHANCE_YOUR_CALM\n".encode()
+
+
+async def test_a_lost_connection_is_one_line(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    scope = trio.CancelScope()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.path == "/first":
+            await stream.respond(200, (), b"first")
+            return
+        await stream.send_response(200, [("content-length", "1000")])
+        await stream.send_all(b"half")
+        await stream.connection.ping()
+        scope.cancel()
+
+    async def serve(transport: trio.SocketStream) -> None:
+        with scope:
+            await trio_h2.serve_h2_connection(handler, transport)
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+            url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+            assert await fetch(f"{url}/first", f"{url}/second", f"{url}/third") == 1
+            nursery.cancel_scope.cancel()
+    output = capsysbinary.readouterr()
+    assert output.out.startswith(b"first")
+    assert output.err.startswith(f"Error: {url}: ".encode())
+    assert output.err.endswith(b": 1 of 3 URLs are complete\n")
+    assert output.err.count(b"\n") == 1
+
+
+async def test_a_connection_lost_at_once_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    async def hang_up(transport: trio.SocketStream) -> None:
+        await transport.receive_some()
+        await transport.aclose()
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+            url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+            assert await fetch(f"{url}/first", f"{url}/second") == 1
+            nursery.cancel_scope.cancel()
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.endswith(": 0 of 2 URLs are complete\n")
+    assert output.err.count("\n") == 1
+
+
+async def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    port = peers.free_port()
+    assert await fetch(f"http://127.0.0.1:{port}/") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: http://127.0.0.1:{port}: all attempts to connect to 127.0.0.1:{port} failed: ")
+    assert error.endswith("Connection refused\n")
+
+
+async def test_a_host_that_does_not_exist(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def open_tcp_stream(*args: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+    assert await fetch("http://host.invalid/") == 1
+    assert capsys.readouterr().err == "Error: http://host.invalid:80: Name or service not known\n"
+
+
+async def hello(stream: trio_h2.ServerStream) -> None:
+    await stream.respond(200, (), b"hello\n")
+
+
+async def test_tls_verification(server_ssl_context: ssl.SSLContext, capsys: pytest.CaptureFixture[str]) -> None:
+    async with server_of(hello, ssl_context=server_ssl_context) as url:
+        assert await fetch(url) == 1
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert "CERTIFICATE_VERIFY_FAILED" in output.err
+        assert output.err.endswith(" (-k goes on without)\n")
+        assert output.err.count("\n") == 1
+        assert await fetch(url, verify=False) == 0
+        assert capsys.readouterr().out == "hello\n"
+
+
+async def test_a_server_without_h2(server_ssl_context: ssl.SSLContext, capsys: pytest.CaptureFixture[str]) -> None:
+    async def handshake(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        await stream.do_handshake()
+        await stream.aclose()
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(
+                partial(trio.serve_ssl_over_tcp, handshake, 0, server_ssl_context, host="127.0.0.1")
+            )
+            port = listeners[0].transport_listener.socket.getsockname()[1]
+            assert await fetch(f"https://127.0.0.1:{port}/", verify=False) == 1
+            nursery.cancel_scope.cancel()
+    assert capsys.readouterr().err.endswith("the server selected no protocol by ALPN, not h2\n")
+
+
+async def never(stream: trio_h2.ServerStream) -> None:
+    await stream.send_response(200)
+    await trio.sleep_forever()
+
+
+async def test_max_time(capsys: pytest.CaptureFixture[str]) -> None:
+    async with server_of(never) as url:
+        assert await fetch(f"{url}/a", f"{url}/b", max_time=0.05) == 1
+    assert capsys.readouterr().err == f"Error: {url}: not done in 0.05 seconds: 0 of 2 URLs are complete\n"
+
+
+async def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_informational(103, [("link", "</style.css>")])
+        await stream.send_response(200, [("x-escape", b"a\x9bb")])
+        await stream.send_all(b"hello\n")
+        await stream.send_trailers([("x-after", "all")])
+
+    async with server_of(handler) as url:
+        assert await fetch(f"{url}/a", verbose=True) == 0
+    output = capsys.readouterr()
+    assert output.out == "hello\n"
+    of_stream = [line for line in output.err.splitlines() if line.startswith("stream ")]
+    assert of_stream == [
+        f"stream 1: GET {url}/a",
+        "stream 1: InformationalResponseReceived headers=[:status: 103, link: </style.css>]",
+        "stream 1: ResponseReceived headers=[:status: 200, x-escape: a\\x9bb]",
+        "stream 1: DataReceived data=b'hello\\n' flow_controlled_length=6",
+        "stream 1: TrailersReceived headers=[x-after: all]",
+        "stream 1: StreamEnded",
+    ]
+    assert "connection: RemoteSettingsChanged changed_settings=[" in output.err
+    assert "INITIAL_WINDOW_SIZE: 262144" in output.err
+
+
+def test_events_in_words() -> None:
+    terminated = trio_h2.ConnectionTerminated(trio_h2.ErrorCodes.NO_ERROR, 7, bytes(100))
+    assert describe(terminated) == (
+        "ConnectionTerminated error_code=NO_ERROR last_stream_id=7 additional_data=<100 bytes>"
+    )
+    assert describe(trio_h2.StreamReset(1, 99)) == "StreamReset error_code=99 remote_reset=True reason="
+
+
+class BrokenOutput(io.RawIOBase):
+    """A file that fails to be written."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def write(self, data: object) -> int:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "message"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), BROKEN_PIPE, ""),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "Error: standard output: No space left on device\n"),
+    ],
+)
+async def test_output_that_breaks(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    exit_code: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=BrokenOutput(error)))
+    async with server_of(hello) as url:
+        assert await fetch(f"{url}/a", f"{url}/b") == exit_code
+    assert capsys.readouterr().err == message
+
+
+class FullOutput:
+    """What is below standard output when somebody made it non-blocking: it takes a little, or nothing."""
+
+    def __init__(self) -> None:
+        self.taken = bytearray()
+        self._full = False
+        self._always_ready = os.open(os.devnull, os.O_WRONLY)
+
+    def fileno(self) -> int:
+        return self._always_ready
+
+    def write(self, data: memoryview) -> int | None:
+        self._full = not self._full
+        if self._full:
+            return None
+        self.taken += data[:10_000]
+        return len(data[:10_000])
+
+
+async def test_output_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), body_of("/"))
+
+    output = FullOutput()
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=SimpleNamespace(raw=output)))
+    async with server_of(handler) as url:
+        assert await fetch(url) == 0
+    assert output.taken == body_of("/")
+    os.close(output.fileno())
+
+
+def test_get_by_its_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def run_get(locations: list[get_module.Location], **options: Any) -> int:
+        asked.append(([location.url for location in locations], options))
+        return 1
+
+    monkeypatch.setattr(commands, "run_get", run_get)
+    assert invoke("get", "-kv", "--max-time", "1.5", "http://a/b", "http://a:80/c").exit_code == 1
+    assert asked == [(["http://a/b", "http://a:80/c"], {"verify": False, "verbose": True, "max_time": 1.5})]
+
+
+# demo ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_demo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    for name in ("REFRESH", "PLAIN_REFRESH", "SLOW_PAUSE"):
+        monkeypatch.setattr(demo_module, name, 0.05)
+    screen = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    with trio.fail_after(LIMIT):
+        assert await Demo(0, 0).run(screen) == []
+    output = capsys.readouterr().out
+    claims = output.split("What happened:\n")[1].splitlines()
+    assert len(claims) == 5
+    assert all(claim.startswith("  yes  ") for claim in claims), claims
+    if terminal:
+        assert "What each stream's sender waits for:" in screen.file.getvalue()
+        assert "The slow reader has no stream open" in screen.file.getvalue()
+    else:
+        assert "  slow reader: " in output
+
+
+async def break_streams(demo: Demo, stream: trio_h2.ServerStream) -> None:
+    demo._server = stream.connection
+    await stream.reset()
+
+
+async def send_other_bodies(demo: Demo, stream: trio_h2.ServerStream) -> None:
+    demo._server = stream.connection
+    await stream.respond(200, (), b"something else")
+
+
+@pytest.mark.parametrize(
+    ("handler", "problem"),
+    [(break_streams, "reset stream"), (send_other_bodies, "its body is not what the server sent")],
+)
+async def test_demo_tells_what_goes_wrong(
+    monkeypatch: pytest.MonkeyPatch, handler: Callable[..., Awaitable[None]], problem: str
+) -> None:
+    monkeypatch.setattr(Demo, "_handle", handler)
+    with trio.fail_after(LIMIT):
+        problems = await Demo(0, 0).run(Console(file=io.StringIO()))
+    assert sum(problem in each for each in problems) == demo_module.STREAMS
+    assert any(each.startswith("this should hold: 100 streams moved ") for each in problems)
+
+
+async def test_an_interrupted_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last frame is of a moment before: no stream looks as if it were over."""
+    monkeypatch.setattr(demo_module, "REFRESH", 0.01)
+    screen = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with trio.fail_after(LIMIT), trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Demo(LIMIT, LIMIT).run, screen)
+            while "The slow reader, stream" not in screen.file.getvalue():
+                await trio.lowlevel.checkpoint()
+            scope.cancel()
+    assert "The slow reader has no stream" not in screen.file.getvalue().split("The slow reader, stream")[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (None, ""),
+        (trio.TooSlowError(), "Error: not done in 60 seconds\n"),
+        (OSError(errno.EMFILE, "Too many open files"), "Error: Too many open files\n"),
+        (ExceptionGroup("", [trio_h2.H2Error("one"), trio_h2.H2Error("two")]), "Error: one\nError: two\n"),
+    ],
+)
+def test_demo_by_its_command_line(monkeypatch: pytest.MonkeyPatch, error: Exception | None, message: str) -> None:
+    async def run(demo: Demo, console: Console) -> list[str]:
+        if error is not None:
+            raise error
+        return []
+
+    monkeypatch.setattr(Demo, "run", run)
+    result = invoke("demo")
+    assert (result.exit_code, result.stderr) == (1 if message else 0, message)
+
+
+# The process --------------------------------------------------------------------------------------
+
+
+async def test_sigint_cancels() -> None:
+    async def main() -> int:
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+        return 0
+
+    assert await until_interrupted(main) == INTERRUPTED == 130
+
+
+def test_what_is_said_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        process.say("nobody hears")
+        process.say("nor this")
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["trio-h2", *arguments])
+    return cli_package.main()
+
+
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"trio-h2 {trio_h2.__version__}\n"
+    assert run_main(monkeypatch, "--help") == 0
+    assert run_main(monkeypatch, "get") == 2
+    assert "Missing argument" in capsys.readouterr().err
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise click.Abort
+
+    monkeypatch.setattr(commands.cli, "main", interrupted)
+    assert run_main(monkeypatch) == INTERRUPTED
+
+
+@pytest.mark.parametrize("missing", ["click", "rich", "trustme"])
+def test_a_missing_extra_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    forget_commands(monkeypatch)
+    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert run_main(monkeypatch, "demo") == 1
+    assert capsys.readouterr().err == (f"trio-h2: {missing} is missing; install it with: pip install 'trio-h2[cli]'\n")
+
+
+def test_another_missing_module_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_commands(monkeypatch)
+    monkeypatch.setitem(sys.modules, "trio_h2.cli.files", None)
+    with pytest.raises(ModuleNotFoundError):
+        run_main(monkeypatch, "demo")
+
+
+def forget_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the modules of the command imported anew, and put back afterwards."""
+    for name in [name for name in sys.modules if name.startswith("trio_h2.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+# Processes of their own ---------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serve_process(directory: Path, *options: str) -> AsyncIterator[tuple[trio.Process, str]]:
+    """`trio-h2 serve` as a program, and its URL."""
+    argv = [*TRIO_H2, "serve", str(directory), "--port", "0", *options]
+    program = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    try:
+        with trio.fail_after(LIMIT):
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await program.stdout.receive_some(1) or pytest.fail("serve has ended")
+            yield program, line.decode().split(" at ")[1].split()[0]
+    finally:
+        program.kill()
+        with trio.CancelScope(shield=True):
+            await program.wait()
+            await program.stdout.aclose()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_serve_curl_and_a_signal(site: Path, number: signal.Signals) -> None:
+    curl = peers.require_program("curl", package="curl")
+    async with serve_process(site) as (program, url):
+        done = await peers.run_program(curl, "-sS", "--http2-prior-knowledge", f"{url}a.txt")
+        assert done.stdout == b"hello\n"
+        escape = await peers.run_program(
+            curl, "-sS", "--path-as-is", "--http2-prior-knowledge", "-w", "%{http_code}", f"{url}../secret.txt"
+        )
+        assert escape.stdout == b"404 Not Found\n404"
+        program.send_signal(number)
+        assert await program.wait() == 0
+
+
+async def test_curl_over_tls(site: Path) -> None:
+    curl = peers.require_program("curl", package="curl")
+    async with serve_process(site, "--self-signed") as (_, url):
+        done = await peers.run_program(curl, "-sSk", "--http2", "-w", "%{http_version}", f"{url}a.txt")
+        assert done.stdout == b"hello\n2"
+
+
+async def test_get_from_serve(site: Path) -> None:
+    content = os.urandom(2_000_000)
+    (site / "big").write_bytes(content)
+    async with serve_process(site, "--self-signed") as (_, url):
+        done = await peers.run_program(*TRIO_H2, "get", "-k", f"{url}a.txt", f"{url}big", f"{url}sub/")
+        assert done.stdout == b"hello\n" + content + b"index"
+        assert done.stderr == b""
+        failed = await peers.run_program(*TRIO_H2, "get", f"{url}a.txt", check=False)
+        assert (failed.returncode, failed.stdout) == (1, b"")
+        assert failed.errors.startswith("Error: ")
+        assert failed.errors.count("\n") == 1
+
+
+async def test_get_into_a_closed_pipe(site: Path) -> None:
+    (site / "big").write_bytes(bytes(10_000_000))
+    read, write = os.pipe()
+    async with serve_process(site) as (_, url):
+        getting = await trio.lowlevel.open_process([*TRIO_H2, "get", f"{url}big"], stdout=write, stderr=subprocess.PIPE)
+        os.close(write)
+        async with trio.lowlevel.FdStream(read) as output:
+            assert await output.receive_some(1) == b"\0"
+        assert getting.stderr is not None
+        async with getting.stderr:
+            assert [chunk async for chunk in getting.stderr] == []
+        assert await getting.wait() == BROKEN_PIPE == 141
+
+
+async def test_get_is_interrupted_while_nobody_reads(site: Path) -> None:
+    (site / "big").write_bytes(bytes(10_000_000))
+    read, write = os.pipe()
+    async with serve_process(site) as (_, url), trio.lowlevel.FdStream(read) as output:
+        getting = await trio.lowlevel.open_process([*TRIO_H2, "get", f"{url}big"], stdout=write)
+        os.close(write)
+        await output.receive_some(1)
+        getting.send_signal(signal.SIGINT)
+        assert await getting.wait() == INTERRUPTED
+
+
+async def test_get_from_nghttpd(tmp_path: Path) -> None:
+    """It allows one stream at a time: all the others wait, and none is refused."""
+    (tmp_path / "big").write_bytes(bytes(1_000_000))
+    (tmp_path / "small").write_bytes(b"small")
+    async with peers.run_nghttpd(tmp_path, options=("--max-concurrent-streams=1",)) as peer:
+        urls = [f"{peer.url}/{name}" for name in ("big", "small", "big", "small")]
+        done = await peers.run_program(*TRIO_H2, "get", *urls)
+    assert done.stdout == 2 * (bytes(1_000_000) + b"small")
+
+
+async def test_get_from_nginx(tmp_path: Path, tls_files: peers.TLSFiles) -> None:
+    (tmp_path / "big").write_bytes(bytes(1_000_000))
+    (tmp_path / "small").write_bytes(b"small")
+    async with peers.run_nginx(tmp_path, tls=tls_files) as peer:
+        urls = [f"{peer.url}/{name}" for name in ("big", "small", "nothing", "small")]
+        done = await peers.run_program(*TRIO_H2, "get", "-kv", *urls, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith(bytes(1_000_000) + b"small<html>")
+    assert done.stdout.endswith(b"small")
+    assert f"Error: {urls[2]}: HTTP status 404\n" in done.errors
+    assert "connection: RemoteSettingsChanged" in done.errors
+
+
+async def test_demo_as_a_program() -> None:
+    done = await peers.run_program(*TRIO_H2, "demo", seconds=LIMIT)
+    assert done.text.count("  yes  ") == 5
+    assert " NO " not in done.text
+    assert "senders: " in done.text

@@ -1,0 +1,25 @@
+"""The command `trio-h2`. It needs the extra `cli`, and is a user of trio_h2's public names like any other."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+EXTRA = {"click", "rich", "trustme"}
+
+
+def main() -> int:
+    """Run the command line and return its exit code.
+
+    The commands are imported here and not above, so that a missing package is one clear line.
+    """
+    try:
+        from .commands import run
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing not in EXTRA:
+            raise
+        print(f"trio-h2: {missing} is missing; install it with: pip install 'trio-h2[cli]'", file=sys.stderr)
+        return 1
+    return run()
