@@ -120,6 +120,9 @@ class Connection:
 
     def __init__(self, actor: ConnectionActor) -> None:
         self._actor = actor
+        # Now, because a socket that is closed has forgotten them.
+        self._peer_address = self._address("getpeername")
+        self._local_address = self._address("getsockname")
 
     async def ping(self) -> float:
         """Send a PING and wait for the answer; the round-trip time in seconds (RFC 9113 section 6.7).
@@ -189,12 +192,12 @@ class Connection:
     @property
     def peer_address(self) -> Any:
         """The peer's socket address, as `socket.getpeername` gives it; None if the transport has none."""
-        return self._address("getpeername")
+        return self._peer_address
 
     @property
     def local_address(self) -> Any:
         """Our socket address, as `socket.getsockname` gives it; None if the transport has none."""
-        return self._address("getsockname")
+        return self._local_address
 
     def _address(self, method: str) -> Any:
         transport = self._actor.transport

@@ -1,7 +1,8 @@
 """What happened on a connection, as values, by hyper-h2's names and attributes.
 
-Every event is complete when it is built. An event with a `stream_id` concerns one stream and is given by that
-stream's `events()`; the others are given by the connection's.
+Every event that this package gives is complete when it is built. The defaults are for programs that build events
+themselves, by keyword or by attribute, as they may with hyper-h2. An event with a `stream_id` concerns one stream
+and is given by that stream's `events()`; the others are given by the connection's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+from hyperframe.frame import ExtensionFrame
 
 from .exceptions import ErrorCodes
 from .headers import Headers
@@ -38,6 +40,8 @@ __all__ = [
     "WindowUpdated",
 ]
 
+NO_HEADERS = Headers()
+
 
 class Event:
     """The base class of all events."""
@@ -49,7 +53,7 @@ class Event:
 class StreamEnded(Event):
     """The peer sent END_STREAM: nothing more comes on this stream."""
 
-    stream_id: int
+    stream_id: int = 0
 
 
 @attrs.define
@@ -63,7 +67,7 @@ class PriorityUpdated(Event):
         field_value: the priority field value of a PRIORITY_UPDATE frame (RFC 9218 section 7.1), else None.
     """
 
-    stream_id: int
+    stream_id: int = 0
     weight: int | None = None
     depends_on: int | None = None
     exclusive: bool | None = None
@@ -74,8 +78,8 @@ class PriorityUpdated(Event):
 class RequestReceived(Event):
     """A request's header section arrived; `headers` starts with its pseudo-header fields."""
 
-    stream_id: int
-    headers: Headers
+    stream_id: int = 0
+    headers: Headers = NO_HEADERS
     stream_ended: StreamEnded | None = None
     priority_updated: PriorityUpdated | None = None
 
@@ -84,8 +88,8 @@ class RequestReceived(Event):
 class ResponseReceived(Event):
     """A final response's header section arrived; `headers` starts with `:status`."""
 
-    stream_id: int
-    headers: Headers
+    stream_id: int = 0
+    headers: Headers = NO_HEADERS
     stream_ended: StreamEnded | None = None
     priority_updated: PriorityUpdated | None = None
 
@@ -94,8 +98,8 @@ class ResponseReceived(Event):
 class InformationalResponseReceived(Event):
     """An interim (1xx) response arrived; `headers` starts with `:status`."""
 
-    stream_id: int
-    headers: Headers
+    stream_id: int = 0
+    headers: Headers = NO_HEADERS
     priority_updated: PriorityUpdated | None = None
 
 
@@ -103,8 +107,8 @@ class InformationalResponseReceived(Event):
 class TrailersReceived(Event):
     """A trailer section arrived; it always ends the stream."""
 
-    stream_id: int
-    headers: Headers
+    stream_id: int = 0
+    headers: Headers = NO_HEADERS
     stream_ended: StreamEnded | None = None
     priority_updated: PriorityUpdated | None = None
 
@@ -118,9 +122,9 @@ class DataReceived(Event):
         flow_controlled_length: how many octets of the windows they used, with padding.
     """
 
-    stream_id: int
-    data: bytes
-    flow_controlled_length: int
+    stream_id: int = 0
+    data: bytes = b""
+    flow_controlled_length: int = 0
     stream_ended: StreamEnded | None = None
 
 
@@ -128,8 +132,8 @@ class DataReceived(Event):
 class StreamReset(Event):
     """A stream ended early: by the peer (`remote_reset`), or by us because the peer broke a rule on it."""
 
-    stream_id: int
-    error_code: ErrorCodes | int
+    stream_id: int = 0
+    error_code: ErrorCodes | int = ErrorCodes.NO_ERROR
     remote_reset: bool = True
     reason: str = ""
 
@@ -138,53 +142,53 @@ class StreamReset(Event):
 class PushedStreamReceived(Event):
     """The server promised a response: `headers` is the request it answers (RFC 9113 section 8.4)."""
 
-    pushed_stream_id: int
-    parent_stream_id: int
-    headers: Headers
+    pushed_stream_id: int = 0
+    parent_stream_id: int = 0
+    headers: Headers = NO_HEADERS
 
 
 @attrs.define
 class WindowUpdated(Event):
     """The peer gave credit: on one stream, or on the connection when `stream_id` is 0."""
 
-    stream_id: int
-    delta: int
+    stream_id: int = 0
+    delta: int = 0
 
 
 @attrs.define
 class RemoteSettingsChanged(Event):
     """The peer sent SETTINGS, and they are in force. By setting code; acknowledged already."""
 
-    changed_settings: dict[SettingCodes | int, ChangedSetting]
+    changed_settings: dict[SettingCodes | int, ChangedSetting] = attrs.Factory(dict)
 
 
 @attrs.define
 class SettingsAcknowledged(Event):
     """The peer acknowledged SETTINGS of ours: these changes are in force now."""
 
-    changed_settings: dict[SettingCodes | int, ChangedSetting]
+    changed_settings: dict[SettingCodes | int, ChangedSetting] = attrs.Factory(dict)
 
 
 @attrs.define
 class PingReceived(Event):
     """The peer sent a PING; it has been answered already."""
 
-    ping_data: bytes
+    ping_data: bytes = b""
 
 
 @attrs.define
 class PingAckReceived(Event):
     """The peer answered a PING."""
 
-    ping_data: bytes
+    ping_data: bytes = b""
 
 
 @attrs.define
 class ConnectionTerminated(Event):
     """The peer sent GOAWAY (RFC 9113 section 6.8)."""
 
-    error_code: ErrorCodes | int
-    last_stream_id: int
+    error_code: ErrorCodes | int = ErrorCodes.NO_ERROR
+    last_stream_id: int = 0
     additional_data: bytes | None = None
 
 
@@ -192,22 +196,27 @@ class ConnectionTerminated(Event):
 class AlternativeServiceAvailable(Event):
     """The server advertised an alternative service (RFC 7838 section 4) for `origin`."""
 
-    origin: bytes
-    field_value: bytes
+    origin: bytes = b""
+    field_value: bytes = b""
 
 
 @attrs.define
 class OriginReceived(Event):
     """The server said which origins this connection may serve (RFC 8336)."""
 
-    origins: tuple[bytes, ...]
+    origins: tuple[bytes, ...] = ()
 
 
 @attrs.define
 class UnknownFrameReceived(Event):
     """A frame of a type this package does not know arrived, and was ignored (RFC 9113 section 5.5)."""
 
-    type: int
-    flags: int
-    stream_id: int
-    payload: bytes
+    type: int = 0
+    flags: int = 0
+    stream_id: int = 0
+    payload: bytes = b""
+
+    @property
+    def frame(self) -> ExtensionFrame:
+        """The frame as an object of hyperframe, which is what hyper-h2 gives."""
+        return ExtensionFrame(self.type, self.stream_id, flag_byte=self.flags, body=self.payload)

@@ -9,7 +9,11 @@ one of trio's errors, made so in `trio_h2.actors.errors`.
 from __future__ import annotations
 
 import enum
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from .events import Event
 
 Scope = Literal["stream", "connection"]
 Initiator = Literal["local", "remote", "library"]
@@ -40,6 +44,11 @@ def error_code_from_int(code: int) -> ErrorCodes | int:
         return ErrorCodes(code)
     except ValueError:
         return code
+
+
+def error_name(code: ErrorCodes | int) -> str:
+    """A code for a message: its name, or a number when RFC 9113 does not define it."""
+    return code.name if isinstance(code, ErrorCodes) else f"error code {code:#x}"
 
 
 class H2Error(Exception):
@@ -94,9 +103,14 @@ class HandshakeError(H2Error):
 
 
 class ProtocolError(H2Error):
-    """A rule of the protocol was broken, by the peer or by the caller."""
+    """A rule of the protocol was broken, by the peer or by the caller.
+
+    Attributes:
+        events: what `H2Connection.receive_data` learned from the same bytes before the rule was broken.
+    """
 
     error_code = ErrorCodes.PROTOCOL_ERROR
+    events: Sequence[Event] = ()
 
 
 class FrameTooLargeError(ProtocolError):
@@ -182,6 +196,13 @@ class InvalidBodyLengthError(ProtocolError, ValueError):
 
 class UnsupportedFrameError(ProtocolError):
     """A frame that this side may never receive, or that the peer does not support."""
+
+
+class RFC1122Error(H2Error):
+    """What RFC 9113 leaves possible and nobody should do: a server that prioritizes, say (section 5.3)."""
+
+    error_code = ErrorCodes.PROTOCOL_ERROR
+    initiator: Initiator = "local"
 
 
 class DenialOfServiceError(ProtocolError):

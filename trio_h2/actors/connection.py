@@ -31,6 +31,7 @@ from ..exceptions import (
     H2Error,
     InternalError,
     StreamResetError,
+    error_name,
 )
 from ..protocol.connection import ConnectionMachine
 from ..protocol.stream import StreamMachine
@@ -311,7 +312,7 @@ class ConnectionActor:
             return
         by = "the peer" if event.remote_reset else "this library"
         failure = StreamResetError(
-            f"{by} reset stream {event.stream_id}: {event.error_code!r} {event.reason}".rstrip(),
+            f"{by} reset stream {event.stream_id}: {error_name(event.error_code)} {event.reason}".rstrip(),
             error_code=event.error_code,
             initiator="remote" if event.remote_reset else "library",
             safe_to_retry=event.remote_reset and event.error_code == ErrorCodes.REFUSED_STREAM,
@@ -361,8 +362,9 @@ class ConnectionActor:
     def _on_goaway(self, event: ev.ConnectionTerminated) -> None:
         """Our streams above its last stream ID were not processed; the others finish (invariant 9)."""
         self._report(event)
+        debug_data = (event.additional_data or b"").decode("latin-1")
         failure = ConnectionTerminatedError(
-            f"the peer sent GOAWAY: {event.error_code!r} {(event.additional_data or b'').decode('latin-1')}".rstrip(),
+            f"the peer sent GOAWAY: {error_name(event.error_code)} {debug_data}".rstrip(),
             error_code=event.error_code,
             initiator="remote",
         )

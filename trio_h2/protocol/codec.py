@@ -284,6 +284,9 @@ class FrameReader:
         if self._preface or self._have < self._need:
             return
         data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
+        if self._first and data.startswith(b"HTTP/"):
+            yield _protocol_error("the peer answers in HTTP/1.x: it does not speak HTTP/2 here")
+            return
         offset = 0
         while True:
             if len(data) - offset < FRAME_HEADER_SIZE:

@@ -1,0 +1,560 @@
+"""The protocol core as a purely in-memory engine, by hyper-h2's names: bytes in, events out, no I/O, no trio.
+
+`H2Connection` is a second composition of the pieces that the actors run (`protocol/`), for programs that bring their
+own I/O. It adds three things to a ConnectionMachine and no rule: streams are named by ID, failures are raised, and
+credit goes back when the program acknowledges what it was given, on the stream and on the connection alike.
+`docs/migrating-from-h2.md` says where it differs from hyper-h2, and why.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import attrs
+from hpack import HeaderTuple, NeverIndexedHeaderTuple
+
+from . import events as ev
+from .config import Config
+from .exceptions import (
+    FlowControlError,
+    FrameTooLargeError,
+    NoAvailableStreamIDError,
+    NoSuchStreamError,
+    ProtocolError,
+    RFC1122Error,
+    StreamClosedError,
+    error_code_from_int,
+)
+from .protocol.codec import PriorityFields
+from .protocol.compression import Fields, InboundRules
+from .protocol.connection import ConnectionMachine
+from .protocol.settings import ChangedSetting, SettingCodes, Settings
+from .protocol.stream import Phase, StreamMachine
+from .protocol.validation import (
+    Malformed,
+    RequestHead,
+    ResponseHead,
+    check_request,
+    check_response,
+    check_trailers,
+    read_request_unchecked,
+    read_response_unchecked,
+)
+from .protocol.windows import MAX_WINDOW
+
+__all__ = ["ChangedSetting", "ConnectionState", "H2Configuration", "H2Connection", "SettingCodes", "Settings"]
+
+HeaderPairs = Mapping[Any, Any] | Iterable[tuple[str | bytes, str | bytes]]
+
+# max_unread=0: the connection's credit, like the stream's, is the program's to give back.
+_CONFIG = Config(max_unread=0, max_header_fields=2**31, max_continuations=64)
+
+_WITH_HEADERS = frozenset(
+    (
+        ev.RequestReceived,
+        ev.ResponseReceived,
+        ev.InformationalResponseReceived,
+        ev.TrailersReceived,
+        ev.PushedStreamReceived,
+    )
+)
+# RFC 9113 section 8.2.2: they say something about one HTTP/1.1 connection.
+_CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_MAX_REMEMBERED = 64
+
+
+class ConnectionState(enum.Enum):
+    """How far the connection is, for `H2Connection.state_machine.state`."""
+
+    IDLE = 0
+    CLIENT_OPEN = 1
+    SERVER_OPEN = 2
+    CLOSED = 3
+
+
+def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be True or False")
+
+
+def _encoding(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and value is not False and not isinstance(value, str):
+        raise ValueError(f"{attribute.name} must be the name of an encoding, or None")
+
+
+@attrs.define
+class H2Configuration:
+    """How an H2Connection treats headers. Raises ValueError for a flag that is no bool.
+
+    Attributes:
+        client_side: is this the client? True.
+        header_encoding: the encoding that events' headers are decoded with; octets it does not have become
+            surrogates, as for `os.fsdecode`. None, the default, gives bytes.
+        validate_outbound_headers: check what we send by RFC 9113 sections 8.2 and 8.3. True.
+        normalize_outbound_headers: send names in lower case, values without surrounding whitespace, no
+            connection-specific fields (8.2.2), `:authority` with every Host (8.3.1), and secrets never indexed. True.
+        split_outbound_cookies: send each cookie crumb as a field of its own (8.2.3), if normalizing. False.
+        validate_inbound_headers: hold what we receive to the same sections. True.
+        normalize_inbound_headers: join cookie crumbs (8.2.3). True.
+        logger: kept for programs that pass one; nothing is logged here.
+    """
+
+    client_side: bool = attrs.field(default=True, validator=_flag)
+    header_encoding: str | bool | None = attrs.field(default=None, validator=_encoding)
+    validate_outbound_headers: bool = attrs.field(default=True, validator=_flag)
+    normalize_outbound_headers: bool = attrs.field(default=True, validator=_flag)
+    split_outbound_cookies: bool = attrs.field(default=False, validator=_flag)
+    validate_inbound_headers: bool = attrs.field(default=True, validator=_flag)
+    normalize_inbound_headers: bool = attrs.field(default=True, validator=_flag)
+    logger: Any = None
+
+
+class H2Connection:
+    """One connection, in memory.
+
+    Give received bytes to `receive_data`, which returns events; after every call send what `data_to_send` gives. Calls
+    raise ProtocolError and its kin when they break a rule; nothing is changed and nothing is queued then.
+
+    Attributes:
+        config: the H2Configuration.
+        local_settings: our settings. What is assigned to it, or in its place, before `initiate_connection` is sent by
+            that; later changes go through `update_settings` and show here once acknowledged.
+        state_machine: its `state` is a ConnectionState; CLOSED when no new stream can be opened.
+    """
+
+    def __init__(self, config: H2Configuration | None = None) -> None:
+        self.config = config or H2Configuration()
+        client = self.config.client_side
+        rules = InboundRules(
+            validate=self.config.validate_inbound_headers, join_cookies=self.config.normalize_inbound_headers
+        )
+        self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules)
+        self.local_settings = Settings(
+            client, {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024}
+        )
+        self.state_machine = _StateView(self)
+        self._initiated = False
+        self._terminated = False
+        # What was sent before is checked already. Bounded, and by kind: a response to CONNECT has its own rules.
+        self._remembered: dict[tuple[object, ...], tuple[Fields, Any]] = {}
+
+    # Settings
+
+    @property
+    def remote_settings(self) -> Settings:
+        """The peer's settings in force."""
+        return self._machine.remote_settings
+
+    def update_settings(self, new_settings: Mapping[int, int]) -> None:
+        """Send SETTINGS; they are in force when acknowledged. Raises InvalidSettingsValueError."""
+        self._check_open()
+        if self._initiated:
+            self._machine.update_settings(new_settings)
+        self.local_settings.update(new_settings)
+
+    # Starting and ending
+
+    def initiate_connection(self) -> None:
+        """Queue our connection preface (RFC 9113 section 3.4)."""
+        if self._initiated:
+            raise ProtocolError("the connection was initiated already", initiator="local")
+        self._machine.start(self._initial_settings())
+        self._initiated = True
+
+    def _initial_settings(self) -> dict[int, int]:
+        for code, value in self.local_settings.to_send().items():
+            self.local_settings.put_in_force(code, value)
+        values = dict(self.local_settings)
+        if not values.get(SettingCodes.NO_RFC7540_PRIORITIES):
+            values.pop(SettingCodes.NO_RFC7540_PRIORITIES, None)
+        if not self.config.client_side and SettingCodes.ENABLE_PUSH in values:
+            # A server must not say 1, and 0 is what it would mean (6.5.2).
+            values[SettingCodes.ENABLE_PUSH] = 0
+        return values
+
+    def initiate_upgrade_connection(self, settings_header: str | bytes | None = None) -> bytes | None:
+        """Start a connection that HTTP/1.1's `Upgrade: h2c` made: stream 1 is its request, complete.
+
+        Returns, for clients, the value for HTTP2-Settings. Servers pass in the one they received.
+        """
+        settings = _upgrade_settings(settings_header) if settings_header else ()
+        self.initiate_connection()
+        self._machine.adopt_upgraded_stream(settings)
+        if not self.config.client_side:
+            return None
+        pairs = (struct.pack(">HL", code, value) for code, value in self._initial_settings().items())
+        return base64.urlsafe_b64encode(b"".join(pairs))
+
+    def close_connection(
+        self, error_code: int = 0, additional_data: bytes | None = None, last_stream_id: int | None = None
+    ) -> None:
+        """Queue GOAWAY; nothing more can be sent after it, and what still comes is received."""
+        self._machine.goaway(error_code, last_stream_id=last_stream_id, additional_data=additional_data or b"")
+        self._terminated = True
+
+    def _check_open(self) -> None:
+        if self._terminated or self._machine.failure is not None:
+            raise ProtocolError("the connection is closed", initiator="local")
+
+    # Receiving and output
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[ev.Event]:
+        """Take bytes from the peer and return what they mean.
+
+        Raises:
+            ProtocolError: the peer broke a rule of the connection; `data_to_send` has the GOAWAY. What the same bytes
+                said before that is in the exception's `events`.
+        """
+        machine = self._machine
+        if machine.failure is not None:
+            raise ProtocolError("the connection is closed", initiator="local")
+        events = machine.receive(data)
+        for event in events:
+            self._present(event)
+        failure = machine.failure
+        if failure is not None:
+            error = failure.error_class(failure.reason, error_code=failure.error_code, scope="connection")
+            cast(ProtocolError, error).events = events
+            raise error
+        return events
+
+    def _present(self, event: ev.Event) -> None:
+        """Give an event hyper-h2's shape: headers are a list, of text if there is an encoding."""
+        kind = type(event)
+        if kind in _WITH_HEADERS:
+            encoding = self.config.header_encoding
+            pairs = event.headers  # type: ignore[attr-defined]
+            event.headers = [_decoded(pair, str(encoding)) for pair in pairs] if encoding else list(pairs)  # type: ignore[attr-defined]
+        elif kind is ev.SettingsAcknowledged:
+            for change in cast(ev.SettingsAcknowledged, event).changed_settings.values():
+                self.local_settings.put_in_force(change.setting, change.new_value)
+        elif kind is ev.PriorityUpdated and cast(ev.PriorityUpdated, event).weight is None:
+            # RFC 9218's frame: programs that only know RFC 7540's signals count on its defaults.
+            event.weight, event.depends_on, event.exclusive = 16, 0, False  # type: ignore[attr-defined]
+
+    def data_to_send(self, amount: int | None = None) -> bytes:
+        """What to send now: all of it, or at most `amount` octets."""
+        return self._machine.take(amount)
+
+    def clear_outbound_data_buffer(self) -> None:
+        """Throw away what is to be sent, when the connection is gone."""
+        self._machine.take()
+
+    # Sending on a stream
+
+    def send_headers(
+        self,
+        stream_id: int,
+        headers: HeaderPairs,
+        end_stream: bool = False,
+        priority_weight: int | None = None,
+        priority_depends_on: int | None = None,
+        priority_exclusive: bool | None = None,
+    ) -> None:
+        """Send a request, a response (interim ones before it) or trailers, whichever is next on the stream."""
+        self._check_open()
+        machine = self._machine
+        priority = self._priority(stream_id, priority_weight, priority_depends_on, priority_exclusive)
+        stream = machine.table.get(stream_id)
+        if stream is None and self.config.client_side and machine.table.how_closed(stream_id) is None:
+            fields, head = self._checked("request", headers)
+            machine.open_stream(fields, head, end_stream=end_stream, priority=priority, stream_id=stream_id)
+            return
+        stream = self._stream(stream_id)
+        if stream.sending.phase is Phase.HEAD:
+            fields, head = self._checked("response to CONNECT" if stream.tunnel else "response", headers)
+            machine.send_response(stream, fields, head, end_stream=end_stream)
+        elif not end_stream:
+            raise ProtocolError("trailers have to end the stream", scope="stream", initiator="local")
+        else:
+            fields, _ = self._checked("trailers", headers)
+            machine.send_trailers(stream, fields)
+
+    def send_data(
+        self, stream_id: int, data: bytes | bytearray | memoryview, end_stream: bool = False, pad_length: Any = None
+    ) -> None:
+        """Send one DATA frame. Raises FlowControlError or FrameTooLargeError for more than fits; nothing is split."""
+        self._check_open()
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
+        size = len(data)
+        if pad_length is not None:
+            if isinstance(pad_length, bool) or not isinstance(pad_length, int):
+                raise TypeError("pad_length must be an int")
+            if not 0 <= pad_length <= 255:
+                raise ValueError("pad_length must be from 0 to 255")
+            size += pad_length + 1
+        stream = self._stream(stream_id)
+        machine = self._machine
+        if size and size > min(stream.outbound.available, machine.outbound.available):
+            raise FlowControlError(f"{size} octets are more than the window", initiator="local", stream_id=stream_id)
+        if size > machine.outbox.max_frame_size:
+            raise FrameTooLargeError(f"{size} octets are more than one frame may have", initiator="local")
+        machine.send_data(stream, data, end_stream=end_stream, pad_length=pad_length)
+
+    def end_stream(self, stream_id: int) -> None:
+        """End our half of the stream with an empty DATA frame."""
+        self._check_open()
+        self._machine.end_stream(self._stream(stream_id))
+
+    def reset_stream(self, stream_id: int, error_code: int = 0) -> None:
+        """Send RST_STREAM. Raises StreamClosedError if the stream is closed."""
+        self._check_open()
+        self._machine.reset_stream(self._stream(stream_id), error_code_from_int(error_code))
+
+    def push_stream(self, stream_id: int, promised_stream_id: int, request_headers: HeaderPairs) -> None:
+        """Promise a response with PUSH_PROMISE."""
+        self._check_open()
+        parent = self._stream(stream_id)
+        fields, head = self._checked("request", request_headers)
+        self._machine.promise(parent, fields, head, stream_id=promised_stream_id)
+
+    def _stream(self, stream_id: int) -> StreamMachine:
+        stream = self._machine.table.get(stream_id)
+        if stream is not None:
+            return stream
+        if self._machine.table.is_idle(stream_id):
+            raise NoSuchStreamError(stream_id, initiator="local")
+        raise StreamClosedError(stream_id, initiator="local")
+
+    # Outbound headers
+
+    def _checked(self, kind: str, headers: HeaderPairs) -> tuple[Fields, Any]:
+        """The fields to send, and what they say. Raises ProtocolError if they are malformed."""
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        key: tuple[object, ...] | None = None
+        if set(map(type, pairs)) == {tuple}:  # a never-indexed field equals a plain one, so not those
+            key = (kind, *pairs)
+            try:
+                known = self._remembered.get(key)
+            except TypeError:  # something in it has no hash
+                known = key = None
+            if known is not None:
+                return known
+        fields = self._normalized(kind, [(_octets(pair[0]), _octets(pair[1]), pair) for pair in pairs])
+        head = _judge(kind, fields, validate=self.config.validate_outbound_headers)
+        if isinstance(head, Malformed):
+            raise ProtocolError(head.reason, scope="stream", initiator="local")
+        if key is not None:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = fields, head
+        return fields, head
+
+    def _normalized(self, kind: str, triples: list[tuple[bytes, bytes, Any]]) -> Fields:
+        if not self.config.normalize_outbound_headers:
+            return tuple([_field(name, value, _is_secret(given)) for name, value, given in triples])
+        fields = []
+        for raw_name, raw_value, given in triples:
+            name, value = raw_name.lower().strip(), raw_value.strip()
+            if name in _CONNECTION_SPECIFIC:
+                continue
+            crumbs = value.split(b"; ") if name == b"cookie" and self.config.split_outbound_cookies else [value]
+            for crumb in crumbs:
+                # RFC 7541 section 7.1.3: what could be guessed octet by octet. A long cookie could not.
+                secret = name in (b"authorization", b"proxy-authorization") or (name == b"cookie" and len(crumb) < 20)
+                fields.append(_field(name, crumb, secret or _is_secret(given)))
+        return tuple(_with_authority(fields) if kind == "request" else fields)
+
+    # Flow control
+
+    def local_flow_control_window(self, stream_id: int) -> int:
+        """Octets of DATA that we may send on the stream now."""
+        return min(self._stream(stream_id).outbound.available, self._machine.outbound.available)
+
+    def remote_flow_control_window(self, stream_id: int) -> int:
+        """Octets of DATA that the peer may send on the stream now."""
+        return min(self._stream(stream_id).inbound.available, self._machine.inbound.available)
+
+    @property
+    def inbound_flow_control_window(self) -> int:
+        """Octets of DATA that the peer may send on the connection now."""
+        return self._machine.inbound.available
+
+    @property
+    def outbound_flow_control_window(self) -> int:
+        """Octets of DATA that we may send on the connection now."""
+        return self._machine.outbound.available
+
+    def increment_flow_control_window(self, increment: int, stream_id: int | None = None) -> None:
+        """Send a WINDOW_UPDATE, for octets that were received first.
+
+        Raises:
+            ValueError: the increment is not from 1 to 2**31-1.
+            FlowControlError: the window would pass 2**31-1.
+        """
+        if not 1 <= increment <= MAX_WINDOW:
+            raise ValueError(f"increment must be from 1 to {MAX_WINDOW}, not {increment}")
+        self._check_open()
+        stream = None if stream_id is None else self._stream(stream_id)
+        self._machine.grow_window(stream, increment, regrant=True)
+
+    def acknowledge_received_data(self, acknowledged_size: int, stream_id: int) -> None:
+        """The program is done with received octets (`flow_controlled_length`): give their credit back when due."""
+        if stream_id <= 0:
+            raise ValueError(f"stream_id must be positive, not {stream_id}")
+        if acknowledged_size < 0:
+            raise ValueError(f"acknowledged_size must not be negative: {acknowledged_size}")
+        machine = self._machine
+        stream = machine.table.get(stream_id)
+        # No more than is owed: padding has gone back on receipt, and so has what was regranted.
+        if stream is not None:
+            machine.acknowledge(stream, min(acknowledged_size, stream.inbound.held, machine.inbound.unread))
+        elif machine.table.is_idle(stream_id):
+            raise NoSuchStreamError(stream_id, initiator="local")
+        else:
+            machine.release_connection(min(acknowledged_size, machine.inbound.unread))
+
+    # The rest
+
+    def ping(self, opaque_data: bytes | str) -> None:
+        """Send a PING of 8 octets. Raises ValueError for anything else."""
+        if not isinstance(opaque_data, bytes) or len(opaque_data) != 8:
+            raise ValueError(f"opaque_data must be 8 bytes, not {opaque_data!r}")
+        self._check_open()
+        self._machine.ping(opaque_data)
+
+    def prioritize(
+        self,
+        stream_id: int,
+        weight: int | None = None,
+        depends_on: int | None = None,
+        exclusive: bool | None = None,
+    ) -> None:
+        """Send RFC 7540's PRIORITY (deprecated by RFC 9113 section 5.3.2)."""
+        self._check_open()
+        priority = self._priority(stream_id, 16 if weight is None else weight, depends_on, exclusive)
+        self._machine.outbox.priority(stream_id, cast(PriorityFields, priority))
+
+    def _priority(
+        self, stream_id: int, weight: int | None, depends_on: int | None, exclusive: bool | None
+    ) -> PriorityFields | None:
+        if weight is None and depends_on is None and exclusive is None:
+            return None
+        if not self.config.client_side:
+            raise RFC1122Error("a server does not prioritize")
+        weight = 16 if weight is None else weight
+        if not 1 <= weight <= 256:
+            raise ProtocolError(f"a weight is from 1 to 256, not {weight}", initiator="local")
+        if depends_on == stream_id:
+            raise ProtocolError(f"stream {stream_id} cannot depend on itself", initiator="local")
+        return PriorityFields(depends_on or 0, weight, bool(exclusive))
+
+    def advertise_alternative_service(
+        self, field_value: bytes, origin: bytes | None = None, stream_id: int | None = None
+    ) -> None:
+        """Send ALTSVC (RFC 7838 section 4), for `origin` or for the origin of the request on `stream_id`."""
+        if not isinstance(field_value, bytes):
+            raise ValueError("field_value must be bytes")
+        if (origin is None) == (stream_id is None):
+            raise ValueError("give either origin or stream_id")
+        self._check_open()
+        if self.config.client_side:
+            raise ProtocolError("only a server advertises alternative services", initiator="local")
+        if stream_id is not None and self._stream(stream_id).sending.phase is not Phase.HEAD:
+            raise ProtocolError("the response on this stream has begun", scope="stream", initiator="local")
+        self._machine.outbox.altsvc(stream_id or 0, origin or b"", field_value)
+
+    def get_next_available_stream_id(self) -> int:
+        """The ID for our next stream. Raises NoAvailableStreamIDError when there is none left."""
+        stream_id = self._machine.table.next_own_id()
+        if stream_id is None:
+            raise NoAvailableStreamIDError("all stream IDs of this connection are used", initiator="local")
+        return stream_id
+
+    @property
+    def open_outbound_streams(self) -> int:
+        """Our streams that count as concurrent (5.1.2)."""
+        return self._machine.table.open_outbound
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """The peer's streams that count as concurrent (5.1.2)."""
+        return self._machine.table.open_inbound
+
+    @property
+    def highest_outbound_stream_id(self) -> int:
+        """The highest stream ID we used, or 0."""
+        return self._machine.table.highest_outbound
+
+    @property
+    def highest_inbound_stream_id(self) -> int:
+        """The highest stream ID the peer used, or 0."""
+        return self._machine.table.highest_inbound
+
+    @property
+    def max_outbound_frame_size(self) -> int:
+        """The largest frame payload that the peer takes."""
+        return self._machine.outbox.max_frame_size
+
+    @property
+    def max_inbound_frame_size(self) -> int:
+        """The largest frame payload that we take."""
+        return self._machine.reader.max_frame_size
+
+
+class _StateView:
+    """`H2Connection.state_machine`, of which programs read `state`."""
+
+    def __init__(self, connection: H2Connection) -> None:
+        self._connection = connection
+
+    @property
+    def state(self) -> ConnectionState:
+        connection = self._connection
+        machine = connection._machine
+        if connection._terminated or machine.failure is not None or machine.remote_goaway is not None:
+            return ConnectionState.CLOSED
+        if not machine.table.highest_inbound and not machine.table.highest_outbound:
+            return ConnectionState.IDLE
+        return ConnectionState.CLIENT_OPEN if machine.client else ConnectionState.SERVER_OPEN
+
+
+def _octets(text: Any) -> bytes:
+    return text.encode("utf-8") if isinstance(text, str) else bytes(memoryview(text))
+
+
+def _is_secret(given: Any) -> bool:
+    return isinstance(given, HeaderTuple) and not given.indexable
+
+
+def _field(name: bytes, value: bytes, secret: bool) -> tuple[bytes, bytes]:
+    return NeverIndexedHeaderTuple(name, value) if secret else (name, value)
+
+
+def _with_authority(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """RFC 9113 section 8.3.1: who says Host says :authority."""
+    names = [name for name, _ in fields]
+    if b":authority" in names or b"host" not in names:
+        return fields
+    pseudo = sum(name.startswith(b":") for name in names)
+    return [*fields[:pseudo], (b":authority", fields[names.index(b"host")][1]), *fields[pseudo:]]
+
+
+def _judge(kind: str, fields: Fields, *, validate: bool) -> RequestHead | ResponseHead | Malformed | None:
+    if kind == "request":
+        return check_request(fields, extended_connect=True) if validate else read_request_unchecked(fields)
+    if kind == "trailers":
+        return check_trailers(fields) if validate else None
+    if validate:
+        return check_response(fields, to_connect=kind == "response to CONNECT")
+    return read_response_unchecked(fields)
+
+
+def _decoded(pair: tuple[bytes, bytes], encoding: str) -> HeaderTuple:
+    kind = NeverIndexedHeaderTuple if isinstance(pair, NeverIndexedHeaderTuple) else HeaderTuple
+    return kind(pair[0].decode(encoding, "surrogateescape"), pair[1].decode(encoding, "surrogateescape"))
+
+
+def _upgrade_settings(header: str | bytes) -> list[tuple[int, int]]:
+    octets = _octets(header)
+    try:
+        payload = base64.urlsafe_b64decode(octets + b"=" * (-len(octets) % 4))
+        return list(struct.iter_unpack(">HL", payload))
+    except (binascii.Error, struct.error) as error:
+        raise ProtocolError("HTTP2-Settings is not base64url of SETTINGS") from error
