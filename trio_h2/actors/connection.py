@@ -534,9 +534,13 @@ class ConnectionActor:
         self.writer.wake()
         self._scope.cancel()
 
+    def end_cancelled(self) -> None:
+        """The scope that the connection lives in was cancelled."""
+        self.end(ConnectionTerminatedError("the connection was cancelled", initiator="local"))
+
     async def _shut_down(self) -> None:
         """Write what is cut, close, and see that the peer got it; every step bounded. Cancelled: close at once."""
-        self.end(ConnectionTerminatedError("the connection was cancelled", initiator="local"))
+        self.end_cancelled()
         closed = False
         try:
             with trio.move_on_after(self.config.close_timeout):

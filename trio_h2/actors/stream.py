@@ -354,6 +354,10 @@ class StreamActor:
             while not (self.closed_by_user or self.connection.closed):
                 await self._wait_change()
             await self._linger()
+        except trio.Cancelled:
+            # Only the connection's own nursery cancels this task, and its tasks learn of that in any order.
+            self.connection.end_cancelled()
+            raise
         finally:
             if self.pump is not None:
                 self.pump.done.set()
