@@ -71,6 +71,9 @@ class _Served:
             logger.debug("TLS handshake failed: %r", error.__cause__ or error)
             await trio.aclose_forcefully(self._transport)
             return None
+        except BaseException:
+            await trio.aclose_forcefully(self._transport)
+            raise
         return bool(self._transport.selected_alpn_protocol() == "h2")
 
     async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
@@ -104,7 +107,8 @@ class H2Server:
         self._config = config
         self._accepting = trio.CancelScope()
         self._served: set[_Served] = set()
-        self._done = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._closed = trio.Event()
 
     @property
     def port(self) -> int | None:
@@ -133,21 +137,26 @@ class H2Server:
             raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
         if math.isnan(grace) or grace < 0:
             raise ValueError(f"grace must not be negative: {grace}")
-        deadline = trio.current_time() + grace
+        if self._nursery is not None and not self._closed.is_set():
+            # In a task of the server's own: a handler that calls this is itself among what ends.
+            self._nursery.start_soon(self._end_connections, trio.current_time() + grace)
+            await self._closed.wait()
+
+    async def _end_connections(self, deadline: float) -> None:
+        with trio.move_on_at(deadline):
+            # What is in the backlog has connected: closing the listener on it would reset it.
+            while self._has_backlog():
+                await trio.lowlevel.checkpoint()
+        self._accepting.cancel()
+        await trio.lowlevel.cancel_shielded_checkpoint()
         ending: set[_Served] = set()
         async with trio.open_nursery() as nursery:
-            with trio.move_on_at(deadline):
-                # What is in the backlog has connected: closing the listener on it would reset it.
-                while self._has_backlog():
-                    await trio.lowlevel.checkpoint()
-            self._accepting.cancel()
-            await trio.lowlevel.cancel_shielded_checkpoint()
             while new := self._served - ending:
                 ending |= new
                 for served in new:
                     nursery.start_soon(served.shutdown, deadline)
                 await trio.lowlevel.checkpoint()
-        self._done.set()
+        self._closed.set()
 
     def _has_backlog(self) -> bool:
         """Does a connection wait to be accepted?"""
@@ -165,15 +174,16 @@ class H2Server:
             self._served.discard(served)
 
     async def _run(self, handler_nursery: trio.Nursery | None, task_status: trio.TaskStatus[H2Server]) -> None:
-        async with trio.open_nursery() as nursery:
-            with self._accepting:
-                await trio.serve_listeners(
-                    self._serve,
-                    list(self.listeners),
-                    handler_nursery=handler_nursery or nursery,
-                    task_status=_Started(self, task_status),
-                )
-            await self._done.wait()
+        async with trio.open_nursery() as self._nursery:
+            await self._nursery.start(self._accept, handler_nursery or self._nursery)
+            task_status.started(self)
+            await self._closed.wait()
+
+    async def _accept(self, handler_nursery: trio.Nursery, task_status: trio.TaskStatus[Any]) -> None:
+        with self._accepting:
+            await trio.serve_listeners(
+                self._serve, list(self.listeners), handler_nursery=handler_nursery, task_status=task_status
+            )
 
 
 def _inner(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:

@@ -457,7 +457,7 @@ class ServerStream(_Stream["Connection"]):
         if head.content_length not in (None, length) and not bodiless:
             raise ValueError(f"headers: content-length is {head.content_length}, the body has {length} bytes")
         actor = self._actor
-        await actor.ready_to_send()
+        await actor.ready_to_respond()
         whole = bodiless or not length
         actor.connection.machine.send_response(actor.machine, fields, head, end_stream=whole)
         if whole:

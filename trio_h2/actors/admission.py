@@ -78,7 +78,8 @@ class Permits:
         self._limit = limit
         self._free = limit
         self._start = start
-        self._waiting: dict[StreamActor, ev.RequestReceived] = {}
+        self._waiting: deque[tuple[StreamActor, ev.RequestReceived]] = deque()
+        self._forgotten: set[StreamActor] = set()
 
     def admit(self, actor: StreamActor, request: ev.RequestReceived) -> ConnectionFailure | None:
         """Start the actor, now or when a permit is free; the failure if too many wait already."""
@@ -86,23 +87,27 @@ class Permits:
             self._free -= 1
             self._start(actor, request)
             return None
-        self._waiting[actor] = request
+        self._waiting.append((actor, request))
         return too_many_waiting(len(self._waiting), self._limit)
 
     def give_back(self) -> None:
         """A handler's task has exited: the next one may start."""
         self._free += 1
-        if self._waiting:
-            actor = next(iter(self._waiting))
-            self._free -= 1
-            self._start(actor, self._waiting.pop(actor))
+        while self._waiting and self._free > 0:
+            actor, request = self._waiting.popleft()
+            if actor in self._forgotten:
+                self._forgotten.discard(actor)
+            else:
+                self._free -= 1
+                self._start(actor, request)
 
     def forget(self, actor: StreamActor) -> None:
-        """The stream ended before its handler started."""
-        self._waiting.pop(actor, None)
+        """The stream ended before its handler started. It keeps its place: that is how rapid resets are counted."""
+        self._forgotten.add(actor)
 
     def clear(self) -> list[StreamActor]:
         """Nothing starts any more; the actors that waited."""
-        actors = list(self._waiting)
+        actors = [actor for actor, _ in self._waiting if actor not in self._forgotten]
         self._waiting.clear()
+        self._forgotten.clear()
         return actors

@@ -322,6 +322,7 @@ class ConnectionActor:
         actor.fail(failure, keep_data=event.error_code == ErrorCodes.NO_ERROR)
         if not self.client and not actor.started:
             self._permits.forget(actor)
+            actor.release()
             self.finished(actor)
 
     def _on_window(self, event: ev.WindowUpdated) -> None:
@@ -523,6 +524,7 @@ class ConnectionActor:
         for actor in list(self._live):
             actor.fail(failure, keep_data=True)
         for actor in self._permits.clear():
+            actor.release()
             self.finished(actor)
         self.slots.freed.unpark_all()
         for answered, _ in self._pings.values():

@@ -99,10 +99,22 @@ class PendingSend:
         data: what to send; a probe has none.
         offset: octets that are cut already.
         end_stream: does END_STREAM go with the last octet?
+        queued_at: the urgency of the turn queue it stands in, or None while its window keeps it out.
         error: what ended the wait early, or None.
     """
 
-    __slots__ = ("_done", "data", "end_stream", "error", "finished", "mutable", "offset", "probe", "stream")
+    __slots__ = (
+        "_done",
+        "data",
+        "end_stream",
+        "error",
+        "finished",
+        "mutable",
+        "offset",
+        "probe",
+        "queued_at",
+        "stream",
+    )
 
     def __init__(
         self,
@@ -119,6 +131,7 @@ class PendingSend:
         self.offset = 0
         self.end_stream = end_stream
         self.probe = probe
+        self.queued_at: int | None = None
         self.error: H2Error | None = None
         self.finished = False
         self._done: trio.Event | None = None

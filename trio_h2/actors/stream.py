@@ -180,12 +180,29 @@ class StreamActor:
     async def ready_to_send(self) -> None:
         """Wait for room in the outbox; after it the caller sends without a checkpoint."""
         self.check_sending()
+        writer = self.connection.writer
         self._busy_sending = True
         try:
-            await self.connection.writer.room()
+            await trio.lowlevel.checkpoint()
+            while writer.full and self.failure is None and not self._answered_early:
+                await writer.taken()
         finally:
             self._busy_sending = False
         self.check_sending()
+        if writer.failure is not None:
+            raise raised(writer.failure)
+
+    @property
+    def _answered_early(self) -> bool:
+        """Has an ordinary request's response ended, so that the rest of the request is pointless?"""
+        return self.connection.client and self.mailbox.ended and not self.machine.tunnel
+
+    async def ready_to_respond(self) -> None:
+        """`ready_to_send` for a response's first frame: a pushed one also waits for the client's limit."""
+        await self.ready_to_send()
+        while self.machine.reserved and not self.connection.machine.can_open:
+            await self.connection.slots.freed.park()
+            self.check_sending()
 
     def sent(self) -> None:
         """Something was queued: the writer should know, and the stream may have ended by it."""
@@ -198,11 +215,8 @@ class StreamActor:
         self.connection.grant_slots()
 
     async def send_response(self, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
-        """Send a response's header section, interim or final; a pushed one waits for the client's limit."""
-        await self.ready_to_send()
-        while self.machine.reserved and not self.connection.machine.can_open:
-            await self.connection.slots.freed.park()
-            self.check_sending()
+        """Send a response's header section, interim or final."""
+        await self.ready_to_respond()
         self.connection.machine.send_response(self.machine, fields, head, end_stream=end_stream)
         self.sent()
 
@@ -243,7 +257,7 @@ class StreamActor:
     def _check_open_half(self) -> None:
         """A response that ended early makes the rest of an ordinary request pointless: say so."""
         stream = self.machine
-        if self.connection.client and stream.can_send and not stream.tunnel and self.mailbox.ended:
+        if stream.can_send and self._answered_early:
             raise raised(
                 StreamResetError(
                     "the response has ended",
@@ -296,9 +310,9 @@ class StreamActor:
                 self.connection.writer.wake()
         else:
             self.reset(ErrorCodes.CANCEL)
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Nothing of the stream is used any more; a call on a handle that somebody kept raises why."""
         if self.failure is None:
             self.failure = CLOSED_HERE
@@ -422,7 +436,7 @@ class StreamActor:
                 await self._wait_change()
         finally:
             self.reset(ErrorCodes.CANCEL)
-            self._release()
+            self.release()
             self.connection.finished(self)
 
     @trio.lowlevel.enable_ki_protection
@@ -447,7 +461,7 @@ class StreamActor:
             self._finish_failed()
         finally:
             self.reset(ErrorCodes.CANCEL)
-            self._release()
+            self.release()
             self.connection.finished(self)
 
     def _finish_handler(self) -> None:

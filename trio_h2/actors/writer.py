@@ -102,13 +102,14 @@ class Writer:
 
     # Senders
 
-    async def room(self) -> None:
-        """Wait until the transport's pace allows one more frame; a checkpoint in any case. Raises the failure."""
-        await trio.lowlevel.checkpoint()
-        while self._machine.outbox.size >= self._limit and self.failure is None:
-            await self._taken.park()
-        if self.failure is not None:
-            raise raised(self.failure)
+    @property
+    def full(self) -> bool:
+        """Does the transport's pace allow no more frames now?"""
+        return self._machine.outbox.size >= self._limit and self.failure is None
+
+    async def taken(self) -> None:
+        """Wait until the outbox was taken, or a stream ended: look again whether there is room."""
+        await self._taken.park()
 
     async def send(
         self, stream: StreamMachine, data: bytes | bytearray | memoryview, *, end_stream: bool = False
@@ -160,26 +161,26 @@ class Writer:
     def _queue(self, sender: PendingSend) -> None:
         """Give a sender its place, unless its own stream's window is what it waits for."""
         if sender.stream.outbound.available > 0:
-            self._ready[sender.stream.priority.urgency].append(sender)
+            sender.queued_at = sender.stream.priority.urgency
+            self._ready[sender.queued_at].append(sender)
 
     def credit(self, stream: StreamMachine) -> None:
         """The stream's window may have opened, or its priority changed: queue its sender afresh."""
         sender = self._senders.get(stream)
-        if sender is not None:
+        if sender is not None and sender.queued_at != stream.priority.urgency:
             self._unqueue(sender)
             self._queue(sender)
         self._bell.ring()
 
     def _unqueue(self, sender: PendingSend) -> None:
-        for queue in self._ready:
-            if sender in queue:
-                queue.remove(sender)
+        if sender.queued_at is not None:
+            self._ready[sender.queued_at].remove(sender)
+            sender.queued_at = None
 
     def credit_all(self) -> None:
         """The windows of all streams may have changed (SETTINGS_INITIAL_WINDOW_SIZE)."""
-        for queue in self._ready:
-            queue.clear()
         for sender in self._senders.values():
+            self._unqueue(sender)
             self._queue(sender)
         self._bell.ring()
 
@@ -188,8 +189,10 @@ class Writer:
         sender = self._senders.get(stream)
         if sender is not None:
             self._finish(sender, failure)
+        self._taken.unpark_all()
 
     def _finish(self, sender: PendingSend, failure: H2Error | None) -> None:
+        self._unqueue(sender)
         self._senders.pop(sender.stream, None)
         sender.finish(failure)
 
@@ -211,8 +214,7 @@ class Writer:
         for queue in self._ready:
             while queue and machine.outbox.size < self._limit and machine.outbound.available > 0:
                 sender = queue.popleft()
-                if sender.finished:
-                    continue
+                sender.queued_at = None
                 self._cut(sender, machine.outbox.size + 1)
                 if sender.finished:
                     self._finish(sender, None)
