@@ -152,6 +152,19 @@ async def run_program(*argv: str | Path, seconds: float = 60, check: bool = True
     return completed
 
 
+@asynccontextmanager
+async def running_program(*argv: str | Path) -> AsyncIterator[trio.Process]:
+    """Run a program whose output does not matter; it is killed on the way out if it still runs."""
+    arguments = [str(argument) for argument in argv]
+    process = await trio.lowlevel.open_process(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            process.kill()
+            await process.wait()
+
+
 @dataclass(frozen=True)
 class H2LoadReport:
     """The closing lines of h2load."""
@@ -246,15 +259,15 @@ async def _stop(process: trio.Process) -> None:
 
 @asynccontextmanager
 async def run_nghttpd(
-    docroot: Path, *, tls: TLSFiles | None = None, options: tuple[str, ...] = ()
+    docroot: Path, *, tls: TLSFiles | None = None, echo: bool = True, options: tuple[str, ...] = ()
 ) -> AsyncIterator[Peer]:
-    """nghttp2's own server: files from `docroot`; the body of a POST or PUT is sent back once it is whole.
+    """nghttp2's own server: files from `docroot`; with `echo`, the body of a POST or PUT is sent back once it is whole.
 
     `options` go to the command line, `-v` for one to log each frame.
     """
     program = require_program("nghttpd", package="nghttp2-server")
     port = free_port()
-    argv = [program, f"--address={HOST}", f"--htdocs={docroot}", "--echo-upload", *options]
+    argv = [program, f"--address={HOST}", f"--htdocs={docroot}", *(["--echo-upload"] if echo else []), *options]
     if tls is None:
         argv += ["--no-tls", str(port)]
     else:

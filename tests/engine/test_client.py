@@ -1,0 +1,572 @@
+"""The client: requests, slots, bodies, arguments, and what a connection says of itself."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+import trio.testing
+from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, RstStreamFrame
+from trio.testing import MockClock
+
+import trio_h2
+from tests.engine.helpers import (
+    FOREVER,
+    OK,
+    RawPeer,
+    body_of,
+    check_quiet,
+    client_and_server,
+    echo,
+    hello,
+    of,
+    pattern,
+    raw_server,
+    read_all,
+)
+from trio_h2 import Config, ErrorCodes, StreamResetError
+
+# Requests
+
+
+async def test_a_request_and_its_response(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        request = stream.request
+        assert (request.method, request.authority, request.scheme) == ("PUT", "other.example", "http")
+        assert request.path == "/a?b=c"
+        assert (request.headers["x-a"], request.headers["content-length"]) == ("1", "3")
+        assert request.headers.get_all("x-b") == ["2", "3"]
+        await stream.respond(201, [("x-c", "4")], await read_all(stream))
+
+    async with client_and_server(handler) as pair:
+        response = await pair.client.request(
+            "PUT",
+            "/a?b=c",
+            headers=[("X-A", "1"), ("x-b", "2"), (b"x-b", b"3")],
+            body=b"abc",
+            authority="other.example",
+        )
+        assert (response.status, response.headers["X-C"], response.body) == (201, "4", b"abc")
+        assert response.trailers is None
+        await check_quiet(pair)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "PATCH", "PROPFIND"])
+async def test_end_stream_is_the_default_for_methods_without_a_body(method: str, autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer):
+        async with connection.stream(method, "/"):
+            head = await peer.expect(HeadersFrame)
+            assert ("END_STREAM" in head.flags) is (method in ("GET", "HEAD", "DELETE", "OPTIONS"))
+        for end_stream in (False, True):
+            async with connection.stream(method, "/", end_stream=end_stream):
+                head = await peer.expect(HeadersFrame)
+                assert ("END_STREAM" in head.flags) is end_stream
+
+
+@pytest.mark.parametrize("body", [b"abc", bytearray(b"abc"), memoryview(b"abc"), b""])
+async def test_a_body_of_octets_gets_a_content_length(body: bytes, autojump_clock: MockClock) -> None:
+    async with client_and_server(echo) as pair:
+        assert (await pair.client.request("POST", "/", body=body)).body == bytes(body)
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: connection.request("POST", "/", body=body))
+        head = await peer.expect(HeadersFrame)
+        assert dict(head.fields)[b"content-length"] == b"%d" % len(body)
+        await peer.send(peer.headers(1, OK, end_stream=True))
+
+
+async def test_a_body_that_is_an_async_iterable(autojump_clock: MockClock) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"ab"
+        await trio.sleep(1)
+        yield bytearray(b"")
+        yield memoryview(b"cd")
+
+    async with client_and_server(echo) as pair:
+        assert (await pair.client.request("POST", "/", body=body())).body == b"abcd"
+
+
+class BodyError(Exception):
+    pass
+
+
+class OddError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [BodyError, OddError, KeyboardInterrupt, SystemExit])
+async def test_what_a_bodys_iterator_raises_comes_out_of_request(
+    error: type[BaseException], autojump_clock: MockClock
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await trio.sleep(1)
+        raise error("from the body")
+
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    peer = RawPeer(peer_end, client=False)
+    with trio.fail_after(FOREVER):
+        async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+            await peer.handshake()
+            with pytest.raises(error, match="from the body") as caught:
+                await connection.request("POST", "/", body=body())
+            assert type(caught.value) is error
+            assert await peer.expect_rst(1) == ErrorCodes.CANCEL
+            assert connection.accepting
+        await peer.to_end()
+
+
+async def test_an_error_of_a_body_that_is_not_needed_any_more_is_not_raised(autojump_clock: MockClock) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise BodyError
+
+    async with client_and_server(hello) as pair:
+        assert (await pair.client.request("POST", "/", body=body())).body == b"hello"
+
+
+@pytest.mark.parametrize("chunk", ["text", None, 5, [1]])
+async def test_a_body_that_gives_no_bytes(chunk: object, autojump_clock: MockClock) -> None:
+    async def body() -> AsyncIterator[object]:
+        yield chunk
+
+    async with raw_server() as (connection, peer):
+        with pytest.raises(TypeError, match="body"):
+            await connection.request("POST", "/", body=body())  # type: ignore[arg-type]
+        assert await peer.expect_rst(1) == ErrorCodes.CANCEL
+
+
+@pytest.mark.parametrize(("length", "sent"), [(5, b"1234"), (5, b"123456")])
+async def test_a_body_that_is_not_as_long_as_its_content_length_says(
+    length: int, sent: bytes, autojump_clock: MockClock
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield sent
+
+    async with raw_server() as (connection, peer):
+        with pytest.raises(trio_h2.InvalidBodyLengthError) as caught:
+            await connection.request("POST", "/", body=body(), headers=[("content-length", str(length))])
+        assert (caught.value.expected_length, caught.value.actual_length) == (length, len(sent))
+        assert await peer.expect_rst(1) == ErrorCodes.CANCEL
+
+
+async def test_max_body(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), bytes(1_000))
+
+    async with client_and_server(handler) as pair:
+        assert len((await pair.client.request("GET", "/", max_body=1_000)).body) == 1_000
+        assert len((await pair.client.request("GET", "/", max_body=None)).body) == 1_000
+        with pytest.raises(trio_h2.ResponseTooLargeError, match="999"):
+            await pair.client.request("GET", "/", max_body=999)
+        await check_quiet(pair)
+
+
+# Expect: 100-continue
+
+
+async def test_rfc9110_10_1_1_the_body_waits_for_100(autojump_clock: MockClock) -> None:
+    config = Config(continue_timeout=60)
+    async with raw_server(config=config) as (connection, peer), trio.open_nursery() as nursery:
+
+        async def request() -> None:
+            response = await connection.request("POST", "/", body=b"body", headers=[("Expect", "100-Continue")])
+            assert response.status == 200
+
+        nursery.start_soon(request)
+        await peer.expect(HeadersFrame)
+        await trio.sleep(30)
+        assert of(await peer.sync(), DataFrame) == []
+        await peer.send(peer.headers(1, [(":status", "103")]))
+        assert of(await peer.sync(), DataFrame) == []
+        await peer.send(peer.headers(1, [(":status", "100")]))
+        frame = await peer.expect(DataFrame)
+        assert (frame.data, "END_STREAM" in frame.flags) == (b"body", True)
+        await peer.send(peer.headers(1, OK, end_stream=True))
+
+
+async def test_rfc9110_10_1_1_a_final_response_makes_the_body_moot(autojump_clock: MockClock) -> None:
+    async with raw_server(config=Config(continue_timeout=60)) as (connection, peer), trio.open_nursery() as nursery:
+
+        async def request() -> None:
+            response = await connection.request("POST", "/", body=b"body", headers=[("expect", "100-continue")])
+            assert (response.status, response.body) == (417, b"no")
+
+        nursery.start_soon(request)
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, [(":status", "417")]), peer.data(1, b"no", end_stream=True))
+        await peer.expect_rst(1)
+        assert of(peer.log, DataFrame) == []
+
+
+async def test_rfc9110_10_1_1_the_wait_for_100_is_bounded(autojump_clock: MockClock) -> None:
+    async with raw_server(config=Config(continue_timeout=7)) as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: connection.request("POST", "/", body=b"x", headers=[("expect", "100-continue")]))
+        await peer.expect(HeadersFrame)
+        start = trio.current_time()
+        await peer.expect(DataFrame)
+        assert trio.current_time() - start == pytest.approx(7)
+        await peer.send(peer.headers(1, OK, end_stream=True))
+
+
+# Slots
+
+
+async def test_requests_past_the_limit_wait_in_order(autojump_clock: MockClock) -> None:
+    async with raw_server(settings={3: 2}) as (connection, peer), trio.open_nursery() as nursery:
+        for number in range(6):
+            nursery.start_soon(connection.request, "GET", f"/{number}")
+            await trio.testing.wait_all_tasks_blocked()
+        await peer.sync()
+        assert [stream.waits_for for stream in connection.statistics().streams] == ["peer"] * 2 + ["slot"] * 4
+        assert [stream.state for stream in connection.statistics().streams[2:]] == ["WAITING"] * 4
+        for stream_id in (3, 1, 5, 7, 11, 9):
+            await peer.send(peer.headers(stream_id, OK, end_stream=True))
+            await peer.sync()
+        paths = [dict(frame.fields)[b":path"] for frame in of(peer.log, HeadersFrame)]
+        assert paths == [b"/%d" % number for number in range(6)]
+        assert [frame.stream_id for frame in of(peer.log, HeadersFrame)] == [1, 3, 5, 7, 9, 11]
+
+
+async def test_a_hundred_streams_open_before_the_servers_settings(autojump_clock: MockClock) -> None:
+    async with raw_server(handshake=False) as (connection, peer), trio.open_nursery() as nursery:
+        for _ in range(130):
+            nursery.start_soon(connection.request, "GET", "/")
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.handshake({3: 120})
+        await peer.sync()
+        heads = of(peer.log, HeadersFrame)
+        assert len(heads) == 120
+        for frame in heads:
+            await peer.send(peer.headers(frame.stream_id, OK, end_stream=True))
+        await peer.sync()
+        for frame in of(peer.log, HeadersFrame)[120:]:
+            await peer.send(peer.headers(frame.stream_id, OK, end_stream=True))
+        assert len(of(peer.log, HeadersFrame)) == 130
+
+
+async def test_a_limit_raised_later_lets_those_that_wait_go(autojump_clock: MockClock) -> None:
+    async with raw_server(settings={3: 0}) as (connection, peer), trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(connection.request, "GET", "/")
+        assert of(await peer.sync(), HeadersFrame) == []
+        await peer.send(peer.settings({3: 2}))
+        assert len(of(await peer.sync(), HeadersFrame)) == 2
+        await peer.send(peer.settings({3: 0}), peer.headers(1, OK, end_stream=True))
+        assert of(await peer.sync(), HeadersFrame) == []
+        await peer.send(peer.headers(3, OK, end_stream=True), peer.settings({3: 1}))
+        await peer.expect(HeadersFrame, stream_id=5)
+        await peer.send(peer.headers(5, OK, end_stream=True))
+
+
+async def test_one_that_gives_up_waiting_is_passed_over(autojump_clock: MockClock) -> None:
+    async with raw_server(settings={3: 1}) as (connection, peer), trio.open_nursery() as nursery:
+        scopes = [trio.CancelScope() for _ in range(4)]
+
+        async def request(number: int) -> None:
+            with scopes[number]:
+                await connection.request("GET", f"/{number}")
+
+        for number in range(4):
+            nursery.start_soon(request, number)
+            await trio.testing.wait_all_tasks_blocked()
+        scopes[1].cancel()
+        scopes[2].cancel()
+        await peer.sync()
+        assert [stream.state for stream in connection.statistics().streams] == ["HALF_CLOSED_LOCAL", "WAITING"]
+        await peer.send(peer.headers(1, OK, end_stream=True))
+        head = await peer.expect(HeadersFrame, stream_id=3)
+        assert dict(head.fields)[b":path"] == b"/3"
+        await peer.send(peer.headers(3, OK, end_stream=True))
+
+
+async def test_a_reset_frees_its_slot_behind_itself(autojump_clock: MockClock) -> None:
+    async with raw_server(settings={3: 1}) as (connection, peer), trio.open_nursery() as nursery:
+        async with connection.stream("POST", "/first"):
+            await peer.sync()
+            nursery.start_soon(connection.request, "GET", "/second")
+            await trio.testing.wait_all_tasks_blocked()
+        frames = [await peer.expect(RstStreamFrame, stream_id=1), await peer.expect(HeadersFrame, stream_id=3)]
+        assert peer.log.index(frames[0]) < peer.log.index(frames[1])
+        await peer.send(peer.headers(3, OK, end_stream=True))
+
+
+# Arguments
+
+
+REQUESTS = [
+    ({"method": "G T"}, ValueError, "method"),
+    ({"method": ""}, ValueError, "method"),
+    ({"method": 5}, TypeError, "method"),
+    ({"target": ""}, ValueError, "target"),
+    ({"target": "no-slash"}, ValueError, "target"),
+    ({"target": "/a b"}, ValueError, "target"),
+    ({"target": "/\u00e9"}, ValueError, "target"),
+    ({"target": None}, TypeError, "target"),
+    ({"authority": "a b"}, ValueError, "authority"),
+    ({"authority": "user@host"}, ValueError, "authority"),
+    ({"authority": 5}, TypeError, "authority"),
+    ({"headers": [("x", "a\r\nb")]}, ValueError, "headers"),
+    ({"headers": [("x", " a")]}, ValueError, "headers"),
+    ({"headers": [("", "a")]}, ValueError, "headers"),
+    ({"headers": [(":path", "/")]}, ValueError, "headers"),
+    ({"headers": [("connection", "close")]}, ValueError, "headers"),
+    ({"headers": [("te", "gzip")]}, ValueError, "headers"),
+    ({"headers": [("host", "other")]}, ValueError, "headers"),
+    ({"headers": [("content-length", "x")]}, ValueError, "headers"),
+    ({"headers": [("x", None)]}, TypeError, "headers"),
+    ({"headers": 5}, TypeError, "headers"),
+    ({"headers": ["ab"]}, (TypeError, ValueError), "headers"),
+    ({"priority": "u=1"}, TypeError, "priority"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "name"), REQUESTS)
+@pytest.mark.parametrize("how", ["request", "stream"])
+async def test_a_bad_argument_is_named_and_nothing_is_sent(
+    how: str, arguments: dict[str, object], error: type[Exception], name: str, autojump_clock: MockClock
+) -> None:
+    async with raw_server() as (connection, peer):
+        given = {"method": "GET", "target": "/", **arguments}
+        with pytest.raises(error, match=name):
+            if how == "request":
+                await connection.request(**given)  # type: ignore[arg-type]
+            else:
+                connection.stream(**given)  # type: ignore[arg-type]
+        assert of(await peer.sync(), HeadersFrame) == []
+        assert connection.statistics().streams == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "name"),
+    [
+        ({"method": "CONNECT"}, ValueError, "method"),
+        ({"body": "text"}, TypeError, "body"),
+        ({"body": [b"x"]}, TypeError, "body"),
+        ({"body": 5}, TypeError, "body"),
+        ({"max_body": "5"}, TypeError, "max_body"),
+        ({"max_body": True}, TypeError, "max_body"),
+        ({"max_body": -1}, ValueError, "max_body"),
+        ({"trailers": [(":x", "1")]}, ValueError, "trailers"),
+        ({"trailers": [("x", "1\n")]}, ValueError, "trailers"),
+        ({"trailers": 5}, TypeError, "trailers"),
+        ({"body": b"abc", "headers": [("content-length", "2")]}, ValueError, "content-length"),
+        ({"headers": [("content-length", "2")]}, ValueError, "content-length"),
+    ],
+)
+async def test_a_bad_argument_of_request(
+    arguments: dict[str, object], error: type[Exception], name: str, autojump_clock: MockClock
+) -> None:
+    async with raw_server() as (connection, peer):
+        with pytest.raises(error, match=name):
+            await connection.request(**{"method": "POST", "target": "/", **arguments})  # type: ignore[arg-type]
+        assert of(await peer.sync(), HeadersFrame) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "name"),
+    [
+        ({"protocol": "websocket"}, ValueError, "protocol"),
+        ({"method": "CONNECT", "target": "a:1", "authority": "b"}, ValueError, "authority"),
+        ({"method": "CONNECT", "target": "a:1", "end_stream": True}, ValueError, "end_stream"),
+        ({"method": "CONNECT", "target": "/"}, ValueError, "target"),
+        ({"method": "CONNECT", "protocol": "web socket"}, ValueError, "protocol"),
+        ({"end_stream": True, "headers": [("content-length", "1")]}, ValueError, "content-length"),
+    ],
+)
+async def test_a_bad_argument_of_stream(
+    arguments: dict[str, object], error: type[Exception], name: str, autojump_clock: MockClock
+) -> None:
+    async with raw_server(settings={8: 1}) as (connection, peer):
+        with pytest.raises(error, match=name):
+            connection.stream(**{"method": "GET", "target": "/", **arguments})  # type: ignore[arg-type]
+        assert of(await peer.sync(), HeadersFrame) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("example.org", ValueError),
+        ("ftp://example.org", ValueError),
+        ("https://", ValueError),
+        ("https://a/b", ValueError),
+        ("https://u@a", ValueError),
+        ("https://a?b", ValueError),
+        ("https://a:99999", ValueError),
+        ("https://a:x", ValueError),
+        (b"https://a", TypeError),
+    ],
+)
+def test_connect_names_a_bad_url(url: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match="url"):
+        trio_h2.connect(url)  # type: ignore[arg-type]
+
+
+def test_connect_and_connect_over_name_bad_arguments() -> None:
+    transport = trio.testing.memory_stream_pair()[0]
+    with pytest.raises(ValueError, match="ssl_context"):
+        trio_h2.connect("http://a", ssl_context=ssl.create_default_context())
+    with pytest.raises(TypeError, match="ssl_context"):
+        trio_h2.connect("https://a", ssl_context=True)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="config"):
+        trio_h2.connect("https://a", config={})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="transport"):
+        trio_h2.connect_over("x", authority="a")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="authority"):
+        trio_h2.connect_over(transport, authority="a b")
+    with pytest.raises(ValueError, match="scheme"):
+        trio_h2.connect_over(transport, authority="a", scheme="h t")
+
+
+# Connecting
+
+
+async def test_a_refused_connection_is_an_oserror() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    await listeners[0].aclose()
+    with pytest.raises(OSError):  # noqa: PT011
+        async with trio_h2.connect(f"http://127.0.0.1:{port}"):
+            pass
+
+
+@pytest.mark.parametrize("alpn", [[], ["http/1.1"]])
+async def test_rfc9113_3_2_a_server_that_does_not_select_h2(
+    alpn: list[str], server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    if alpn:
+        server_ssl_context.set_alpn_protocols(alpn)
+    listeners = await trio.open_ssl_over_tcp_listeners(0, server_ssl_context, host="127.0.0.1")
+
+    async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        try:
+            await stream.do_handshake()
+            await stream.receive_some()
+        except trio.BrokenResourceError:
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+        with pytest.raises(trio_h2.HandshakeError) as caught:
+            async with trio_h2.connect(f"https://localhost:{port}", ssl_context=client_ssl_context):
+                pass
+        assert isinstance(caught.value, trio.BrokenResourceError)
+        assert caught.value.safe_to_retry
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_certificate_that_does_not_verify(server_ssl_context: ssl.SSLContext) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: trio.TaskStatus[trio_h2.H2Server]) -> None:
+            await trio_h2.serve_h2(hello, 0, host="127.0.0.1", ssl_context=server_ssl_context, task_status=task_status)
+
+        server = await nursery.start(serve)
+        with pytest.raises(trio_h2.HandshakeError, match="certificate"):
+            async with trio_h2.connect(f"https://127.0.0.1:{server.port}"):
+                pass
+        await server.shutdown(1)
+
+
+# What a connection says of itself
+
+
+async def test_ping_measures_the_round_trip(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        times: list[float] = []
+
+        async def ping() -> None:
+            times.append(await connection.ping())
+
+        nursery.start_soon(ping)
+        frame = await peer.expect(PingFrame)
+        await trio.sleep(3)
+        await peer.send(peer.ping(frame.opaque_data, ack=True))
+    assert times == [pytest.approx(3)]
+
+
+async def test_concurrent_pings_do_not_mix(autojump_clock: MockClock) -> None:
+    async with client_and_server(hello) as pair, trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(pair.client.ping)
+
+
+async def test_statistics(autojump_clock: MockClock) -> None:
+    async with client_and_server(echo) as pair, pair.client.stream("POST", "/") as stream:
+        await stream.send_all(bytes(100))
+        await stream.response()
+        await trio.testing.wait_all_tasks_blocked()
+        (seen,) = pair.client.statistics().streams
+        assert (seen.stream_id, seen.state, seen.waits_for, seen.unread) == (1, "OPEN", "application", 100)
+        assert seen.inbound_window == trio_h2.WindowStatistics(256 * 1024 - 100, 100, 0, 256 * 1024)
+        statistics = pair.client.statistics()
+        assert statistics.unread == 100
+        assert statistics.bytes_sent == pair.server.statistics().bytes_received
+        assert statistics.bytes_received == pair.server.statistics().bytes_sent
+        (other,) = pair.server.statistics().streams
+        assert (other.waits_for, other.outbound_window) == ("peer", 256 * 1024 - 100)
+        await stream.receive_some()
+
+
+async def test_a_connection_used_by_many_tasks(autojump_clock: MockClock) -> None:
+    async with client_and_server(echo) as pair:
+
+        async def use(number: int) -> None:
+            response = await pair.client.request("POST", f"/{number}", body=pattern(3_000, number))
+            assert response.body == pattern(3_000, number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(500):
+                nursery.start_soon(use, number)
+        await check_quiet(pair)
+
+
+async def test_a_response_is_given_again(autojump_clock: MockClock) -> None:
+    async with client_and_server(hello) as pair, pair.client.stream("GET", "/") as stream:
+        assert await stream.response() == await stream.response()
+        assert await read_all(stream) == b"hello"
+        assert (await stream.response()).status == 200
+
+
+async def test_a_malformed_response_is_an_error_of_its_stream_alone(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+
+        async def bad() -> None:
+            with pytest.raises(StreamResetError) as caught:
+                await connection.request("GET", "/bad")
+            assert (caught.value.error_code, caught.value.initiator) == (ErrorCodes.PROTOCOL_ERROR, "library")
+            assert isinstance(caught.value, trio.BrokenResourceError)
+            assert not caught.value.safe_to_retry
+
+        async def good() -> None:
+            assert (await connection.request("GET", "/good")).body == b"good"
+
+        nursery.start_soon(bad)
+        await peer.expect(HeadersFrame)
+        nursery.start_soon(good)
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, [(":status", "200"), ("Upper", "x")]))
+        assert await peer.expect_rst(1) == ErrorCodes.PROTOCOL_ERROR
+        await peer.send(peer.headers(3, OK), peer.data(3, b"good", end_stream=True))
+    assert body_of(peer.log, 1) == b""
+
+
+@pytest.mark.parametrize(("length", "sent"), [(5, b"1234"), (5, b"123456")])
+async def test_rfc9113_8_1_1_a_response_of_another_length_than_it_says(
+    length: int, sent: bytes, autojump_clock: MockClock
+) -> None:
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+
+        async def request() -> None:
+            with pytest.raises(StreamResetError):
+                await connection.request("GET", "/")
+
+        nursery.start_soon(request)
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, (*OK, ("content-length", str(length)))), peer.data(1, sent, end_stream=True))
+        assert await peer.expect_rst(1) == ErrorCodes.PROTOCOL_ERROR

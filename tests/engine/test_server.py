@@ -1,0 +1,660 @@
+"""The handler contract, permits, limits and what a server is told wrongly."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+
+import pytest
+import trio
+import trio.testing
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
+from trio.testing import MockClock
+
+import trio_h2
+from tests.engine.helpers import (
+    GET,
+    POST,
+    Handler,
+    RawPeer,
+    body_of,
+    check_quiet,
+    client_and_server,
+    echo,
+    hello,
+    of,
+    pattern,
+    raw_client,
+    read_all,
+)
+from trio_h2 import Config, ErrorCodes
+
+HEAD = ((":method", "HEAD"), *GET[1:])
+
+
+async def answer(handler: Handler, *frames: str, request: tuple[tuple[str, str], ...] = POST) -> list[object]:
+    """What the server sends on stream 1 for a request with no END_STREAM: (kind, detail) by frame."""
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, request))
+        await peer.sync()
+        return described(peer)
+
+
+def described(peer: RawPeer, stream_id: int = 1) -> list[object]:
+    kinds: list[object] = []
+    for frame in peer.log:
+        if frame.stream_id != stream_id:
+            continue
+        end = " end" if "END_STREAM" in frame.flags else ""
+        if isinstance(frame, HeadersFrame):
+            kinds.append(frame.fields[0][1].decode() + end)
+        elif isinstance(frame, DataFrame):
+            kinds.append(f"{len(frame.data)}{end}")
+        elif isinstance(frame, RstStreamFrame):
+            kinds.append(ErrorCodes(frame.error_code).name)
+    return kinds
+
+
+# Handler endings
+
+
+@pytest.mark.parametrize("complete", [False, True])
+async def test_returned_with_no_response_begun_is_500(complete: bool, autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_informational(103)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST, end_stream=complete))
+        await peer.sync()
+        assert described(peer) == ["103", "500 end"] + ([] if complete else ["NO_ERROR"])
+
+
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize("length", [None, 5])
+async def test_returned_with_the_content_length_met_is_end_stream(
+    complete: bool, length: int | None, autojump_clock: MockClock
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200, [] if length is None else [("content-length", str(length))])
+        await stream.send_all(b"12345")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST, end_stream=complete))
+        await peer.sync()
+        assert described(peer) == ["200", "5", "0 end"] + ([] if complete else ["NO_ERROR"])
+
+
+async def test_returned_with_the_content_length_not_met_is_reset(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200, [("content-length", "6")])
+        await stream.send_all(b"12345")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        assert described(peer) == ["200", "5", "INTERNAL_ERROR"]
+
+
+async def test_late_data_after_no_error_is_refunded(autojump_clock: MockClock) -> None:
+    async with raw_client(hello) as peer:
+        await peer.send(peer.headers(1, POST))
+        assert await peer.expect_rst(1) == ErrorCodes.NO_ERROR
+        for _ in range(200):
+            await peer.send(peer.data(1, bytes(16_384)))
+        frames = await peer.sync()
+        credit = sum(frame.window_increment for frame in frames if frame.type == 0x8 and frame.stream_id == 0)
+        assert credit >= 200 * 16_384 - 1024 * 1024
+        assert of(frames, RstStreamFrame) == of(frames, GoAwayFrame) == []
+
+
+@pytest.mark.parametrize("complete", [False, True])
+async def test_raised_before_anything_was_sent_is_500(
+    complete: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        raise ZeroDivisionError("in the handler")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST, end_stream=complete))
+        await peer.sync()
+        assert described(peer) == ["500 end"] + ([] if complete else ["NO_ERROR"])
+    assert len(caplog.records) == 1
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
+
+
+async def test_raised_after_the_response_began_is_reset(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await stream.send_all(b"12345")
+        raise ZeroDivisionError("in the handler")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        assert described(peer) == ["200", "5", "INTERNAL_ERROR"]
+    assert len(caplog.records) == 1
+
+
+async def test_raised_after_the_response_was_complete_changes_nothing(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), b"12345")
+        raise ZeroDivisionError("in the handler")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        assert described(peer) == ["200", "5 end"]
+    assert len(caplog.records) == 1
+
+
+async def test_a_handler_that_raises_leaves_its_neighbours_alone(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.path == "/bad":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                raise ZeroDivisionError
+        await echo(stream)
+
+    async with client_and_server(handler) as pair:
+        async with pair.client.stream("POST", "/") as neighbour:
+            with caplog.at_level(logging.CRITICAL):
+                assert (await pair.client.request("GET", "/bad")).status == 500
+            await neighbour.send_all(b"still here")
+            await neighbour.send_eof()
+            assert await read_all(neighbour) == b"still here"
+        await check_quiet(pair)
+
+
+class OddError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [OddError, KeyboardInterrupt, SystemExit])
+async def test_other_base_exceptions_propagate(error: type[BaseException], autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        raise error
+
+    client_end, server_end = trio.testing.memory_stream_pair()
+    peer = RawPeer(client_end, client=True)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio_h2.serve_h2_connection, handler, server_end)
+            await peer.handshake()
+            await peer.send(peer.headers(1, GET, end_stream=True))
+            await peer.to_end()
+    found: BaseException = caught.value
+    while isinstance(found, BaseExceptionGroup):
+        (found,) = found.exceptions
+    assert type(found) is error
+
+
+async def test_a_handler_that_closed_its_stream_is_done(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await stream.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        assert described(peer) == ["200", "CANCEL"]
+    assert caplog.records == []
+
+
+async def test_a_handler_may_reset_with_a_code_of_its_own(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.reset(ErrorCodes.HTTP_1_1_REQUIRED)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        assert described(peer) == ["HTTP_1_1_REQUIRED"]
+
+
+async def test_a_handler_whose_client_is_gone_logs_nothing(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.send_all(b"x")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.rst(1))
+        await peer.sync()
+        assert described(peer) == ["200"]
+    assert caplog.records == []
+
+
+async def test_a_background_sender_is_cut_off_when_the_handler_returns(autojump_clock: MockClock) -> None:
+    caught: list[BaseException] = []
+    async with trio.open_nursery() as background:
+
+        async def send(stream: trio_h2.ServerStream) -> None:
+            with pytest.raises(trio.ClosedResourceError) as error:
+                await stream.send_all(bytes(10**6))
+            caught.append(error.value)
+
+        async def handler(stream: trio_h2.ServerStream) -> None:
+            await stream.send_response(200)
+            background.start_soon(send, stream)
+            await trio.testing.wait_all_tasks_blocked()
+
+        async with raw_client(handler) as peer:
+            await peer.send(peer.headers(1, GET, end_stream=True))
+            await peer.sync()
+            await peer.sync()
+            assert described(peer)[-1] == "0 end"
+            await peer.send(peer.window_update(1, 10**6), peer.window_update(0, 10**6))
+            await peer.sync()
+            assert described(peer)[-1] == "0 end"
+    assert len(caught) == 1
+
+
+# Responses
+
+
+async def test_respond_adds_a_content_length_where_there_may_be_one(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        status = int((stream.request.path or "/")[1:])
+        await stream.respond(status, (), b"12345")
+
+    async with client_and_server(handler) as pair:
+        response = await pair.client.request("GET", "/200")
+        assert (response.headers["content-length"], response.body) == ("5", b"12345")
+        response = await pair.client.request("HEAD", "/200")
+        assert (response.headers["content-length"], response.body) == ("5", b"")
+        for target in ("/204", "/304"):
+            response = await pair.client.request("GET", target)
+            assert ("content-length" in response.headers, response.body) == (False, b"")
+
+
+async def test_rfc9110_8_6_a_head_response_may_state_any_content_length(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200, [("content-length", "1000")])
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, HEAD, end_stream=True))
+        await peer.sync()
+        assert described(peer) == ["200", "0 end"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "name"),
+    [
+        (lambda s: s.send_response(99), ValueError, "status"),
+        (lambda s: s.send_response(101), ValueError, "status"),
+        (lambda s: s.send_response(199), ValueError, "status"),
+        (lambda s: s.send_response(600), ValueError, "status"),
+        (lambda s: s.send_response("200"), TypeError, "status"),
+        (lambda s: s.send_response(True), TypeError, "status"),
+        (lambda s: s.send_response(200, [("a b", "c")]), ValueError, "headers"),
+        (lambda s: s.send_response(200, [("a", "c\n")]), ValueError, "headers"),
+        (lambda s: s.send_response(200, [("connection", "close")]), ValueError, "headers"),
+        (lambda s: s.send_response(200, [(":status", "200")]), ValueError, "headers"),
+        (lambda s: s.send_response(200, [("a", 1)]), TypeError, "headers"),
+        (lambda s: s.send_response(200, 5), TypeError, "headers"),
+        (lambda s: s.send_informational(200), ValueError, "status"),
+        (lambda s: s.send_informational(101), ValueError, "status"),
+        (lambda s: s.respond(200, (), "text"), TypeError, "body"),
+        (lambda s: s.respond(200, [("content-length", "3")], b"12"), ValueError, "content-length"),
+        (lambda s: s.send_trailers([(":status", "200")]), ValueError, "trailers"),
+        (lambda s: s.send_trailers([("x", "a\r\nb")]), ValueError, "trailers"),
+        (lambda s: s.send_all("text"), TypeError, "data"),
+    ],
+)
+async def test_a_bad_argument_is_named_and_nothing_is_sent(
+    call: object, error: type[Exception], name: str, autojump_clock: MockClock
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with pytest.raises(error, match=name):
+            await call(stream)  # type: ignore[operator]
+        await stream.respond(204)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        assert described(peer) == ["204 end"]
+
+
+@pytest.mark.parametrize(
+    ("calls", "error"),
+    [
+        ([lambda s: s.send_all(b"x")], trio_h2.ProtocolError),
+        ([lambda s: s.send_eof()], trio_h2.ProtocolError),
+        ([lambda s: s.send_trailers([])], trio_h2.ProtocolError),
+        ([lambda s: s.send_response(200), lambda s: s.send_response(200)], trio_h2.ProtocolError),
+        ([lambda s: s.send_response(200), lambda s: s.respond(200)], trio_h2.ProtocolError),
+        ([lambda s: s.send_response(200, [("content-length", "1")], end_stream=True)], trio_h2.InvalidBodyLengthError),
+        (
+            [lambda s: s.send_response(200, [("content-length", "1")]), lambda s: s.send_all(b"12")],
+            trio_h2.InvalidBodyLengthError,
+        ),
+        (
+            [lambda s: s.send_response(200, [("content-length", "1")]), lambda s: s.send_eof()],
+            trio_h2.InvalidBodyLengthError,
+        ),
+        (
+            [lambda s: s.send_response(200, [("content-length", "1")]), lambda s: s.send_trailers([])],
+            trio_h2.InvalidBodyLengthError,
+        ),
+    ],
+)
+async def test_a_call_out_of_turn_raises_and_nothing_is_sent(
+    calls: list[object], error: type[Exception], autojump_clock: MockClock
+) -> None:
+    sent: list[int] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        for call in calls[:-1]:
+            await call(stream)  # type: ignore[operator]
+        await trio.sleep(1)
+        sent.append(stream.connection.statistics().bytes_sent)
+        with pytest.raises(error):
+            await calls[-1](stream)  # type: ignore[operator]
+        await trio.sleep(1)
+        sent.append(stream.connection.statistics().bytes_sent)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.sleep(10)
+        await peer.sync()
+    assert sent[0] == sent[1]
+
+
+# Requests
+
+
+async def test_a_request_as_the_handler_sees_it(autojump_clock: MockClock) -> None:
+    requests: list[trio_h2.Request] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        requests.append(stream.request)
+        assert stream.connection.peer_address is None
+        assert stream.connection.tls is None
+        await stream.respond(204)
+
+    async with raw_client(handler) as peer:
+        await peer.send(
+            peer.headers(
+                1, (*GET, ("cookie", "a=1"), ("x", "1"), ("cookie", "b=2"), ("priority", "u=1, i")), end_stream=True
+            ),
+            peer.headers(
+                3, ((":method", "OPTIONS"), (":scheme", "https"), (":path", "*"), ("host", "h")), end_stream=True
+            ),
+        )
+        await peer.sync()
+    first, second = requests
+    assert (first.method, first.scheme, first.authority, first.path, first.protocol) == (
+        *("GET", "http", "example.org", "/"),
+        None,
+    )
+    assert (first.headers["cookie"], first.headers["x"]) == ("a=1; b=2", "1")
+    assert first.priority == trio_h2.Priority(1, True)
+    assert (second.method, second.authority, second.path) == ("OPTIONS", "h", "*")
+
+
+async def test_rfc6585_5_a_header_list_too_large_is_431(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, config=Config(max_header_list_size=1_000, max_header_fields=20)) as peer:
+        await peer.send(peer.headers(1, (*GET, ("x", "y" * 2_000)), end_stream=True))
+        await peer.send(peer.headers(3, (*GET, *((f"x-{number}", "y") for number in range(20))), end_stream=True))
+        await peer.send(peer.headers(5, GET, end_stream=True))
+        await peer.sync()
+        assert [described(peer, stream_id)[0] for stream_id in (1, 3, 5)] == ["431 end", "431 end", "200"]
+
+
+# Limits
+
+
+async def test_an_excess_stream_is_refused_alone(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await read_all(stream)
+        await stream.respond(200)
+
+    async with raw_client(handler, config=Config(max_concurrent_streams=2)) as peer:
+        await peer.send(*(peer.headers(stream_id, POST) for stream_id in (1, 3, 5)))
+        assert await peer.expect_rst(5) == ErrorCodes.REFUSED_STREAM
+        await peer.send(peer.data(1, end_stream=True), peer.data(3, end_stream=True))
+        await peer.sync()
+        assert (described(peer, 1), described(peer, 3)) == (["200 end"], ["200 end"])
+
+
+async def stubborn(stream: trio_h2.ServerStream) -> None:
+    """A handler that takes ten seconds to notice that its client is gone."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(10)
+    await stream.respond(200)
+
+
+async def test_an_admitted_stream_without_a_permit_waits_unstarted(autojump_clock: MockClock) -> None:
+    started: list[int | None] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        started.append(stream.stream_id)
+        await stubborn(stream)
+
+    async with raw_client(handler, config=Config(max_concurrent_streams=2)) as peer:
+        for stream_id in (1, 3):
+            await peer.send(peer.headers(stream_id, GET, end_stream=True))
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send(peer.rst(stream_id))
+        await peer.send(peer.headers(5, POST), peer.data(5, b"body"), peer.headers(7, GET, end_stream=True))
+        await peer.sync()
+        assert started == [1, 3]
+        await peer.expect(HeadersFrame)
+        await peer.expect(HeadersFrame)
+        assert sorted(started) == [1, 3, 5, 7]
+
+
+@pytest.mark.parametrize("end_stream", [False, True])
+@pytest.mark.parametrize("code", [ErrorCodes.CANCEL, ErrorCodes.NO_ERROR])
+async def test_what_a_stream_that_never_started_had_received_is_refunded(
+    code: ErrorCodes, end_stream: bool, autojump_clock: MockClock
+) -> None:
+    connections: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        await stubborn(stream)
+
+    async with raw_client(handler, config=Config(max_concurrent_streams=1)) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(peer.rst(1))
+        await peer.sync()
+        await peer.send(peer.headers(3, POST), peer.data(3, bytes(1_000), end_stream=end_stream))
+        await peer.sync()
+        assert connections[0].statistics().unread == 1_000
+        await peer.send(peer.rst(3, code))
+        await peer.sync()
+        statistics = connections[0].statistics()
+        assert statistics.unread == 0
+        assert statistics.streams == () or {stream.stream_id for stream in statistics.streams} == {1}
+    assert len(connections) == 1
+
+
+async def test_rapid_resets_that_outrun_the_handlers_are_calmed(autojump_clock: MockClock) -> None:
+    running = 0
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        nonlocal running
+        running += 1
+        assert running <= 2
+        try:
+            await stubborn(stream)
+        finally:
+            running -= 1
+
+    async with raw_client(handler, config=Config(max_concurrent_streams=2)) as peer:
+        calmed = False
+        try:
+            for stream_id in range(1, 101, 2):
+                await peer.send(peer.headers(stream_id, GET, end_stream=True))
+                await trio.testing.wait_all_tasks_blocked()
+                await peer.send(peer.rst(stream_id))
+                await trio.testing.wait_all_tasks_blocked()
+        except trio.BrokenResourceError:
+            calmed = True
+        with trio.move_on_after(1):
+            await peer.to_end()
+        assert calmed or of(peer.log, GoAwayFrame)
+        assert of(peer.log, GoAwayFrame)[0].error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_a_client_that_cancels_a_lot_is_not_punished(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep(1)
+        await stream.respond(200)
+
+    async with raw_client(handler, config=Config(max_concurrent_streams=5)) as peer:
+        for stream_id in range(1, 2_001, 2):
+            await peer.send(peer.headers(stream_id, GET, end_stream=True))
+            if stream_id % 6 == 1:
+                await trio.testing.wait_all_tasks_blocked()
+            await peer.send(peer.rst(stream_id))
+        await peer.send(peer.headers(2_001, GET, end_stream=True))
+        await peer.expect(HeadersFrame, stream_id=2_001)
+
+
+async def test_resets_in_one_batch_start_no_handler(autojump_clock: MockClock) -> None:
+    """As many as four times the stream limit may be reset before any handler could even start."""
+    started = 0
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        nonlocal started
+        started += 1
+        await stream.respond(200)
+
+    async with raw_client(handler) as peer:
+        frames = []
+        for stream_id in range(1, 801, 2):
+            frames += [peer.headers(stream_id, GET, end_stream=True), peer.rst(stream_id)]
+        await peer.send(*frames)
+        await peer.send(peer.headers(2_001, GET, end_stream=True))
+        await peer.expect(HeadersFrame, stream_id=2_001)
+    assert started <= 101
+
+
+# Serving
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("handler", trio.testing.memory_stream_pair()[0]), "handler"),
+        ((hello, "transport"), "transport"),
+        ((hello, None), "transport"),
+    ],
+)
+async def test_serve_h2_connection_names_a_bad_argument(arguments: tuple[object, object], name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        await trio_h2.serve_h2_connection(*arguments)  # type: ignore[arg-type]
+
+
+async def test_serve_h2_connection_names_a_bad_config() -> None:
+    with pytest.raises(TypeError, match="config"):
+        await trio_h2.serve_h2_connection(hello, trio.testing.memory_stream_pair()[0], config={})  # type: ignore[arg-type]
+
+
+async def test_serve_h2_names_a_bad_ssl_context() -> None:
+    with pytest.raises(TypeError, match="ssl_context"):
+        await trio_h2.serve_h2(hello, 0, ssl_context="x")  # type: ignore[arg-type]
+
+
+async def test_a_cancelled_tls_handshake_closes_the_transport(
+    server_ssl_context: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    client_end, server_end = trio.testing.memory_stream_pair()
+    transport = trio.SSLStream(server_end, server_ssl_context, server_side=True)
+    with trio.move_on_after(1):
+        await trio_h2.serve_h2_connection(hello, transport)
+    with trio.fail_after(1):
+        assert await client_end.receive_some() == b""
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_serve_h2_on_loopback(
+    tls: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    seen: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        seen.append(stream.connection)
+        await echo(stream)
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+
+            async def serve(task_status: trio.TaskStatus[trio_h2.H2Server]) -> None:
+                context = server_ssl_context if tls else None
+                await trio_h2.serve_h2(handler, 0, host="127.0.0.1", ssl_context=context, task_status=task_status)
+
+            server = await nursery.start(serve)
+            url = f"{'https' if tls else 'http'}://127.0.0.1:{server.port}"
+            async with trio_h2.connect(url, ssl_context=client_ssl_context if tls else None) as connection:
+                response = await connection.request("POST", "/", body=pattern(500_000))
+                assert response.body == pattern(500_000)
+                assert connection.peer_address == ("127.0.0.1", server.port)
+                assert seen[0].peer_address == connection.local_address
+                if tls:
+                    assert connection.tls is not None
+                    assert connection.tls.alpn_protocol == "h2"
+                    assert connection.tls.peer_certificate is not None
+                else:
+                    assert connection.tls is None
+            await server.shutdown(5)
+
+
+async def test_every_address_family_gets_the_same_free_port() -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(trio_h2.serve_h2, hello, 0)
+        ports = {listener.socket.getsockname()[1] for listener in server.listeners}
+        assert ports == {server.port}
+        await server.shutdown(1)
+
+
+async def test_a_handler_nursery_holds_the_connections(autojump_clock: MockClock) -> None:
+    one, other = trio.testing.memory_stream_pair()
+
+    class Once(trio.abc.Listener[trio.abc.Stream]):
+        used = False
+
+        async def accept(self) -> trio.abc.Stream:
+            if self.used:
+                await trio.sleep_forever()
+            self.used = True
+            return other
+
+        async def aclose(self) -> None:
+            pass
+
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as nursery:
+            peer = RawPeer(one, client=True)
+
+            async def serve() -> None:
+                await trio_h2.serve_h2_listeners(hello, [Once()], handler_nursery=connections)
+
+            nursery.start_soon(serve)
+            await peer.handshake()
+            nursery.cancel_scope.cancel()
+        # The server is gone, and its connection lives on in the nursery that was given.
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.expect(DataFrame)
+        assert body_of(peer.log, 1) == b"hello"
+        connections.cancel_scope.cancel()

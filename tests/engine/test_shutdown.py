@@ -1,0 +1,773 @@
+"""How connections end: leaving `connect_over`, GOAWAY either way, `shutdown`, timeouts, and what that does to others."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
+from trio.testing import MockClock
+
+import trio_h2
+from tests.engine.helpers import (
+    FOREVER,
+    GET,
+    OK,
+    POST,
+    PREFACE,
+    Handler,
+    RawPeer,
+    client_and_server,
+    echo,
+    hello,
+    of,
+    pattern,
+    raw_client,
+    raw_server,
+    read_all,
+    slow_pair,
+)
+from trio_h2 import Config, ConnectionTerminatedError, ErrorCodes
+
+
+class Caught:
+    """Runs requests in tasks of their own and keeps what they raise or return."""
+
+    def __init__(self, connection: trio_h2.ClientConnection) -> None:
+        self.connection = connection
+        self.errors: list[trio_h2.H2Error] = []
+        self.responses: list[trio_h2.Response] = []
+
+    async def request(self, method: str = "GET", target: str = "/", body: bytes | None = None) -> None:
+        try:
+            self.responses.append(await self.connection.request(method, target, body=body))
+        except trio_h2.H2Error as error:
+            self.errors.append(error)
+
+
+# Leaving connect_over
+
+
+async def test_a_normal_exit_sends_goaway_and_closes(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer):
+        await connection.aclose()
+        frames = await peer.to_end()
+        assert [(frame.error_code, frame.last_stream_id) for frame in of(frames, GoAwayFrame)] == [(0, 0)]
+        assert not connection.accepting
+        await connection.wait_closed()
+        await connection.aclose()
+
+
+async def test_a_normal_exit_lets_open_streams_finish(autojump_clock: MockClock) -> None:
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    peer = RawPeer(peer_end, client=False)
+    async with trio.open_nursery() as nursery:
+        async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+            await peer.handshake()
+            caught = Caught(connection)
+            nursery.start_soon(caught.request)
+            await peer.expect(HeadersFrame)
+
+            async def answer_late() -> None:
+                await peer.expect(GoAwayFrame)
+                await trio.sleep(3)
+                await peer.send(peer.headers(1, OK), peer.data(1, b"late", end_stream=True))
+
+            nursery.start_soon(answer_late)
+    assert caught.responses[0].body == b"late"
+
+
+async def test_a_normal_exit_waits_for_a_bounded_time(autojump_clock: MockClock) -> None:
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    peer = RawPeer(peer_end, client=False)
+    async with trio.open_nursery() as nursery:
+        async with trio_h2.connect_over(client_end, authority="a", config=Config(close_timeout=4)) as connection:
+            await peer.handshake()
+            caught = Caught(connection)
+            nursery.start_soon(caught.request)
+            await peer.expect(HeadersFrame)
+            start = trio.current_time()
+    assert 4 <= trio.current_time() - start <= 8.1
+    assert isinstance(caught.errors[0], trio.ClosedResourceError)
+    assert not caught.errors[0].safe_to_retry
+
+
+async def test_a_normal_exit_from_a_peer_that_does_not_read_is_bounded(autojump_clock: MockClock) -> None:
+    slow, peer_end = slow_pair()
+    peer = RawPeer(peer_end, client=False)
+    async with trio_h2.connect_over(slow, authority="example.org", config=Config(close_timeout=4)):
+        await peer.handshake()
+        slow.stop()
+        start = trio.current_time()
+    assert trio.current_time() - start <= 8.1
+
+
+async def test_requests_that_wait_for_a_slot_are_not_sent_while_closing(autojump_clock: MockClock) -> None:
+    async with raw_server(settings={3: 1}) as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        nursery.start_soon(caught.request)
+        await peer.expect(HeadersFrame)
+        nursery.start_soon(caught.request)
+        nursery.start_soon(caught.request)
+        await peer.sync()
+        await connection.aclose()
+        assert of(await peer.to_end(), HeadersFrame) == []
+    assert sorted(error.safe_to_retry for error in caught.errors) == [False, True, True]
+
+
+class OddError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OddError()])
+async def test_what_the_body_raises_leaves_unwrapped(error: BaseException, autojump_clock: MockClock) -> None:
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    before = trio.lowlevel.current_statistics().tasks_living
+    with pytest.raises(type(error)) as caught:
+        async with trio_h2.connect_over(client_end, authority="example.org"):
+            raise error
+    assert caught.value is error
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    assert len(of(await RawPeer(peer_end, client=False).to_end(), GoAwayFrame)) == 1
+
+
+async def test_a_body_that_raises_does_not_wait_for_streams(autojump_clock: MockClock) -> None:
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    peer = RawPeer(peer_end, client=False)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(ZeroDivisionError):
+            async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+                await peer.handshake()
+                caught = Caught(connection)
+                nursery.start_soon(caught.request)
+                await peer.expect(HeadersFrame)
+                start = trio.current_time()
+                raise ZeroDivisionError
+        assert trio.current_time() == start
+        assert len(caught.errors) == 1
+
+
+async def test_a_bare_cancelled_leaves_unwrapped(autojump_clock: MockClock) -> None:
+    client_end, _ = trio.testing.memory_stream_pair()
+    with trio.CancelScope() as scope:
+        try:
+            async with trio_h2.connect_over(client_end, authority="example.org"):
+                scope.cancel()
+                await trio.sleep_forever()
+        except BaseException as error:
+            assert type(error) is trio.Cancelled
+            raise
+    assert scope.cancelled_caught
+
+
+async def test_cancelled_in_the_exit_leaves_a_bare_cancelled(autojump_clock: MockClock) -> None:
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    peer = RawPeer(peer_end, client=False)
+    with trio.move_on_after(1) as scope:
+        try:
+            async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+                await peer.handshake()
+                stream = connection.stream("GET", "/")
+                await stream.__aenter__()
+        except BaseException as error:
+            assert type(error) is trio.Cancelled
+            raise
+    assert scope.cancelled_caught
+
+
+async def test_a_body_that_raises_while_cancelled_leaves_its_error(autojump_clock: MockClock) -> None:
+    client_end, _ = trio.testing.memory_stream_pair()
+    with trio.CancelScope() as scope, pytest.raises(ZeroDivisionError):
+        async with trio_h2.connect_over(client_end, authority="example.org"):
+            scope.cancel()
+            raise ZeroDivisionError
+
+
+async def test_a_dead_connection_does_not_cancel_the_body(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer):
+        await peer.transport.aclose()
+        await connection.wait_closed()
+        await trio.sleep(10)
+        assert not connection.accepting
+        for _ in range(2):
+            with pytest.raises(ConnectionTerminatedError) as caught:
+                await connection.request("GET", "/")
+            assert isinstance(caught.value, trio.BrokenResourceError)
+            assert caught.value.safe_to_retry
+        with pytest.raises(ConnectionTerminatedError):
+            await connection.ping()
+        assert connection.statistics().streams == ()
+
+
+async def test_a_bug_leaves_as_one_internal_error(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    peer = RawPeer(peer_end, client=False)
+    before = trio.lowlevel.current_statistics().tasks_living
+    with pytest.raises(trio_h2.InternalError) as outer:
+        async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+            await peer.handshake()
+
+            def broken(*_: object) -> None:
+                raise ZeroDivisionError("a bug")
+
+            monkeypatch.setattr(connection._actor, "receive", broken)
+            async with trio.open_nursery() as nursery:
+                caught = Caught(connection)
+                nursery.start_soon(caught.request)
+                await peer.expect(HeadersFrame)
+                await peer.send(peer.ping())
+            assert isinstance(caught.errors[0], trio_h2.InternalError)
+            assert isinstance(caught.errors[0], trio.BrokenResourceError)
+            await connection.wait_closed()
+    assert isinstance(outer.value.__cause__, ZeroDivisionError)
+    assert of(await peer.to_end(), GoAwayFrame)[0].error_code == ErrorCodes.INTERNAL_ERROR
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    assert len(caplog.records) == 1
+
+
+async def test_a_bug_on_the_server_ends_its_connection_alone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        if stream.request.path == "/bug":
+            monkeypatch.setattr(stream.connection._actor, "receive", broken)
+        await stream.respond(200)
+
+    async with client_and_server(handler) as pair:
+        await pair.client.request("GET", "/bug")
+        with pytest.raises(ConnectionTerminatedError) as caught:
+            await pair.client.request("GET", "/")
+        assert caught.value.error_code == ErrorCodes.INTERNAL_ERROR
+    assert len(caplog.records) == 1
+
+
+async def test_wait_closed_and_aclose_return_after_a_cancelled_connection(autojump_clock: MockClock) -> None:
+    client_end, _ = trio.testing.memory_stream_pair()
+    with trio.fail_after(10):
+        with trio.CancelScope() as scope:
+            async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+                scope.cancel()
+        await connection.wait_closed()
+        await connection.aclose()
+    with pytest.raises(ConnectionTerminatedError):
+        await connection.request("GET", "/")
+
+
+# GOAWAY from the server
+
+
+async def test_rfc9113_6_8_streams_up_to_the_last_stream_id_finish_and_the_rest_may_be_retried(
+    autojump_clock: MockClock,
+) -> None:
+    async with raw_server(settings={3: 3}) as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        for _ in range(5):
+            nursery.start_soon(caught.request)
+        for _ in range(3):
+            await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(3, additional_data=b"bye"))
+        await peer.sync()
+        assert not connection.accepting
+        assert len(caught.errors) == 3
+        assert all(error.safe_to_retry for error in caught.errors)
+        assert all(isinstance(error, trio.BrokenResourceError) for error in caught.errors)
+        assert {error.last_stream_id for error in caught.errors} == {3}
+        assert {error.additional_data for error in caught.errors} == {b"bye"}
+        await caught.request()
+        assert caught.errors[-1].safe_to_retry
+        await peer.send(peer.headers(1, OK, end_stream=True), peer.headers(3, OK), peer.data(3, b"x", end_stream=True))
+        await connection.wait_closed()
+        assert sorted(response.body for response in caught.responses) == [b"", b"x"]
+        frames = await peer.to_end()
+        assert of(frames, RstStreamFrame) == []
+
+
+async def test_a_request_that_the_server_may_have_processed_is_not_safe_to_retry(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        nursery.start_soon(caught.request, "POST", "/", b"x")
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(1))
+        await peer.sync()
+        await connection.aclose()
+    assert not caught.errors[0].safe_to_retry
+
+
+async def test_what_goaway_said_reaches_the_streams_it_ends(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        nursery.start_soon(caught.request, "POST", "/", b"x")
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(1, ErrorCodes.ENHANCE_YOUR_CALM, b"calm"))
+        await peer.transport.aclose()
+        await connection.wait_closed()
+    assert caught.errors[0].error_code == ErrorCodes.ENHANCE_YOUR_CALM
+    assert "calm" in str(caught.errors[0])
+    assert not caught.errors[0].safe_to_retry
+
+
+async def test_rfc9113_6_8_a_second_goaway_may_lower_the_last_stream_id(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        for _ in range(3):
+            nursery.start_soon(caught.request)
+            await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(2**31 - 1))
+        await peer.sync()
+        assert caught.errors == []
+        await peer.send(peer.goaway(1))
+        await peer.sync()
+        assert [error.safe_to_retry for error in caught.errors] == [True, True]
+        await peer.send(peer.headers(1, OK, end_stream=True))
+    assert len(caught.responses) == 1
+
+
+async def test_a_sender_that_goaway_abandons_wakes(autojump_clock: MockClock) -> None:
+    async with raw_server(settings={4: 0}) as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        nursery.start_soon(caught.request, "POST", "/", b"x")
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(0))
+    assert caught.errors[0].safe_to_retry
+
+
+async def test_responses_that_came_before_the_transport_broke_are_read(autojump_clock: MockClock) -> None:
+    slow, peer_end = slow_pair()
+    async with raw_server(transports=(slow, peer_end)) as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        nursery.start_soon(caught.request, "POST", "/", bytes(60_000))
+        await peer.expect(HeadersFrame)
+        await peer.sync()
+        slow.break_writes()
+        # To be answered, which fails; then what the peer had sent meanwhile.
+        await peer.send(peer.ping())
+        await peer.send(peer.headers(1, [(":status", "413")]), peer.data(1, b"too large", end_stream=True))
+        await peer.transport.aclose()
+    assert [response.body for response in caught.responses] == [b"too large"]
+
+
+async def test_a_connection_whose_writes_fail_ends_even_if_the_peer_stays(autojump_clock: MockClock) -> None:
+    slow, peer_end = slow_pair()
+    async with raw_server(transports=(slow, peer_end)) as (connection, peer), trio.open_nursery() as nursery:
+        caught = Caught(connection)
+        nursery.start_soon(caught.request)
+        await peer.expect(HeadersFrame)
+        slow.break_writes()
+        await peer.send(peer.ping())
+        with trio.fail_after(30):
+            await connection.wait_closed()
+    assert isinstance(caught.errors[0], trio.BrokenResourceError)
+    assert not caught.errors[0].safe_to_retry
+
+
+# GOAWAY from the client
+
+
+async def test_a_server_serves_on_after_a_clients_goaway(autojump_clock: MockClock) -> None:
+    async with raw_client(echo) as peer:
+        await peer.send(peer.headers(1, POST))
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(0))
+        await peer.send(peer.data(1, b"still here", end_stream=True))
+        frame = await peer.expect(DataFrame)
+        assert frame.data == b"still here"
+
+
+async def test_a_request_behind_a_clients_goaway_leaves_no_handler_behind(autojump_clock: MockClock) -> None:
+    async with raw_client(echo) as peer:
+        await peer.send(peer.goaway(0), peer.headers(1, POST))
+        await peer.send(peer.data(1, b"x"))
+    # raw_client has waited for serve_h2_connection to return.
+
+
+# The server's shutdown
+
+
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
+    """A listener for memory streams."""
+
+    def __init__(self) -> None:
+        self._in, self._out = trio.open_memory_channel[trio.abc.Stream](math.inf)
+
+    def connect(self) -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._in.send_nowait(theirs)
+        return ours
+
+    async def accept(self) -> trio.abc.Stream:
+        try:
+            return await self._out.receive()
+        except trio.BrokenResourceError:
+            raise trio.ClosedResourceError from None
+
+    async def aclose(self) -> None:
+        self._in.close()
+        self._out.close()
+
+
+@asynccontextmanager
+async def serving(
+    handler: Handler, listener: MemoryListener | None = None
+) -> AsyncIterator[tuple[trio_h2.H2Server, MemoryListener, trio.Nursery]]:
+    """A server on a listener for memory streams; the block ends when the server has returned."""
+    listener = listener or MemoryListener()
+    with trio.fail_after(FOREVER):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(trio_h2.serve_h2_listeners, handler, [listener]))
+            yield server, listener, nursery
+
+
+async def test_rfc9113_6_8_shutdown_is_in_two_phases(autojump_clock: MockClock) -> None:
+    release = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await release.wait()
+        await stream.respond(200, (), b"done")
+
+    async with serving(handler) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        nursery.start_soon(server.shutdown, 20)
+        first = await peer.expect(GoAwayFrame)
+        assert (first.last_stream_id, first.error_code) == (2**31 - 1, 0)
+        # Still served: the client cannot know of the first GOAWAY yet.
+        await peer.send(peer.headers(3, GET, end_stream=True))
+        ping = await peer.expect(PingFrame)
+        await peer.send(peer.ping(ping.opaque_data, ack=True))
+        second = await peer.expect(GoAwayFrame)
+        assert (second.last_stream_id, second.error_code) == (3, 0)
+        # Ignored: above the second GOAWAY's last stream ID.
+        await peer.send(peer.headers(5, POST), peer.data(5, b"ignored", end_stream=True))
+        await peer.sync()
+        release.set()
+        frames = await peer.to_end()
+        assert sorted({frame.stream_id for frame in of(frames, DataFrame)}) == [1, 3]
+        assert of(peer.log, HeadersFrame, 5) == of(peer.log, RstStreamFrame, 5) == []
+
+
+@pytest.mark.parametrize("grace", [0, 0.5, 3, 10])
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_shutdown_never_takes_longer_than_its_grace(
+    grace: float, stubborn: bool, autojump_clock: MockClock
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with trio.CancelScope(shield=stubborn):
+            await trio.sleep(30)
+
+    async with serving(handler) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        listener.connect()  # one that never says anything
+        await trio.testing.wait_all_tasks_blocked()
+        start = trio.current_time()
+        await server.shutdown(grace)
+        assert trio.current_time() - start <= grace + 0.001
+        await peer.to_end()
+        nursery.cancel_scope.cancel()
+
+
+async def test_shutdown_of_a_peer_that_does_not_read_keeps_its_grace(autojump_clock: MockClock) -> None:
+    slow, peer_end = slow_pair()
+
+    class OneListener(MemoryListener):
+        def connect(self) -> trio.abc.Stream:
+            self._in.send_nowait(slow)
+            return peer_end
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), bytes(10**7))
+
+    async with serving(handler, OneListener()) as (server, listener, _):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake({4: 2**24})
+        await peer.send(peer.window_update(0, 2**24))
+        slow.stop()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+        start = trio.current_time()
+        await server.shutdown(4)
+        assert trio.current_time() - start <= 4.001
+
+
+async def test_shutdown_of_an_idle_server_is_quick(autojump_clock: MockClock) -> None:
+    async with serving(hello) as (server, listener, nursery):
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
+            await connection.request("GET", "/")
+            start = trio.current_time()
+            await server.shutdown(60)
+            assert trio.current_time() - start < 2
+            assert not connection.accepting
+
+
+async def test_a_client_that_honours_goaway_loses_no_request(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep(0.01)
+        await stream.respond(200, (), pattern(20_000))
+
+    async with serving(handler) as (server, listener, nursery):
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
+            served = 0
+            refused = 0
+
+            async def worker() -> None:
+                nonlocal served, refused
+                while True:
+                    try:
+                        response = await connection.request("GET", "/")
+                    except ConnectionTerminatedError as error:
+                        assert error.safe_to_retry
+                        refused += 1
+                        return
+                    assert response.body == pattern(20_000)
+                    served += 1
+
+            async with trio.open_nursery() as workers:
+                for _ in range(50):
+                    workers.start_soon(worker)
+                await trio.sleep(0.1)
+                await server.shutdown(10)
+            assert served > 100
+            assert refused == 50
+
+
+async def test_shutdown_from_a_handler(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200)
+        await server.shutdown(5)
+
+    async with serving(handler) as (server, listener, nursery):
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
+            start = trio.current_time()
+            assert (await connection.request("GET", "/")).status == 200
+            await connection.wait_closed()
+            assert trio.current_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("grace", "error"), [(-1, ValueError), (math.nan, ValueError), ("x", TypeError), (True, TypeError)]
+)
+async def test_shutdown_names_a_bad_grace(grace: object, error: type[Exception], autojump_clock: MockClock) -> None:
+    async with serving(hello) as (server, listener, nursery):
+        with pytest.raises(error, match="grace"):
+            await server.shutdown(grace)  # type: ignore[arg-type]
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
+            assert (await connection.request("GET", "/")).status == 200
+        await server.shutdown(1)
+
+
+# Peers that go away
+
+
+async def test_a_client_that_leaves_while_a_handler_runs_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await trio.sleep_forever()
+
+    for _ in range(30):
+        one, other = trio.socket.socketpair()
+        async with raw_client(handler, transports=(trio.SocketStream(one), trio.SocketStream(other))) as peer:
+            await peer.send(peer.headers(1, GET, end_stream=True))
+            await peer.expect(HeadersFrame)
+    assert caplog.records == []
+
+
+async def test_a_truncated_body_never_looks_complete(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, OK), peer.data(1, b"half"))
+        await peer.transport.aclose()
+        assert await stream.receive_some() == b"half"
+        for _ in range(2):
+            with pytest.raises(ConnectionTerminatedError) as caught:
+                await stream.receive_some()
+            assert isinstance(caught.value, trio.BrokenResourceError)
+
+
+async def test_a_complete_body_stays_readable_when_the_connection_is_gone(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, OK), peer.data(1, b"whole", end_stream=True))
+        await peer.transport.aclose()
+        await connection.wait_closed()
+        assert (await stream.response()).status == 200
+        assert await read_all(stream) == b"whole"
+
+
+async def test_a_body_cut_off_on_the_server_never_looks_complete(autojump_clock: MockClock) -> None:
+    seen: list[object] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            seen.append(await read_all(stream))
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST), peer.data(1, b"half"))
+        await peer.sync()
+    assert len(seen) == 1
+    assert isinstance(seen[0], trio.Cancelled | trio_h2.H2Error)
+
+
+# Timeouts
+
+
+async def test_keepalive_pings_a_silent_peer_and_gives_up_on_a_dead_one(autojump_clock: MockClock) -> None:
+    config = Config(keepalive_interval=10, keepalive_timeout=5)
+    async with raw_server(config=config) as (connection, peer):
+        start = trio.current_time()
+        ping = await peer.expect(PingFrame)
+        assert trio.current_time() - start == pytest.approx(10)
+        await peer.send(peer.ping(ping.opaque_data, ack=True))
+        await peer.expect(PingFrame)
+        assert trio.current_time() - start == pytest.approx(20)
+        await peer.to_end()
+        assert trio.current_time() - start == pytest.approx(25)
+        with pytest.raises(ConnectionTerminatedError, match="keepalive"):
+            await connection.request("GET", "/")
+
+
+async def test_any_frame_answers_a_keepalive(autojump_clock: MockClock) -> None:
+    config = Config(keepalive_interval=10, keepalive_timeout=5)
+    async with raw_server(config=config) as (connection, peer):
+        for _ in range(10):
+            await trio.sleep(9)
+            await peer.send(peer.settings())
+        assert connection.accepting
+        assert of(peer.log, PingFrame) == []
+
+
+async def test_keepalive_on_the_server(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, config=Config(keepalive_interval=10, keepalive_timeout=5)) as peer:
+        start = trio.current_time()
+        await peer.expect(PingFrame)
+        await peer.to_end()
+        assert trio.current_time() - start <= 16.1
+
+
+@pytest.mark.parametrize("timeout", [3.0, 12.0])
+async def test_rfc9113_6_5_3_settings_that_are_not_acknowledged(timeout: float, autojump_clock: MockClock) -> None:
+    async with raw_server(config=Config(settings_timeout=timeout), handshake=False) as (connection, peer):
+        await peer.send(peer.settings())
+        frame = await peer.expect(GoAwayFrame)
+        assert frame.error_code == ErrorCodes.SETTINGS_TIMEOUT
+        assert trio.current_time() == pytest.approx(timeout, abs=0.2)
+        await connection.wait_closed()
+
+
+async def test_a_peer_that_sends_no_settings(autojump_clock: MockClock) -> None:
+    async with raw_server(config=Config(handshake_timeout=3), handshake=False) as (connection, peer):
+        await peer.to_end()
+        assert trio.current_time() == pytest.approx(3)
+        with pytest.raises(ConnectionTerminatedError, match="SETTINGS"):
+            await connection.request("GET", "/")
+
+
+async def test_a_client_that_says_nothing_at_all(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, config=Config(handshake_timeout=3), handshake=False) as peer:
+        peer._preface_seen = True
+        await peer.to_end()
+        assert trio.current_time() <= 4.2
+
+
+async def test_an_idle_server_connection_ends_gracefully(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, config=Config(idle_timeout=10)) as peer:
+        await trio.sleep(8)
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        start = trio.current_time()
+        frame = await peer.expect(GoAwayFrame)
+        assert (frame.error_code, frame.last_stream_id) == (0, 1)
+        assert trio.current_time() - start == pytest.approx(10)
+
+
+async def test_a_busy_connection_is_not_idle(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep(60)
+        await stream.respond(200)
+
+    async with raw_client(handler, config=Config(idle_timeout=10)) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.expect(HeadersFrame)
+
+
+async def test_a_peer_that_does_not_read_its_replies_is_given_up(autojump_clock: MockClock) -> None:
+    slow, peer_end = slow_pair()
+    config = Config(write_timeout=10, max_queued_replies=50)
+    async with raw_client(hello, config=config, transports=(peer_end, slow)) as peer:
+        slow.stop()
+        start = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(1_000):
+                await peer.send(peer.ping() * 10)
+                await trio.sleep(0.1)
+        assert trio.current_time() - start < 30
+
+
+async def test_aclose_while_the_transport_is_stuck(autojump_clock: MockClock) -> None:
+    slow, peer_end = slow_pair()
+    async with raw_server(transports=(slow, peer_end)) as (connection, peer), trio.open_nursery() as nursery:
+        slow.stop()
+        caught = Caught(connection)
+        nursery.start_soon(caught.request, "POST", "/", bytes(10**6))
+        await trio.testing.wait_all_tasks_blocked()
+        start = trio.current_time()
+        await connection.aclose()
+        assert trio.current_time() - start <= 10.1
+    assert len(caught.errors) == 1
+
+
+# HTTP/1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_an_http1_client_gets_a_505_that_says_what_to_do(method: str, autojump_clock: MockClock) -> None:
+    async with raw_client(hello, handshake=False) as peer:
+        await peer.send(f"{method} / HTTP/1.1\r\nHost: example.org\r\n\r\n".encode())
+        answer = b""
+        while chunk := await peer.transport.receive_some():
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 505 ")
+        assert b"prior knowledge" in answer
+
+
+async def test_a_client_with_the_wrong_preface_gets_goaway(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, handshake=False) as peer:
+        await peer.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(30))
+        frames = await peer.to_end()
+        assert of(frames, GoAwayFrame)[0].error_code == ErrorCodes.PROTOCOL_ERROR
+
+
+async def test_a_preface_that_comes_in_pieces(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, handshake=False) as peer:
+        for octet in PREFACE + peer.settings():
+            await peer.send(bytes([octet]))
+            await trio.sleep(0.5)
+        await peer.expect(SettingsFrame)
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        assert (await peer.expect(HeadersFrame)).fields[0] == (b":status", b"200")
+
+
+async def test_nothing_is_logged_about_a_port_scanner(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "trio_h2"):
+        async with raw_client(hello, handshake=False):
+            pass
+    assert caplog.records == []
