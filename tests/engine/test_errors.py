@@ -1,4 +1,4 @@
-"""Whatever a peer sends, its error ends what RFC 9113 says it ends, and users get documented errors alone (8 and 13)."""
+"""What a peer sends, its error ends what RFC 9113 says it ends, and users see documented errors only (8 and 13)."""
 
 from __future__ import annotations
 

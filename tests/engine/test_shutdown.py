@@ -1,4 +1,4 @@
-"""How connections end: leaving `connect_over`, GOAWAY either way, `shutdown`, timeouts, and what that does to others."""
+"""How connections end: leaving `connect_over`, GOAWAY either way, `shutdown`, timeouts, what it does to others."""
 
 from __future__ import annotations
 
@@ -505,7 +505,7 @@ async def test_shutdown_of_a_peer_that_does_not_read_keeps_its_grace(autojump_cl
 
 
 async def test_shutdown_of_an_idle_server_is_quick(autojump_clock: MockClock) -> None:
-    async with serving(hello) as (server, listener, nursery):
+    async with serving(hello) as (server, listener, _nursery):
         async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
             await connection.request("GET", "/")
             start = trio.current_time()
@@ -519,7 +519,7 @@ async def test_a_client_that_honours_goaway_loses_no_request(autojump_clock: Moc
         await trio.sleep(0.01)
         await stream.respond(200, (), pattern(20_000))
 
-    async with serving(handler) as (server, listener, nursery):
+    async with serving(handler) as (server, listener, _nursery):
         async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
             served = 0
             refused = 0
@@ -550,7 +550,7 @@ async def test_shutdown_from_a_handler(autojump_clock: MockClock) -> None:
         await stream.respond(200)
         await server.shutdown(5)
 
-    async with serving(handler) as (server, listener, nursery):
+    async with serving(handler) as (server, listener, _nursery):
         async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
             start = trio.current_time()
             assert (await connection.request("GET", "/")).status == 200
@@ -562,7 +562,7 @@ async def test_shutdown_from_a_handler(autojump_clock: MockClock) -> None:
     ("grace", "error"), [(-1, ValueError), (math.nan, ValueError), ("x", TypeError), (True, TypeError)]
 )
 async def test_shutdown_names_a_bad_grace(grace: object, error: type[Exception], autojump_clock: MockClock) -> None:
-    async with serving(hello) as (server, listener, nursery):
+    async with serving(hello) as (server, listener, _nursery):
         with pytest.raises(error, match="grace"):
             await server.shutdown(grace)  # type: ignore[arg-type]
         async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
@@ -722,7 +722,7 @@ async def test_a_peer_that_does_not_read_its_replies_is_given_up(autojump_clock:
 
 async def test_aclose_while_the_transport_is_stuck(autojump_clock: MockClock) -> None:
     slow, peer_end = slow_pair()
-    async with raw_server(transports=(slow, peer_end)) as (connection, peer), trio.open_nursery() as nursery:
+    async with raw_server(transports=(slow, peer_end)) as (connection, _peer), trio.open_nursery() as nursery:
         slow.stop()
         caught = Caught(connection)
         nursery.start_soon(caught.request, "POST", "/", bytes(10**6))

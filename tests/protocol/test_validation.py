@@ -147,9 +147,7 @@ def test_rfc9113_8_2_1_nul_cr_lf_in_a_value_are_malformed(judge: Judge, least: F
 
 @EVERYWHERE
 @pytest.mark.parametrize("value", [b" ", b"\t", b" a", b"a ", b"\ta", b"a\t", b" a "])
-def test_rfc9113_8_2_1_space_at_the_ends_of_a_value_is_malformed(
-    judge: Judge, least: Fields, value: bytes
-) -> None:
+def test_rfc9113_8_2_1_space_at_the_ends_of_a_value_is_malformed(judge: Judge, least: Fields, value: bytes) -> None:
     assert malformed(judge([*least, (b"x-name", value)]), "'x-name'")
 
 
@@ -186,12 +184,8 @@ def test_a_reason_shows_no_value_and_no_more_than_64_octets_of_a_name() -> None:
 
 
 @EVERYWHERE
-@pytest.mark.parametrize(
-    "name", [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"]
-)
-def test_rfc9113_8_2_2_connection_specific_fields_are_malformed(
-    judge: Judge, least: Fields, name: bytes
-) -> None:
+@pytest.mark.parametrize("name", [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
+def test_rfc9113_8_2_2_connection_specific_fields_are_malformed(judge: Judge, least: Fields, name: bytes) -> None:
     assert malformed(judge([*least, (name, b"close")]), "connection-specific")
 
 
@@ -537,9 +531,7 @@ def test_rfc9110_8_6_content_length_is_a_number(judge: Judge, least: Fields) -> 
 
 
 @pytest.mark.parametrize(("judge", "least"), RECEIVED[:2])
-def test_rfc9110_8_6_the_same_content_length_several_times_is_received_as_one(
-    judge: Judge, least: Fields
-) -> None:
+def test_rfc9110_8_6_the_same_content_length_several_times_is_received_as_one(judge: Judge, least: Fields) -> None:
     for values in ([b"42", b"42"], [b"42, 42"], [b"42,42", b"042"], [b"42 ,\t42"]):
         assert length_of(judge([*least, *((b"content-length", value) for value in values)])) == 42
 

@@ -46,9 +46,10 @@ __all__ = ["ConnectionActor"]
 
 READ_SIZE = 64 * 1024
 
+HTTP1_TEXT = b"This server speaks HTTP/2 only: use a client with HTTP/2 prior knowledge, or https with ALPN h2.\n"
 HTTP1_ANSWER = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"This server speaks HTTP/2 only: use a client with HTTP/2 prior knowledge, or https with ALPN h2.\n"
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(HTTP1_TEXT), HTTP1_TEXT)
 )
 PREFACE_GRACE = 0.1
 """Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
@@ -109,6 +110,7 @@ class ConnectionActor:
             config.max_queued_events
         )
         self._http1 = False
+        self._gone = False
         self._initiated = False
         self._routes: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.RequestReceived: self._on_request,
@@ -162,6 +164,9 @@ class ConnectionActor:
         """The peer takes no more: nothing can be sent, but what it sent before, an early answer say, can be read."""
         failure = ConnectionTerminatedError(f"the transport broke: {cause}", initiator="remote")
         failure.__cause__ = cause
+        if not self.client:  # requests get no early answers
+            self.end(failure)
+            return
         if self.failure is None:
             self.failure = failure
         self.writer.fail(failure)
@@ -504,6 +509,7 @@ class ConnectionActor:
     def _dead(self, reason: str) -> None:
         """The peer is there no more, or does not read: there is no use in writing to it."""
         self._lost(reason)
+        self._gone = True
         self.writer.scope.cancel()
 
     def _break(self, failure: ConnectionFailure) -> None:
@@ -551,8 +557,9 @@ class ConnectionActor:
                 else:
                     self.writer.stop()
                     await self.writer.ended.wait()
-                await self._close_gently()
-                closed = True
+                if not self._gone:
+                    await self._close_gently()
+                    closed = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
