@@ -554,7 +554,7 @@ def _decoded(pair: tuple[bytes, bytes], encoding: str) -> HeaderTuple:
 def _upgrade_settings(header: str | bytes) -> list[tuple[int, int]]:
     octets = _octets(header)
     try:
-        payload = base64.urlsafe_b64decode(octets + b"=" * (-len(octets) % 4))
+        payload = base64.b64decode(octets + b"=" * (-len(octets) % 4), b"-_", validate=True)
         return list(struct.iter_unpack(">HL", payload))
     except (binascii.Error, struct.error) as error:
         raise ProtocolError("HTTP2-Settings is not base64url of SETTINGS") from error

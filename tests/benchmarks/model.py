@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.benchmarks.bench import Bench
 
 
 class RefusedError(Exception):
@@ -12,28 +17,66 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
+class Running:
+    """A side that is ready to be measured."""
+
+    side: str
+    """The name by which the harness's own programs know it."""
+    port: int = 0
+    """Where a load finds the server: the side itself, or what a measured client talks to."""
+    scheme: str = "http"
+    pid: int = 0
+    """Of the measured server."""
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+
+Measure = Callable[["Bench", Running, int], Awaitable[float]]
+"""Puts a running side under this many requests (or whatever the load counts) and returns the figure.
+
+It raises RefusedError when anything failed."""
+
+
+@dataclass(frozen=True)
 class Side:
-    """A server to be measured."""
+    """A program to be measured."""
 
     name: str
-    command: Callable[[int], list[str]]
-    """The command line that serves on the given port of loopback."""
+    start: Callable[[Bench], AbstractAsyncContextManager[Running]]
+    measure: Measure | None = None
+    """What to do in place of the load's own `measure`, for a side that speaks no HTTP."""
+    cannot: tuple[str, ...] = ()
+    """The names of loads that it is not put under."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a side is put under, and how its figure is read."""
+    """What a side is put under."""
 
     name: str
-    command: Callable[[int, int], list[str]]
-    """The command line that makes this many requests of the given port of loopback."""
-    figure: Callable[[str], float]
-    """The figure in what that command wrote; more is better. It raises RefusedError when anything failed."""
     unit: str
-    requests: int
-    """How many requests make one measurement."""
-    warm_up: int
-    """How many are made before it."""
+    measure: Measure
+    amount: int
+    """How many requests, or whatever the load counts, the first run makes."""
+    seconds: float | None = None
+    """How long the second run shall take; from the first, which warms up, the runner learns how many requests that
+    is, taking the figure for a number of them a second. None: the first run is the only one."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that must come out of the results, and its bound."""
+
+    says: str
+    figure: Callable[[Results], float]
+    """A KeyError says that not everything was measured."""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def reached(self, figure: float) -> bool:
+        return (self.at_least is None or figure >= self.at_least) and (self.at_most is None or figure <= self.at_most)
 
 
 @dataclass(frozen=True)
@@ -44,6 +87,9 @@ class Workload:
     loads: tuple[Load, ...]
     baseline: str
     """The name of the side that the ratios are against."""
+    targets: tuple[Target, ...] = ()
+    series: str | None = None
+    """The name of the load that the others are compared with, where the loads are steps of a growth."""
 
 
 @dataclass
@@ -52,19 +98,88 @@ class Results:
 
     workload: Workload
     figures: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    taken: str = ""
+    """When, as a date."""
+    machine: str = ""
+    """On what: a sentence."""
 
-    def add(self, load: Load, side: Side, figure: float) -> None:
-        self.figures.setdefault((load.name, side.name), []).append(figure)
+    def add(self, load: str, side: str, figure: float) -> None:
+        self.figures.setdefault((load, side), []).append(figure)
 
-    def median(self, load: Load, side: str) -> float:
-        return statistics.median(self.figures[load.name, side])
+    def has(self, load: str, side: str) -> bool:
+        return (load, side) in self.figures
 
-    def spread(self, load: Load, side: str) -> tuple[float, float]:
-        """The least and the most, as parts of the median."""
-        figures = self.figures[load.name, side]
-        middle = statistics.median(figures)
-        return min(figures) / middle, max(figures) / middle
+    def sides(self, load: str) -> list[str]:
+        """The sides measured under a load, in the workload's order."""
+        return [side.name for side in self.workload.sides if self.has(load, side.name)]
 
-    def ratio(self, load: Load, side: str) -> float:
-        """The median over the baseline's median."""
-        return self.median(load, side) / self.median(load, self.workload.baseline)
+    def loads(self) -> list[Load]:
+        """The loads of which there is a figure."""
+        return [load for load in self.workload.loads if self.sides(load.name)]
+
+    def median(self, load: str, side: str) -> float:
+        return statistics.median(self.figures[load, side])
+
+    def spread(self, load: str, side: str) -> tuple[float, float]:
+        """The least and the most."""
+        figures = self.figures[load, side]
+        return min(figures), max(figures)
+
+    def ratio(self, load: str, side: str, against: str | None = None) -> float:
+        """The median over another side's (by default the baseline's) median."""
+        return self.median(load, side) / self.median(load, against or self.workload.baseline)
+
+    def ratio_spread(self, load: str, side: str, against: str | None = None) -> tuple[float, float]:
+        """The least and the most of the rounds' ratios: within a round, both sides met the same neighbours."""
+        others = self.figures[load, against or self.workload.baseline]
+        ratios = [figure / other for figure, other in zip(self.figures[load, side], others, strict=False)]
+        return min(ratios), max(ratios)
+
+    def growth(self, load: str, side: str) -> float:
+        """The median over the same side's median under the series' first load."""
+        assert self.workload.series is not None
+        return self.median(load, side) / self.median(self.workload.series, side)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.workload.name,
+            "taken": self.taken,
+            "machine": self.machine,
+            "figures": [
+                {"load": load, "side": side, "figures": figures} for (load, side), figures in self.figures.items()
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, workload: Workload, data: dict[str, Any]) -> Results:
+        figures = {(row["load"], row["side"]): row["figures"] for row in data["figures"]}
+        return cls(workload, figures, data["taken"], data["machine"])
+
+
+# Targets ------------------------------------------------------------------------------------------
+
+OURS = "trio_h2"
+
+
+def times(load: str, against: str, at_least: float) -> Target:
+    """Our figure is at least so many times another side's."""
+    says = f"{at_least:g} x {against} under {load}"
+    return Target(says, lambda results: results.ratio(load, OURS, against), at_least=at_least)
+
+
+def ahead_of(load: str, *others: str) -> Target:
+    """Our figure is above that of each of these sides."""
+
+    def figure(results: Results) -> float:
+        return min(results.ratio(load, OURS, other) for other in others)
+
+    return Target(f"ahead of {' and '.join(others)} under {load}", figure, at_least=1.0)
+
+
+def flat(side: str, loads: tuple[str, ...], within: float) -> Target:
+    """The figure under every load of a series is no more than that part below the first one."""
+
+    def figure(results: Results) -> float:
+        return min(results.growth(load, side) for load in loads)
+
+    return Target(f"the slowest step of {side}, over the first", figure, at_least=1 - within)

@@ -1,4 +1,4 @@
-"""The table of a workload's figures, and the same as JSON."""
+"""The figures as text: tables for the terminal and for Markdown, and what they were taken on."""
 
 from __future__ import annotations
 
@@ -6,101 +6,147 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
+from itertools import pairwise
 
-from tests.benchmarks.model import Load, Results
+from tests.benchmarks.model import Load, Results, Target
 
-PACKAGES = ("trio-h2", "trio", "hyperframe", "hpack", "hypercorn", "h2")
+PACKAGES = (
+    "trio-h2",
+    "trio",
+    "hyperframe",
+    "hpack",
+    "h2",
+    "hypercorn",
+    "uvloop",
+    "httpcore",
+    "httpcore2",
+    "httpx2",
+    "niquests",
+    "grpclib",
+)
+
+Row = tuple[str, ...]
 
 
-def table(results: Results) -> str:
-    """Medians, ratios against the baseline and spread, one load under the other."""
+def number(figure: float) -> str:
+    """Three digits, or all those before the point."""
+    for digits, limit in ((3, 1), (2, 10), (1, 100)):
+        if abs(figure) < limit:
+            return f"{figure:.{digits}f}"
+    return f"{figure:,.0f}"
+
+
+def between(spread: tuple[float, float]) -> str:
+    return f"{number(spread[0])} to {number(spread[1])}"
+
+
+def rows(results: Results) -> list[Row]:
+    """The head and then a row for each load and side."""
     workload = results.workload
-    lines = [f"{workload.name}: {workload.about}"]
-    for load in workload.loads:
-        lines += ["", *_load_table(results, load)]
-    return "\n".join(lines)
-
-
-def _load_table(results: Results, load: Load) -> list[str]:
-    rows = [("", f"median {load.unit}", f"x {results.workload.baseline}", "least ... most of the median")]
-    for side in _sides(results, load):
-        least, most = results.spread(load, side)
-        rows.append(
-            (
-                side,
-                f"{results.median(load, side):,.0f}",
-                _ratio(results, load, side),
-                f"{least:.2f} ... {most:.2f}",
-            )
-        )
-    rounds = len(results.figures[load.name, rows[1][0]])
-    return [f"{load.name} -n{load.requests}, {rounds} rounds", *_aligned(rows)]
-
-
-def _ratio(results: Results, load: Load, side: str) -> str:
-    return f"{results.ratio(load, side):.2f}" if _has_baseline(results, load) else "-"
-
-
-def _has_baseline(results: Results, load: Load) -> bool:
-    return (load.name, results.workload.baseline) in results.figures
-
-
-def _sides(results: Results, load: Load) -> list[str]:
-    """The sides measured, in the workload's order."""
-    return [side.name for side in results.workload.sides if (load.name, side.name) in results.figures]
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head = ["load", "side", "median", "spread", f"x {workload.baseline}", "spread"]
+    if workload.series is not None:
+        head.append("x first step")
     return [
-        "  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
+        tuple(head),
+        *(row(results, load, side) for load in results.loads() for side in results.sides(load.name)),
     ]
 
 
-def as_json(all_results: Sequence[Results]) -> dict[str, Any]:
-    """Every single figure, the medians and ratios, and what they were taken on."""
-    return {
-        "machine": {
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "packages": _versions(),
-        },
-        "workloads": [
-            {
-                "name": results.workload.name,
-                "about": results.workload.about,
-                "baseline": results.workload.baseline,
-                "loads": [_load_json(results, load) for load in results.workload.loads],
-            }
-            for results in all_results
-        ],
-    }
+def row(results: Results, load: Load, side: str) -> Row:
+    name = load.name
+    cells = [name, side, f"{number(results.median(name, side))} {load.unit}", between(results.spread(name, side))]
+    if results.has(name, results.workload.baseline):
+        cells += [number(results.ratio(name, side)), between(results.ratio_spread(name, side))]
+    else:
+        cells += ["-", "-"]
+    if results.workload.series is not None:
+        is_step = load.seconds is not None and results.has(results.workload.series, side)
+        cells.append(number(results.growth(name, side)) if is_step else "-")
+    return tuple(cells)
 
 
-def _load_json(results: Results, load: Load) -> dict[str, Any]:
-    return {
-        "name": load.name,
-        "unit": load.unit,
-        "requests": load.requests,
-        "sides": {
-            side: {
-                "figures": results.figures[load.name, side],
-                "median": results.median(load, side),
-                "ratio": results.ratio(load, side) if _has_baseline(results, load) else None,
-            }
-            for side in _sides(results, load)
-        },
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
+def verdicts(results: Results) -> list[str]:
+    """A sentence for each target of which everything was measured."""
+    sentences = []
+    for target in results.workload.targets:
         try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
+            figure = target.figure(results)
+        except KeyError:
             continue
-    return versions
+        sentences.append(verdict(target, figure))
+    return sentences
+
+
+def verdict(target: Target, figure: float) -> str:
+    bound = target.at_least if target.at_least is not None else target.at_most
+    assert bound is not None
+    wanted = f"at least {bound:g}" if target.at_least is not None else f"at most {bound:g}"
+    outcome = "reached" if target.reached(figure) else f"missed by {abs(1 - figure / bound):.0%}"
+    return f"{target.says}: {number(figure)}, {wanted}: {outcome}"
+
+
+def rounds(results: Results) -> str:
+    counts = {len(figures) for figures in results.figures.values()}
+    least, most = min(counts), max(counts)
+    return f"{most} round{'s' if most > 1 else ''}" if least == most else f"{least} to {most} rounds"
+
+
+def table(results: Results) -> str:
+    """What the command prints for a workload."""
+    workload = results.workload
+    lines = [f"{workload.name}: {workload.about} ({rounds(results)})", *aligned(rows(results))]
+    lines += [f"  {verdict}" for verdict in verdicts(results)]
+    return "\n".join(lines)
+
+
+def aligned(table: Sequence[Row]) -> list[str]:
+    """In columns; a load that stands in the row above is not said again."""
+    shown = [*table[:1]]
+    for before, cells in pairwise(table):
+        shown.append(("", *cells[1:]) if cells[0] == before[0] else cells)
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in shown
+    ]
+
+
+def markdown(results: Results) -> str:
+    """The same for a page: a section with a table and the verdicts."""
+    workload = results.workload
+    head, *body = rows(results)
+    lines = [
+        f"### {workload.name}",
+        "",
+        f"{workload.about[0].upper()}{workload.about[1:]}. Taken on {results.taken}, {rounds(results)}.",
+        "",
+        _line(head),
+        _line(["---", "---", *("---:" for _ in head[2:])]),
+        *map(_line, body),
+        "",
+        *(f"- {verdict}" for verdict in verdicts(results)),
+    ]
+    return "\n".join(lines).rstrip()
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def machine() -> str:
+    """A sentence on what the figures are taken on."""
+    versions = {package: _version(package) for package in PACKAGES}
+    packages = ", ".join(f"{package} {version}" for package, version in versions.items() if version)
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{python} on {platform.system()}, {os.cpu_count()} cores; {packages}."
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,72 +1,77 @@
-"""Starts the sides and the loads on their cores, and takes the figures."""
+"""Runs a workload: the sides in turn, round after round."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
 
-from tests.benchmarks.model import Load, RefusedError, Results, Side, Workload
-from tests.peers import free_port, run_program, run_server
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.model import Load, RefusedError, Results, Running, Side, Workload
+from tests.benchmarks.report import machine
 
-ROOT = Path(__file__).parent.parent.parent
-
-LOAD_LIMIT = 300.0
-"""Seconds that one load may take."""
-
-
-def choose_cores() -> tuple[int, int]:
-    """The cores for the side and for the load."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise SystemExit("the benchmarks need two cores: one for the server, one for the load")
-    return cores[0], cores[1]
+T = TypeVar("T")
 
 
-def require_programs(*names: str) -> None:
-    missing = [name for name in names if shutil.which(name) is None]
-    if missing:
-        raise SystemExit(
-            f"the benchmarks need {', '.join(missing)} (Debian packages nghttp2-client, util-linux)"
-        )
+async def run_workload(
+    bench: Bench,
+    workload: Workload,
+    *,
+    sides: Sequence[Side] | None = None,
+    rounds: int = 5,
+    haste: float = 1.0,
+    requests: int | None = None,
+) -> Results:
+    """All figures of a workload.
 
-
-async def run_workload(workload: Workload, sides: tuple[Side, ...], rounds: int) -> Results:
-    side_core, load_core = choose_cores()
-    results = Results(workload)
+    `haste` divides the length of each measurement; `requests` fixes how many requests make one, whatever it takes.
+    """
+    results = Results(workload, taken=datetime.now(UTC).date().isoformat(), machine=machine())
     for number in range(rounds):
-        first = number % len(sides)
-        for side in sides[first:] + sides[:first]:
-            print(f"{workload.name}: round {number + 1} of {rounds}, {side.name}", file=sys.stderr)
-            await _run_side(workload, side, side_core, load_core, results)
+        for side in in_turn(workload.sides if sides is None else sides, number):
+            print(f"{workload.name}: round {number + 1} of {rounds}, {side.name}", file=sys.stderr, flush=True)
+            async with side.start(bench) as running:
+                for load in in_order(workload.loads, number):
+                    if load.name in side.cannot:
+                        continue
+                    try:
+                        figure = await measure(bench, side, load, running, haste=haste, requests=requests)
+                    except RefusedError as error:
+                        raise RefusedError(f"{side.name} under {load.name}: {error}") from None
+                    results.add(load.name, side.name, figure)
     return results
 
 
-async def _run_side(workload: Workload, side: Side, side_core: int, load_core: int, results: Results) -> None:
-    port = free_port()
-    with tempfile.TemporaryDirectory() as directory:
-        argv = _pinned(side_core, side.command(port))
-        log = Path(directory, "log")
-        async with run_server(side.name, argv, port=port, scheme="http", log=log, cwd=ROOT):
-            for load in workload.loads:
-                try:
-                    await _run_load(load, load.warm_up, port, load_core)
-                    figure = await _run_load(load, load.requests, port, load_core)
-                except RefusedError as error:
-                    raise RefusedError(f"{side.name} under {load.name}: {error}") from None
-                results.add(load, side, figure)
+def in_turn(things: Sequence[T], number: int) -> list[T]:
+    """The same things, each time with another one first."""
+    first = number % len(things)
+    return [*things[first:], *things[:first]]
 
 
-async def _run_load(load: Load, requests: int, port: int, core: int) -> float:
-    completed = await run_program(
-        *_pinned(core, load.command(port, requests)), seconds=LOAD_LIMIT, check=False
-    )
-    if completed.returncode != 0:
-        raise RefusedError(f"exit code {completed.returncode}:\n{completed.errors}{completed.text}")
-    return load.figure(completed.text)
+def in_order(loads: Sequence[Load], number: int) -> list[Load]:
+    """The loads of a round: every second round backwards, so that no load is always the last.
+
+    Those that are measured once come first: what they measure wants a fresh side.
+    """
+    once = [load for load in loads if load.seconds is None]
+    timed = [load for load in loads if load.seconds is not None]
+    return [*once, *(timed if number % 2 == 0 else reversed(timed))]
 
 
-def _pinned(core: int, argv: list[str]) -> list[str]:
-    return ["taskset", "--cpu-list", str(core), *argv]
+async def measure(
+    bench: Bench, side: Side, load: Load, running: Running, *, haste: float = 1.0, requests: int | None = None
+) -> float:
+    run = side.measure or load.measure
+    if requests is not None:
+        return await run(bench, running, requests)
+    figure = await run(bench, running, load.amount)
+    if load.seconds is None:
+        return figure
+    return await run(bench, running, next_amount(figure, load, haste))
+
+
+def next_amount(figure: float, load: Load, haste: float) -> int:
+    """How many requests fill the load's seconds at the rate that the first run had."""
+    assert load.seconds is not None
+    return max(load.amount, round(figure * load.seconds / haste))

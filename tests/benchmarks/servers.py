@@ -1,48 +1,133 @@
-"""The servers that are Python: `python -m tests.benchmarks.servers NAME PORT`."""
+"""The servers that are Python: `python -m tests.benchmarks.servers NAME APP PORT [CERTIFICATE KEY]`."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
+import ssl
 import sys
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import trio
+
+if TYPE_CHECKING:
+    import trio_h2
 
 HOST = "127.0.0.1"
 HEADERS = [("content-type", "text/plain")]
 BODY = b"hello"
+BULK = bytes(2**20)
+
+TLSPaths = tuple[str, str] | None
+
+MANY = 20_000
+"""Streams that a client may have open at once, for the workload that opens very many."""
 
 
-def trio_h2_hello(port: int) -> None:
+# trio_h2 ------------------------------------------------------------------------------------------
+
+
+async def native_hello(stream: trio_h2.ServerStream) -> None:
+    await stream.respond(200, HEADERS, BODY)
+
+
+async def native_bulk(stream: trio_h2.ServerStream) -> None:
+    await stream.respond(200, HEADERS, BULK)
+
+
+async def native_upload(stream: trio_h2.ServerStream) -> None:
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+    await stream.respond(200 if size == len(BULK) else 400, HEADERS, BODY)
+
+
+async def native_idle(stream: trio_h2.ServerStream) -> None:
+    """Answers a GET; what else comes stays open until the client ends it."""
+    if stream.request.method != "GET":
+        async for _ in stream:
+            pass
+    await stream.respond(200, HEADERS, BODY)
+
+
+NATIVE = {"hello": native_hello, "bulk": native_bulk, "upload": native_upload, "idle": native_idle}
+
+
+def run_trio_h2(app: str, port: int, tls: TLSPaths) -> None:
     # Imported here, so that one side never carries what only another one needs.
     import trio_h2
 
-    async def hello(stream: trio_h2.ServerStream) -> None:
-        await stream.respond(200, HEADERS, BODY)
+    context = None
+    if tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*tls)
+    config = trio_h2.Config(max_concurrent_streams=MANY) if app == "idle" else None
 
     async def serve() -> None:
-        await trio_h2.serve_h2(hello, port, host=HOST)
+        await trio_h2.serve_h2(NATIVE[app], port, host=HOST, ssl_context=context, config=config)
 
     trio.run(serve)
 
 
-async def asgi_hello(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "lifespan":
+# hypercorn ----------------------------------------------------------------------------------------
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+async def answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def whole_body(receive: Receive) -> int:
+    """The size of a request's body, once all of it is there."""
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return size
+        size += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return size
+
+
+async def asgi_hello(scope: Any, receive: Receive, send: Send) -> None:
+    await answer(send, 200, BODY)
+
+
+async def asgi_bulk(scope: Any, receive: Receive, send: Send) -> None:
+    await answer(send, 200, BULK)
+
+
+async def asgi_upload(scope: Any, receive: Receive, send: Send) -> None:
+    await answer(send, 200 if await whole_body(receive) == len(BULK) else 400, BODY)
+
+
+async def asgi_idle(scope: Any, receive: Receive, send: Send) -> None:
+    if scope["method"] != "GET":
+        await whole_body(receive)
+    await answer(send, 200, BODY)
+
+
+ASGI = {"hello": asgi_hello, "bulk": asgi_bulk, "upload": asgi_upload, "idle": asgi_idle}
+
+
+def with_lifespan(app: Any) -> Any:
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
-        return
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(name.encode(), value.encode()) for name, value in HEADERS],
-        }
-    )
-    await send({"type": "http.response.body", "body": BODY})
+
+    return application
 
 
-def hypercorn_config(port: int) -> Any:
+def hypercorn_config(app: str, port: int, tls: TLSPaths) -> Any:
     from hypercorn.config import Config
 
     config = Config()
@@ -52,26 +137,71 @@ def hypercorn_config(port: int) -> Any:
     config.include_date_header = False
     config.include_server_header = False
     config.keep_alive_max_requests = 1_000_000_000
+    config.keep_alive_timeout = 3600
+    if app == "idle":
+        config.h2_max_concurrent_streams = MANY
+    if tls is not None:
+        config.certfile, config.keyfile = tls
     return config
 
 
-def hypercorn_trio(port: int) -> None:
+def run_hypercorn_trio(app: str, port: int, tls: TLSPaths) -> None:
     from hypercorn.trio import serve
 
-    trio.run(serve, asgi_hello, hypercorn_config(port))
+    trio.run(serve, with_lifespan(ASGI[app]), hypercorn_config(app, port, tls))
 
 
-def hypercorn_asyncio(port: int) -> None:
+def run_hypercorn_asyncio(app: str, port: int, tls: TLSPaths) -> None:
     from hypercorn.asyncio import serve
 
-    asyncio.run(serve(asgi_hello, hypercorn_config(port)))
+    asyncio.run(serve(with_lifespan(ASGI[app]), hypercorn_config(app, port, tls)))
+
+
+def run_hypercorn_uvloop(app: str, port: int, tls: TLSPaths) -> None:
+    import uvloop
+    from hypercorn.asyncio import serve
+
+    uvloop.run(serve(with_lifespan(ASGI[app]), hypercorn_config(app, port, tls)))
+
+
+# No HTTP at all -----------------------------------------------------------------------------------
+
+
+def run_raw_trio(app: str, port: int, tls: TLSPaths) -> None:
+    """Sends the same bulk as the others for every byte it is sent."""
+
+    async def serve_connection(stream: trio.SocketStream) -> None:
+        async for asked in stream:
+            for _ in asked:
+                await stream.send_all(BULK)
+
+    async def serve() -> None:
+        await trio.serve_tcp(serve_connection, port, host=HOST)
+
+    assert app == "bulk"
+    assert tls is None
+    trio.run(serve)
 
 
 SERVERS = {
-    "trio_h2": trio_h2_hello,
-    "hypercorn-trio": hypercorn_trio,
-    "hypercorn-asyncio": hypercorn_asyncio,
+    "trio_h2": run_trio_h2,
+    "hypercorn-trio": run_hypercorn_trio,
+    "hypercorn-asyncio": run_hypercorn_asyncio,
+    "hypercorn-uvloop": run_hypercorn_uvloop,
+    "raw trio": run_raw_trio,
 }
 
+
+def allow_many_files() -> None:
+    """As many connections as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main(name: str, app: str, port: str, *tls: str) -> None:
+    allow_many_files()
+    SERVERS[name](app, int(port), (tls[0], tls[1]) if tls else None)
+
+
 if __name__ == "__main__":
-    SERVERS[sys.argv[1]](int(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -399,7 +399,7 @@ async def test_a_request_as_the_handler_sees_it(autojump_clock: MockClock) -> No
             ),
         )
         await peer.sync()
-    first, second = requests
+    first, second = sorted(requests, key=lambda request: request.method)
     assert (first.method, first.scheme, first.authority, first.path, first.protocol) == (
         *("GET", "http", "example.org", "/"),
         None,

@@ -429,8 +429,10 @@ class Receiver:
             elif change.setting == SettingCodes.MAX_HEADER_LIST_SIZE:
                 machine.reader.set_max_header_list_size(change.new_value)
             elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
+                # By the difference (6.9.2): a window that grew by hand keeps what it grew by.
+                delta = change.new_value - (change.original_value or 0)
                 for stream in self._table:
-                    machine.resize_inbound(stream, change.new_value)
+                    machine.resize_inbound(stream, stream.inbound.target + delta)
         events.append(ev.SettingsAcknowledged(_by_code(changes)))
         return None
 

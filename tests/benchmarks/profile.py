@@ -1,0 +1,201 @@
+"""Where the time of one side goes.
+
+`python -m tests.benchmarks.profile FILE MODULE ARGUMENT ...` runs a program of the harness and samples it: every few
+milliseconds of processor time the function that runs is noted. At the end, SIGTERM or its own, the counts go to FILE
+as JSON. Time in C, a system call above all, counts for the Python function that made the call.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from tests.benchmarks.bench import MIB, WIDE_WINDOWS, Bench, ours
+from tests.benchmarks.loads import h2load, prepared
+from tests.benchmarks.model import Load
+from tests.benchmarks.runner import next_amount
+from tests.benchmarks.workloads.bodies import DOWNLOAD, UPLOAD
+from tests.peers import free_port
+
+PERIOD = 0.002
+"""Seconds of processor time between two samples, where the kernel's clock ticks that often."""
+
+FUNCTIONS = 15
+"""How many functions are shown."""
+
+SMALLEST = 0.005
+"""The smallest share of a part that is shown."""
+
+Counts = collections.Counter[tuple[str, str]]
+
+# Sampling -----------------------------------------------------------------------------------------
+
+
+class Sampler:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._counts: Counts = collections.Counter()
+        self._since = 0.0
+
+    def start(self) -> None:
+        signal.signal(signal.SIGPROF, self._sample)
+        signal.signal(signal.SIGTERM, self._end)
+        atexit.register(self._write)
+        signal.setitimer(signal.ITIMER_PROF, PERIOD, PERIOD)
+
+    def _sample(self, number: int, frame: FrameType | None) -> None:
+        if frame is not None and not _imports(frame):
+            self._since = self._since or time.process_time()
+            self._counts[frame.f_code.co_filename, frame.f_code.co_qualname] += 1
+
+    def _write(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        rows = [(file, function, count) for (file, function), count in self._counts.items()]
+        self._path.write_text(json.dumps({"seconds": time.process_time() - self._since, "rows": rows}))
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self._write()
+        os._exit(0)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Is the program importing something? What happens once is no part of a request."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def main(file: str, module: str, *arguments: str) -> None:
+    program = importlib.import_module(f"tests.benchmarks.{module}")
+    Sampler(Path(file)).start()
+    program.main(*arguments)
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+SYSTEM_CALLS = {"trio/_socket.py": "send and receive (system calls)", "trio/_core/_io_epoll.py": "epoll"}
+
+
+def part(file: str) -> str:
+    """What a file is a part of: a module of trio_h2, or a library."""
+    for ending, name in SYSTEM_CALLS.items():
+        if file.endswith(ending):
+            return name
+    path = Path(file)
+    if "trio_h2" in path.parts:
+        return "/".join(path.parts[len(path.parts) - path.parts[::-1].index("trio_h2") - 1 :])
+    if "site-packages" in path.parts:
+        return path.parts[path.parts.index("site-packages") + 1].removesuffix(".py")
+    if "benchmarks" in path.parts:
+        return "the handler or caller"
+    if file.startswith("<attrs generated"):
+        return "attrs"
+    return "the standard library"
+
+
+def shares(counts: Counts, key: Callable[[str, str], str]) -> list[tuple[str, float]]:
+    """The share of the samples by what `key` makes of file and function, largest first."""
+    total = sum(counts.values())
+    grouped: collections.Counter[str] = collections.Counter()
+    for (file, function), count in counts.items():
+        grouped[key(file, function)] += count
+    return [(name, count / total) for name, count in grouped.most_common()]
+
+
+def as_text(title: str, counts: Counts, seconds: float, requests: int, unit: str) -> str:
+    """Two tables, by part and by function: shares of the processor time, and what that is for one request."""
+    each = seconds / requests * 1e6
+
+    def line(name: str, share: float) -> str:
+        return f"  {share:6.1%} {share * each:9,.1f} µs  {name}"
+
+    parts = shares(counts, lambda file, function: part(file))
+    functions = shares(counts, lambda file, function: f"{part(file)}: {function}")
+    lines = [
+        f"{title}: {each:,.1f} µs of processor time for one {unit}, of {requests:,}; {sum(counts.values()):,} samples",
+        *(line(name, share) for name, share in parts if share >= SMALLEST),
+        "",
+        *(line(name, share) for name, share in functions[:FUNCTIONS]),
+    ]
+    return "\n".join(lines)
+
+
+# The profiles there are ---------------------------------------------------------------------------
+
+SECONDS = 6.0
+
+Profile = Callable[[Bench, Path], Awaitable[int]]
+"""Runs our side under a load while it is sampled into a file, and returns how many requests there were."""
+
+
+def of_server(app: str, load: Load) -> Profile:
+    load = replace(load, seconds=SECONDS)
+
+    async def run(bench: Bench, file: Path) -> int:
+        port = free_port()
+        argv = ours("profile", file, "servers", "trio_h2", app, port)
+        async with bench.serve(bench.side_core, "trio_h2", argv, port) as running:
+            first = await load.measure(bench, running, load.amount)
+            amount = next_amount(first, load, haste=1.0)
+            await load.measure(bench, running, amount)
+            return load.amount + amount
+
+    return run
+
+
+def of_client(task: str, amount: int, at_once: int = 1) -> Profile:
+    async def run(bench: Bench, file: Path) -> int:
+        if task != "small":
+            bench.zeros(amount * MIB)
+        async with bench.serve_nghttpd(bench.load_core, options=WIDE_WINDOWS) as running:
+            arguments = ("clients", "trio_h2", task, running.port, amount, at_once)
+            await bench.run_ours(bench.side_core, "profile", file, *arguments)
+            return amount
+
+    return run
+
+
+PROFILES: dict[str, tuple[str, str, Profile]] = {
+    "hello": (
+        "the server, small GETs, h2load -c1 -m100",
+        "request",
+        of_server("hello", h2load(1, 100, amount=500, body=5)),
+    ),
+    "browser": (
+        "the server, browser-like GETs, -c1 -m100",
+        "request",
+        of_server("hello", prepared(1, 100, "browser", amount=500)),
+    ),
+    "download": ("the server, 1 MiB downloads", "body", of_server("bulk", DOWNLOAD)),
+    "upload": ("the server, 1 MiB uploads", "body", of_server("upload", UPLOAD)),
+    "client_small": ("the client, small GETs, 100 at once", "request", of_client("small", 30_000, 100)),
+    "client_download": ("the client, a download", "MiB", of_client("download", 1_000)),
+    "client_upload": ("the client, an upload", "MiB", of_client("upload", 1_000)),
+}
+"""Title, what is counted, and how to run it."""
+
+
+async def profile(bench: Bench, name: str) -> str:
+    """Take one profile, and return it as text."""
+    title, unit, run = PROFILES[name]
+    file = bench.directory / f"profile-{name}"
+    requests = await run(bench, file)
+    sampled = json.loads(file.read_text())
+    counts: Counts = collections.Counter({(path, function): count for path, function, count in sampled["rows"]})
+    return as_text(title, counts, sampled["seconds"], requests, unit)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

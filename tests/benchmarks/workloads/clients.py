@@ -1,0 +1,34 @@
+"""Clients against nghttpd."""
+
+from __future__ import annotations
+
+from tests.benchmarks.bench import client_side
+from tests.benchmarks.loads import SECONDS, client
+from tests.benchmarks.model import Workload, times
+
+SIDES = tuple(client_side(name) for name in ("trio_h2", "httpcore", "httpcore2", "httpx2", "niquests"))
+
+SMALL = tuple(
+    client("small", name=f"{at_once} at once", unit="requests/s", amount=200, seconds=SECONDS, at_once=at_once)
+    for at_once in (20, 100)
+)
+BULK = tuple(client(task, name=task, unit="MiB/s", amount=100, seconds=None) for task in ("download", "upload"))
+
+WORKLOADS = (
+    Workload(
+        name="client_small",
+        about="clients that make small GETs to nghttpd; niquests with threads, the others on trio",
+        sides=SIDES,
+        loads=SMALL,
+        baseline="httpcore",
+        targets=tuple(times(load.name, "httpcore", 4) for load in SMALL),
+    ),
+    Workload(
+        name="client_bulk",
+        about="clients that move one body of 100 MiB from or to nghttpd",
+        sides=SIDES,
+        loads=BULK,
+        baseline="httpcore",
+        targets=tuple(times(load.name, "httpcore", 4) for load in BULK),
+    ),
+)

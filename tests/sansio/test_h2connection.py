@@ -1,0 +1,668 @@
+"""H2Connection: what hyper-h2's users find in it, beyond its release history up to 2.0.0."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+import hpack
+import pytest
+from hyperframe.frame import AltSvcFrame, ExtensionFrame, GoAwayFrame, HeadersFrame, SettingsFrame
+
+from tests.protocol import helpers as h
+from tests.sansio.test_release_history import pair, pump
+from trio_h2 import ErrorCodes, SettingCodes, exceptions, sansio
+from trio_h2 import events as ev
+from trio_h2.exceptions import (
+    FlowControlError,
+    InvalidBodyLengthError,
+    NoSuchStreamError,
+    ProtocolError,
+    RFC1122Error,
+    StreamClosedError,
+    TooManyStreamsError,
+)
+from trio_h2.sansio import ConnectionState, H2Configuration, H2Connection, Settings
+
+
+def sent(connection: H2Connection) -> list[object]:
+    return list(h.parse(connection.data_to_send()))
+
+
+def new(*, client: bool = True, **options: object) -> H2Connection:
+    connection = H2Connection(H2Configuration(client_side=client, **options))  # type: ignore[arg-type]
+    connection.initiate_connection()
+    return connection
+
+
+def connected(**options: object) -> tuple[H2Connection, H2Connection]:
+    """Like `pair`, with both sides configured."""
+    one, other = new(**options), new(client=False, **options)
+    pump(one, other)
+    return one, other
+
+
+def opened(fields: h.Fields = h.POST, *, end: bool = False) -> tuple[H2Connection, H2Connection]:
+    """A pair, and stream 1 open."""
+    one, other = pair()
+    one.send_headers(1, fields, end_stream=end)
+    pump(one, other)
+    return one, other
+
+
+# The same names
+
+
+def public(thing: object) -> set[str]:
+    return {name for name in vars(thing) if not name.startswith("_") and not name.isupper()}
+
+
+def test_every_public_name_of_h2_is_here() -> None:
+    methods = public(h2.connection.H2Connection)
+    assert methods <= public(sansio.H2Connection)
+    assert public(h2.config.H2Configuration) <= {*inspect.signature(H2Configuration).parameters}
+    # What h2's own connection calls.
+    internal = {"acknowledge", "validate_received_setting"}
+    assert public(h2.settings.Settings) - internal <= public(Settings)
+    for theirs, ours in ((h2.exceptions, exceptions), (h2.events, ev)):
+        names = {name for name, value in vars(theirs).items() if getattr(value, "__module__", "") == theirs.__name__}
+        assert {name for name in names if not name.startswith("_")} <= {*vars(ours)}
+
+
+def test_methods_have_the_signatures_of_h2() -> None:
+    for name, method in vars(h2.connection.H2Connection).items():
+        if name.startswith("_") or not inspect.isfunction(method):
+            continue
+        theirs = [(p.name, p.default, p.kind) for p in inspect.signature(method).parameters.values()]
+        mine = inspect.signature(getattr(H2Connection, name)).parameters.values()
+        assert [(p.name, p.default, p.kind) for p in mine] == theirs, name
+    theirs_made = inspect.signature(h2.config.H2Configuration).parameters
+    ours_made = inspect.signature(H2Configuration).parameters
+    assert [(p.name, p.default) for p in ours_made.values()] == [(p.name, p.default) for p in theirs_made.values()]
+
+
+def test_events_have_the_attributes_of_h2_and_are_built_by_keyword_or_attribute() -> None:
+    for name, theirs in vars(h2.events).items():
+        if name.startswith("_") or not inspect.isclass(theirs) or theirs.__module__ != "h2.events" or name == "Event":
+            continue
+        ours = getattr(ev, name)()
+        try:
+            example = theirs()
+        except TypeError:
+            example = theirs(
+                **{p: None for p, v in inspect.signature(theirs).parameters.items() if v.default is v.empty}
+            )
+        for attribute in vars(example):
+            assert hasattr(ours, attribute), f"{name}.{attribute}"
+    event = ev.StreamReset()
+    event.stream_id = 7
+    assert event == ev.StreamReset(stream_id=7)
+    assert ev.RequestReceived(stream_id=1, headers=[(b":method", b"GET")]).headers == [(b":method", b"GET")]  # type: ignore[arg-type]
+
+
+def test_a_configuration_refuses_what_is_no_flag() -> None:
+    for name in ("client_side", "validate_outbound_headers", "split_outbound_cookies", "normalize_inbound_headers"):
+        with pytest.raises(ValueError, match=name):
+            H2Configuration(**{name: "yes"})
+    for encoding in (True, 7):
+        with pytest.raises(ValueError, match="header_encoding"):
+            H2Configuration(header_encoding=encoding)
+    config = H2Configuration(False, "ascii")
+    with pytest.raises(ValueError, match="client_side"):
+        config.client_side = None
+
+
+# Settings
+
+
+def test_local_settings_may_be_replaced_and_changed_before_they_are_sent() -> None:
+    one = H2Connection()
+    one.local_settings = Settings(client=True, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: 7})
+    one.local_settings.initial_window_size = 100_000
+    one.update_settings({SettingCodes.MAX_FRAME_SIZE: 20_000})
+    del one.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
+    one.initiate_connection()
+    (frame,) = sent(one)
+    assert isinstance(frame, SettingsFrame)
+    assert frame.settings == {1: 4096, 2: 1, 3: 7, 4: 100_000, 5: 20_000}
+    assert one.local_settings.max_concurrent_streams == 7
+
+
+def test_local_settings_show_an_update_when_it_is_acknowledged() -> None:
+    one, other = pair()
+    one.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 70_000})
+    assert one.local_settings.initial_window_size == 65_535
+    pump(one, other)
+    assert one.local_settings.initial_window_size == other.remote_settings.initial_window_size == 70_000
+
+
+def test_rfc9113_6_9_2_a_stream_window_that_grew_keeps_its_growth_when_settings_are_acknowledged() -> None:
+    """The increment leaves before the acknowledgement of the preface comes back."""
+    one = new()
+    one.send_headers(1, h.GET, end_stream=True)
+    one.increment_flow_control_window(2**24, 1)
+    one.receive_data(h.settings() + h.settings_ack())
+    assert one._machine.table.get(1).inbound.available == 65_535 + 2**24  # type: ignore[union-attr]
+    one.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 65_536})
+    one.receive_data(h.settings_ack())
+    assert one._machine.table.get(1).inbound.available == 65_536 + 2**24  # type: ignore[union-attr]
+
+
+def test_max_header_list_size_is_what_we_say_it_is() -> None:
+    fields = [*h.GET, (b"x-long", b"x" * 70_000)]
+    _, other = pair()
+    other.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: 100_000})
+    block = hpack.Encoder().encode(fields)
+    pieces = [block[i * 16_384 : (i + 1) * 16_384] for i in range(-(-len(block) // 16_384))]
+    frames = [h.raw(h.CONTINUATION if i else h.HEADERS, 0, 1, piece) for i, piece in enumerate(pieces[:-1])]
+    frames.append(h.raw(h.CONTINUATION, h.END_HEADERS, 1, pieces[-1]))
+    events = other.receive_data(h.settings_ack() + b"".join(frames))
+    assert [type(event) for event in events] == [ev.SettingsAcknowledged, ev.RequestReceived]
+
+
+# The state
+
+
+def test_state_machine_state() -> None:
+    one, other = H2Connection(), H2Connection(H2Configuration(client_side=False))
+    assert one.state_machine.state is ConnectionState.IDLE
+    one.initiate_connection()
+    other.initiate_connection()
+    one.send_headers(1, h.GET, end_stream=True)
+    other.receive_data(one.data_to_send())
+    assert one.state_machine.state is ConnectionState.CLIENT_OPEN
+    assert other.state_machine.state is ConnectionState.SERVER_OPEN
+    other.close_connection(last_stream_id=1)
+    assert other.state_machine.state is ConnectionState.CLOSED
+    one.receive_data(other.data_to_send())
+    assert one.state_machine.state is ConnectionState.CLOSED
+
+
+def test_after_close_connection_nothing_is_sent_and_the_rest_is_received() -> None:
+    one, other = opened()
+    other.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, b"enough", 1)
+    (goaway,) = sent(other)
+    assert isinstance(goaway, GoAwayFrame)
+    assert (goaway.error_code, goaway.additional_data, goaway.last_stream_id) == (11, b"enough", 1)
+    for call in (
+        lambda: other.send_headers(1, h.OK),
+        lambda: other.ping(b"12345678"),
+        lambda: other.update_settings({}),
+        lambda: other.increment_flow_control_window(1),
+    ):
+        with pytest.raises(ProtocolError):
+            call()
+    one.send_data(1, b"late")
+    (event,) = other.receive_data(one.data_to_send())
+    assert isinstance(event, ev.DataReceived)
+
+
+def test_rfc9113_6_8_streams_below_a_goaway_finish() -> None:
+    one, other = opened()
+    one.receive_data(h.goaway(1))
+    one.send_data(1, b"still", end_stream=True)
+    with pytest.raises(ProtocolError) as caught:
+        one.send_headers(3, h.GET)
+    assert caught.value.safe_to_retry
+    assert [type(e) for e in other.receive_data(one.data_to_send())] == [ev.DataReceived, ev.StreamEnded]
+
+
+def test_a_connection_is_initiated_once() -> None:
+    with pytest.raises(ProtocolError):
+        new().initiate_connection()
+
+
+# Events before a failure
+
+
+def test_events_before_a_failure_in_the_same_chunk_are_not_lost() -> None:
+    one, other = pair()
+    one.send_headers(1, h.POST)
+    chunk = one.data_to_send() + h.ping() + h.raw(h.PING, 0, 0, b"short") + h.ping()
+    with pytest.raises(ProtocolError) as caught:
+        other.receive_data(chunk)
+    assert [type(event) for event in caught.value.events] == [ev.RequestReceived, ev.PingReceived]
+    assert isinstance(caught.value.events[0].headers, list)  # type: ignore[attr-defined]
+    assert isinstance(sent(other)[-1], GoAwayFrame)
+    with pytest.raises(ProtocolError) as again:
+        other.receive_data(h.ping())
+    assert list(again.value.events) == []
+
+
+# Headers
+
+
+def test_related_events() -> None:
+    one, other = pair()
+    one.send_headers(1, h.GET, end_stream=True, priority_weight=7, priority_depends_on=0, priority_exclusive=True)
+    request, *others = pump(one, other)
+    assert isinstance(request, ev.RequestReceived)
+    assert request.stream_ended in others
+    assert request.priority_updated == ev.PriorityUpdated(1, 7, 0, True)
+    other.send_headers(1, h.status(103))
+    other.send_headers(1, h.OK)
+    other.send_data(1, b"x")
+    other.send_headers(1, h.TRAILERS, end_stream=True)
+    events = pump(one, other)
+    names = [type(event) for event in events]
+    assert names[:2] == [ev.InformationalResponseReceived, ev.ResponseReceived]
+    assert names[2:] == [ev.DataReceived, ev.TrailersReceived, ev.StreamEnded]
+    assert events[3].stream_ended is events[4]  # type: ignore[attr-defined]
+
+
+def test_header_encoding() -> None:
+    one, other = connected(header_encoding="utf-8")
+    one.send_headers(1, [*h.GET, ("x-name", "Zoë"), (b"x-raw", b"\xff")], end_stream=True)
+    (request, _) = pump(one, other)
+    assert isinstance(request, ev.RequestReceived)
+    assert (":method", "GET") in request.headers
+    assert ("x-name", "Zoë") in request.headers
+    value = dict(request.headers)["x-raw"]  # type: ignore[index]
+    assert value.encode("utf-8", "surrogateescape") == b"\xff"  # type: ignore[union-attr]
+
+
+def test_never_indexed_headers_stay_so() -> None:
+    one, other = pair()
+    fields = [*h.GET, hpack.NeverIndexedHeaderTuple("x-secret", "1"), ("authorization", "a"), ("cookie", "short=1")]
+    for stream_id in (1, 3):
+        one.send_headers(stream_id, fields, end_stream=True)
+        (request, _) = pump(one, other)
+        secret = [p[0] for p in request.headers if isinstance(p, hpack.NeverIndexedHeaderTuple)]  # type: ignore[attr-defined]
+        assert secret == [b"x-secret", b"authorization", b"cookie"]
+    one.send_headers(5, [*h.GET, ("x-secret", "1"), ("cookie", "longer=" + "x" * 20)], end_stream=True)
+    (request, _) = pump(one, other)
+    assert not [p for p in request.headers if isinstance(p, hpack.NeverIndexedHeaderTuple)]  # type: ignore[attr-defined]
+
+
+def test_normalization_and_what_it_leaves_when_it_is_off() -> None:
+    one, other = pair()
+    messy = [*h.GET, ("X-Mixed", " spaced "), ("Connection", "close"), ("Transfer-Encoding", "chunked")]
+    one.send_headers(1, messy, end_stream=True)
+    (request, _) = pump(one, other)
+    assert request.headers == [*h.GET, (b"x-mixed", b"spaced")]  # type: ignore[attr-defined]
+    one, other = connected(normalize_outbound_headers=False)
+    with pytest.raises(ProtocolError):
+        one.send_headers(1, messy)
+    one, other = connected(
+        normalize_outbound_headers=False, validate_outbound_headers=False, validate_inbound_headers=False
+    )
+    one.send_headers(1, messy, end_stream=True)
+    (request, _) = pump(one, other)
+    assert (b"X-Mixed", b" spaced ") in request.headers  # type: ignore[attr-defined]
+
+
+def test_a_host_alone_is_sent_as_authority_too() -> None:
+    one, other = pair()
+    one.send_headers(1, [*h.GET[:2], h.GET[3], ("host", "example.org")], end_stream=True)
+    (request, _) = pump(one, other)
+    assert request.headers[:4] == [*h.GET[:2], h.GET[3], h.GET[2]]  # type: ignore[attr-defined]
+
+
+def test_without_inbound_validation_a_malformed_request_is_received() -> None:
+    _, other = pair()
+    block = hpack.Encoder().encode([(b":method", b"GET"), (b"Upper", b"1")])
+    (reset,) = other.receive_data(h.raw(h.HEADERS, h.END_HEADERS, 1, block))
+    assert isinstance(reset, ev.StreamReset)
+    other = new(client=False, validate_inbound_headers=False)
+    events = other.receive_data(h.PREFACE + h.settings() + h.raw(h.HEADERS, h.END_HEADERS, 1, block))
+    assert isinstance(events[1], ev.RequestReceived)
+
+
+def test_cookies_are_split_and_joined() -> None:
+    fields = [*h.GET, ("cookie", "one=1; two=2"), ("x", "y")]
+    one, other = connected(split_outbound_cookies=True)
+    one.send_headers(1, fields, end_stream=True)
+    (request, _) = pump(one, other)
+    assert [p for p in request.headers if p[0] == b"cookie"] == [(b"cookie", b"one=1; two=2")]  # type: ignore[attr-defined]
+    one, other = connected(split_outbound_cookies=True, normalize_inbound_headers=False)
+    one.send_headers(1, fields, end_stream=True)
+    (request, _) = pump(one, other)
+    cookies = [p for p in request.headers if p[0] == b"cookie"]  # type: ignore[attr-defined]
+    assert cookies == [(b"cookie", b"one=1"), (b"cookie", b"two=2")]
+
+
+def test_headers_may_be_a_mapping_or_a_generator_and_hold_lists() -> None:
+    one, other = pair()
+    one.send_headers(1, dict(h.GET), end_stream=True)
+    one.send_headers(3, (pair_ for pair_ in h.GET), end_stream=True)
+    one.send_headers(5, [list(pair_) for pair_ in h.GET], end_stream=True)  # type: ignore[misc]
+    requests = [event for event in pump(one, other) if isinstance(event, ev.RequestReceived)]
+    assert [request.headers for request in requests] == [h.GET] * 3
+    with pytest.raises(TypeError):
+        one.send_headers(7, [*h.GET, ("content-length", 5)])  # type: ignore[list-item]
+
+
+def test_what_is_remembered_of_header_lists_is_bounded() -> None:
+    one, other = pair()
+    for number in range(200):
+        stream_id = one.get_next_available_stream_id()
+        one.send_headers(stream_id, [*h.GET, ("x-number", str(number))], end_stream=True)
+        (request, _) = pump(one, other)
+        assert request.headers[-1] == (b"x-number", b"%d" % number)  # type: ignore[attr-defined]
+        other.send_headers(stream_id, h.status(200), end_stream=True)
+        pump(one, other)
+    assert len(one._remembered) <= 64
+
+
+# Bodies and credit
+
+
+def test_flow_controlled_length_counts_padding() -> None:
+    one, other = opened()
+    one.send_data(1, b"12345", pad_length=10)
+    (event,) = pump(one, other)
+    assert isinstance(event, ev.DataReceived)
+    assert (event.data, event.flow_controlled_length) == (b"12345", 16)
+    assert one.local_flow_control_window(1) == other.remote_flow_control_window(1) == 65_535 - 16
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bodies_of_every_kind_of_bytes_are_taken_as_they_are_now(kind: type) -> None:
+    one, other = opened()
+    source = bytearray(b"body")
+    one.send_data(1, source if kind is bytearray else kind(source), end_stream=True)
+    source[:] = b"gone"
+    (event, _) = pump(one, other)
+    assert event.data == b"body"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("pad_length", [-1, 256, True, "1"])
+def test_a_wrong_pad_length_is_an_error(pad_length: object) -> None:
+    one, _ = opened()
+    with pytest.raises((ValueError, TypeError)):
+        one.send_data(1, b"", pad_length=pad_length)
+
+
+def test_a_body_that_does_not_fit_is_refused_and_changes_nothing() -> None:
+    one, _ = opened()
+    one.data_to_send()
+    for _ in range(3):
+        one.send_data(1, bytes(16_384))
+    one.data_to_send()
+    before = one.local_flow_control_window(1)
+    with pytest.raises(FlowControlError):
+        one.send_data(1, bytes(16_384))
+    assert one.local_flow_control_window(1) == before
+    assert one.data_to_send() == b""
+
+
+def test_acknowledged_data_is_given_back_to_stream_and_connection() -> None:
+    one, other = opened()
+    for _ in range(3):
+        one.send_data(1, bytes(16_383), pad_length=0)
+    for event in pump(one, other):
+        assert isinstance(event, ev.DataReceived)
+        other.acknowledge_received_data(event.flow_controlled_length, 1)
+    pump(one, other)
+    assert one.local_flow_control_window(1) == one.outbound_flow_control_window == 65_535
+
+
+def test_nothing_is_given_back_twice() -> None:
+    """Acknowledged more than was received, or by hand and by acknowledgement: the peer's window never outgrows ours."""
+    one, other = opened()
+    for number in range(100):
+        one.send_data(1, bytes(16_384))
+        (event,) = pump(one, other)
+        assert isinstance(event, ev.DataReceived)
+        if number % 2:
+            other.increment_flow_control_window(16_384)
+            other.increment_flow_control_window(16_384, 1)
+        other.acknowledge_received_data(20_000, 1)
+        pump(one, other)
+        assert one.local_flow_control_window(1) <= 65_535
+        assert one.outbound_flow_control_window <= 65_535
+
+
+def test_credit_by_hand_alone_goes_on_for_ever() -> None:
+    """Programs that send back what they received, and no more, do not raise the window."""
+    one, other = opened()
+    for _ in range(200):
+        one.send_data(1, bytes(16_000))
+        pump(one, other)
+        other.increment_flow_control_window(16_000)
+        other.increment_flow_control_window(16_000, 1)
+        pump(one, other)
+    assert one.local_flow_control_window(1) == other.remote_flow_control_window(1) == 65_535
+    other.increment_flow_control_window(1000, 1)
+    assert other._machine.table.get(1).inbound.available == 66_535  # type: ignore[union-attr]
+
+
+def test_acknowledging_for_a_stream_that_is_gone() -> None:
+    one, other = opened()
+    one.send_data(1, bytes(16_384))
+    one.send_data(1, bytes(16_384))
+    pump(one, other)
+    other.reset_stream(1)
+    other.acknowledge_received_data(32_768, 1)
+    pump(one, other)
+    assert one.outbound_flow_control_window == 65_535
+    with pytest.raises(NoSuchStreamError):
+        other.acknowledge_received_data(0, 3)
+    for size, stream_id in ((-1, 1), (1, 0), (1, -1)):
+        with pytest.raises(ValueError, match="must"):
+            other.acknowledge_received_data(size, stream_id)
+
+
+def test_a_body_has_to_have_its_content_length() -> None:
+    one, _ = opened([*h.POST, h.length(5)])
+    with pytest.raises(InvalidBodyLengthError) as caught:
+        one.send_data(1, b"123456")
+    assert (caught.value.expected_length, caught.value.actual_length) == (5, 6)
+    with pytest.raises(InvalidBodyLengthError):
+        one.end_stream(1)
+
+
+# Streams
+
+
+def test_too_many_streams_is_an_error_on_our_side() -> None:
+    one, other = pair()
+    other.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+    pump(one, other)
+    one.send_headers(1, h.GET)
+    with pytest.raises(TooManyStreamsError):
+        one.send_headers(3, h.GET)
+    assert (one.open_outbound_streams, one.open_inbound_streams) == (1, 0)
+    one.reset_stream(1)
+    one.send_headers(3, h.GET)
+
+
+def test_push() -> None:
+    one, other = opened()
+    other.push_stream(1, 2, h.GET)
+    other.send_headers(1, h.OK, end_stream=True)
+    other.send_headers(2, h.OK)
+    other.send_data(2, b"pushed", end_stream=True)
+    names = [type(event) for event in pump(one, other)]
+    assert names[0] is ev.PushedStreamReceived
+    assert names.count(ev.DataReceived) == 1
+    with pytest.raises(ProtocolError):
+        one.push_stream(1, 3, h.GET)
+    one.update_settings({SettingCodes.ENABLE_PUSH: 0})
+    pump(one, other)
+    one.send_headers(3, h.GET)
+    pump(one, other)
+    with pytest.raises(ProtocolError):
+        other.push_stream(3, 4, h.GET)
+
+
+def test_rfc9113_6_6_no_promise_on_a_pushed_stream() -> None:
+    _, other = opened()
+    other.push_stream(1, 2, h.GET)
+    other.send_headers(2, h.OK)
+    with pytest.raises(ProtocolError):
+        other.push_stream(2, 4, h.GET)
+
+
+def test_extended_connect() -> None:
+    one, other = pair()
+    other.update_settings({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+    pump(one, other)
+    assert one.remote_settings.enable_connect_protocol == 1
+    one.send_headers(1, h.WEBSOCKET)
+    (request,) = pump(one, other)
+    assert isinstance(request, ev.RequestReceived)
+    assert (b":protocol", b"websocket") in request.headers
+    other.send_headers(1, h.OK)
+    other.send_data(1, b"frames")
+    one.send_data(1, b"frames")
+    assert [type(e) for e in pump(one, other)].count(ev.DataReceived) == 2
+
+
+# Upgrade, extensions
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_upgrade_from_http_1_1(text: bool) -> None:
+    one, other = H2Connection(), H2Connection(H2Configuration(client_side=False))
+    one.local_settings.initial_window_size = 70_000
+    header = one.initiate_upgrade_connection()
+    assert isinstance(header, bytes)
+    assert other.initiate_upgrade_connection(header.decode().rstrip("=") if text else header) is None
+    assert other.remote_settings.initial_window_size == 70_000
+    pump(one, other)
+    assert (one.open_outbound_streams, other.open_inbound_streams) == (1, 1)
+    other.push_stream(1, 2, h.GET)
+    other.send_headers(1, h.OK)
+    other.send_data(1, b"upgraded", end_stream=True)
+    names = [type(event) for event in pump(one, other)]
+    assert names == [ev.PushedStreamReceived, ev.ResponseReceived, ev.DataReceived, ev.StreamEnded]
+    assert one.get_next_available_stream_id() == 3
+
+
+@pytest.mark.parametrize("header", [b"!", b"AAMAAABkAA", b"AAQAAP\xff"])
+def test_an_upgrade_with_broken_settings_is_a_protocol_error(header: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        H2Connection(H2Configuration(client_side=False)).initiate_upgrade_connection(header)
+
+
+def test_alternative_services() -> None:
+    one, other = opened()
+    other.advertise_alternative_service(b'h2=":1"', origin=b"https://example.org")
+    other.advertise_alternative_service(b'h2=":2"', stream_id=1)
+    assert pump(one, other) == [
+        ev.AlternativeServiceAvailable(b"https://example.org", b'h2=":1"'),
+        ev.AlternativeServiceAvailable(b"example.org", b'h2=":2"'),
+    ]
+    other.send_headers(1, h.OK)
+    with pytest.raises(ProtocolError):
+        other.advertise_alternative_service(b"x", stream_id=1)
+    for arguments in ({}, {"origin": b"a", "stream_id": 1}):
+        with pytest.raises(ValueError, match="either"):
+            other.advertise_alternative_service(b"x", **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="bytes"):
+        other.advertise_alternative_service("x", origin=b"a")  # type: ignore[arg-type]
+    assert not [frame for frame in sent(other) if isinstance(frame, AltSvcFrame)]
+
+
+def test_pings() -> None:
+    one, other = pair()
+    one.ping(b"12345678")
+    assert pump(one, other) == [ev.PingReceived(b"12345678"), ev.PingAckReceived(b"12345678")]
+    for wrong in (b"1234567", "12345678", bytearray(8)):
+        with pytest.raises(ValueError, match="8 bytes"):
+            one.ping(wrong)  # type: ignore[arg-type]
+
+
+def test_unknown_frames_are_events_with_a_frame() -> None:
+    _, other = pair()
+    (event,) = other.receive_data(h.raw(0x55, 3, 1, b"what"))
+    assert isinstance(event, ev.UnknownFrameReceived)
+    assert isinstance(event.frame, ExtensionFrame)
+    assert (event.frame.type, event.frame.flag_byte, event.frame.stream_id, event.frame.body) == (0x55, 3, 1, b"what")
+
+
+def test_a_server_does_not_prioritize() -> None:
+    _, other = opened()
+    with pytest.raises(RFC1122Error):
+        other.prioritize(1, weight=3)
+    with pytest.raises(RFC1122Error):
+        other.send_headers(1, h.OK, priority_weight=3)
+    assert not issubclass(RFC1122Error, ProtocolError)
+
+
+def test_priorities_out_of_range_are_refused() -> None:
+    one, _ = opened()
+    for weight, depends_on in ((0, 0), (257, 0), (16, 1)):
+        with pytest.raises(ProtocolError):
+            one.prioritize(1, weight, depends_on)
+    with pytest.raises(ProtocolError):
+        one.send_headers(3, h.GET, priority_depends_on=3)
+
+
+def test_rfc9218_priority_updates_have_the_attributes_of_rfc7540() -> None:
+    _, other = pair()
+    (event,) = other.receive_data(h.priority_update(1, b"u=1"))
+    assert event == ev.PriorityUpdated(1, 16, 0, False, b"u=1")
+
+
+# Output
+
+
+def test_data_to_send_in_pieces_and_not_at_all() -> None:
+    one, other = opened()
+    one.send_data(1, bytes(100), end_stream=True)
+    assert len(one.data_to_send(10)) == 10
+    assert one.data_to_send(0) == b""
+    rest = one.data_to_send()
+    assert len(rest) == 99
+    assert one.data_to_send() == b""
+    other.ping(b"12345678")
+    other.clear_outbound_data_buffer()
+    assert other.data_to_send() == b""
+
+
+def test_a_refused_call_sends_nothing_and_changes_nothing() -> None:
+    one, other = opened()
+    for call in (
+        lambda: one.send_headers(1, h.TRAILERS),
+        lambda: one.send_headers(3, h.GET[:2]),
+        lambda: one.send_data(5, b"x"),
+        lambda: other.send_data(1, b"early"),
+        lambda: other.send_headers(1, h.status(101)),
+        lambda: other.send_headers(1, h.status(103), end_stream=True),
+    ):
+        with pytest.raises(ProtocolError):
+            call()
+    assert one.data_to_send() == other.data_to_send() == b""
+    one.send_headers(1, h.TRAILERS, end_stream=True)
+    other.send_headers(1, h.OK, end_stream=True)
+    assert isinstance(sent(one)[0], HeadersFrame)
+
+
+def test_the_body_of_a_closed_stream() -> None:
+    one, other = opened()
+    other.reset_stream(1, ErrorCodes.CANCEL)
+    with pytest.raises(StreamClosedError):
+        other.reset_stream(1)
+    one.send_data(1, b"crossing")
+    frames = one.data_to_send()
+    assert other.receive_data(frames) == []
+    (reset,) = one.receive_data(other.data_to_send())
+    assert reset == ev.StreamReset(1, ErrorCodes.CANCEL, True)
+
+
+def test_connections_in_plain_threads() -> None:
+    """Ten threads with a pair of connections each: nothing is shared."""
+    counts: list[int] = []
+
+    def work() -> None:
+        one, other = pair()
+        for stream_id in range(1, 200, 2):
+            one.send_headers(stream_id, h.GET, end_stream=True)
+            for event in other.receive_data(one.data_to_send()):
+                if isinstance(event, ev.RequestReceived):
+                    other.send_headers(event.stream_id, h.OK, end_stream=True)
+            counts.append(len(one.receive_data(other.data_to_send())))
+
+    threads = [threading.Thread(target=work) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts == [2] * 1000
