@@ -468,6 +468,11 @@ class H2Connection:
         return stream_id
 
     @property
+    def streams(self) -> Mapping[int, StreamMachine]:
+        """The streams that are not closed, by ID, to look at: each has `open` and `closed`."""
+        return self._machine.table.live
+
+    @property
     def open_outbound_streams(self) -> int:
         """Our streams that count as concurrent (5.1.2)."""
         return self._machine.table.open_outbound

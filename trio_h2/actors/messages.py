@@ -18,6 +18,9 @@ __all__ = ["WAKE", "Chunk", "Doorbell", "PendingSend"]
 
 WAKE: Final = None
 
+# Subscripted once: typing's machinery takes longer than opening the channel.
+_open_channel = trio.open_memory_channel[None]
+
 
 class Doorbell:
     """A memory channel of one place that carries WAKE from any task to the one that waits.
@@ -48,7 +51,7 @@ class Doorbell:
     async def wait(self) -> None:
         """Wait until the next ring. The caller checks its state before and after; one task at a time."""
         if self._receive is None:
-            self._send, self._receive = trio.open_memory_channel[None](1)
+            self._send, self._receive = _open_channel(1)
         self._waiting = True
         try:
             await self._receive.receive()

@@ -219,6 +219,11 @@ class StreamMachine:
         return self.state is StreamState.CLOSED
 
     @property
+    def open(self) -> bool:
+        """True in the states that count as concurrent (RFC 9113 section 5.1.2)."""
+        return not self.closed and not self.reserved
+
+    @property
     def reserved(self) -> bool:
         """True for a promised stream whose response has not begun."""
         return self.state in (StreamState.RESERVED_LOCAL, StreamState.RESERVED_REMOTE)

@@ -6,7 +6,8 @@ late frames on it are judged by that (RFC 9113 section 5.1, "closed").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from .stream import CloseReason, StreamMachine, StreamState
 
@@ -45,6 +46,11 @@ class StreamTable:
 
     def __len__(self) -> int:
         return len(self._live)
+
+    @property
+    def live(self) -> Mapping[int, StreamMachine]:
+        """The live streams by ID, to look at."""
+        return MappingProxyType(self._live)
 
     def get(self, stream_id: int) -> StreamMachine | None:
         """The live stream of this ID."""
