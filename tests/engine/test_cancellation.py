@@ -7,6 +7,7 @@ victim the connection serves another request.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -538,3 +539,47 @@ async def test_a_cancelled_handler_outlives_its_reset_and_holds_its_permit(autoj
         await peer.expect(HeadersFrame, stream_id=13)
     assert most == 3
     assert running == 0
+
+
+class Interrupter(trio.abc.Instrument):
+    """Presses Ctrl-C before step number `step` of any task."""
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_at_every_step_leaves_unwrapped_and_leaves_nothing() -> None:
+    async def life() -> bool:
+        client_end, server_end = trio.testing.memory_stream_pair()
+        # A system task: a nursery of ours would wrap what leaves the block.
+        trio.lowlevel.spawn_system_task(trio_h2.serve_h2_connection, everything, server_end)
+        before = trio.lowlevel.current_statistics().tasks_living
+        try:
+            with trio.fail_after(FOREVER):
+                async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+                    response = await connection.request("POST", "/", body=Chunks())
+                    assert len(response.body) == 7_500 + 4_000
+                    async with connection.stream("POST", "/") as stream:
+                        await stream.send_all(b"x")
+                        await stream.send_eof()
+                        await read_all(stream)
+        finally:
+            # The server may be a handler's task ahead, or at its end already; of the client nothing is left.
+            assert trio.lowlevel.current_statistics().tasks_living <= before + 3
+        return True
+
+    interrupted = 0
+    for step in range(1, 2_000):
+        clock = MockClock(autojump_threshold=0)
+        try:
+            if trio.run(life, clock=clock, instruments=[Interrupter(step)]) and step > 150:
+                break
+        except KeyboardInterrupt:
+            interrupted += 1
+    assert interrupted > 20
+    assert step < 1_999

@@ -733,7 +733,48 @@ async def test_aclose_while_the_transport_is_stuck(autojump_clock: MockClock) ->
     assert len(caught.errors) == 1
 
 
+async def test_a_cancelled_aclose_still_closes(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, _), connection.stream("POST", "/") as stream:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await connection.aclose()
+        with trio.fail_after(1):
+            await connection.wait_closed()
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
+
+
+async def test_a_second_shutdown_does_not_cut_the_first_short(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep(8)
+        await stream.respond(200)
+
+    async with (
+        serving(handler) as (server, listener, nursery),
+        trio_h2.connect_over(listener.connect(), authority="example.org") as connection,
+    ):
+        async with trio.open_nursery() as requests:
+            caught = Caught(connection)
+            requests.start_soon(caught.request)
+            await trio.sleep(1)
+            nursery.start_soon(server.shutdown, 30)
+            await trio.sleep(0.001)
+            nursery.start_soon(server.shutdown, 20)
+        assert [response.status for response in caught.responses] == [200]
+
+
 # HTTP/1
+
+
+async def test_an_http1_request_that_comes_in_pieces_gets_its_505(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, handshake=False) as peer:
+        for piece in (b"G", b"ET / HTTP/1.1\r\n", b"Host: example.org\r\n\r\n"):
+            await peer.send(piece)
+            await trio.sleep(0.01)
+        answer = b""
+        while chunk := await peer.transport.receive_some():
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 505 ")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])

@@ -51,6 +51,7 @@ HTTP1_ANSWER = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(HTTP1_TEXT), HTTP1_TEXT)
 )
+MAX_METHOD = 32
 PREFACE_GRACE = 0.1
 """Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
 
@@ -186,12 +187,11 @@ class ConnectionActor:
     async def _read(self, speaks_h2: bool) -> None:
         data: bytes | bytearray | None = None
         if not speaks_h2:
-            with trio.move_on_after(min(PREFACE_GRACE, self.config.handshake_timeout)):
-                data = await self.transport.receive_some(READ_SIZE)
-                if looks_like_http1(data):
-                    self._http1 = True
-                    self.end(ConnectionTerminatedError("the client speaks HTTP/1.x", initiator="remote"))
-                    return
+            data = await self._first_look()
+            if looks_like_http1(data):
+                self._http1 = True
+                self.end(ConnectionTerminatedError("the client speaks HTTP/1.x", initiator="remote"))
+                return
         self._initiate()
         while True:
             if data:
@@ -204,6 +204,17 @@ class ConnectionActor:
             if data is not None and not data:
                 self._lost("the peer closed the transport")
                 return
+
+    async def _first_look(self) -> bytes:
+        """The client's first octets: enough to know HTTP/1.x by, if they come soon."""
+        data = b""
+        with trio.move_on_after(min(PREFACE_GRACE, self.config.handshake_timeout)):
+            while may_become_http1(data):
+                more = await self.transport.receive_some(READ_SIZE)
+                if not more:
+                    break
+                data += more
+        return data
 
     def _initiate(self) -> None:
         """Send our connection preface, before anything else. A second time does nothing."""
@@ -598,11 +609,13 @@ class ConnectionActor:
                 self.failure = ConnectionTerminatedError("the connection was closed", initiator="local")
             self.slots.fail(retryable(self.failure))
             self._refuse_untaken_pushes()
-            if drain:
-                with trio.move_on_after(self.config.close_timeout):
-                    await self.drain()
-            self._reset_all()
-            self.end(self.failure)
+            try:
+                if drain:
+                    with trio.move_on_after(self.config.close_timeout):
+                        await self.drain()
+            finally:
+                self._reset_all()
+                self.end(self.failure)
         await self.done.wait()
 
     def _refuse_untaken_pushes(self) -> None:
@@ -660,7 +673,12 @@ def _details(failure: ConnectionFailure) -> dict[str, Any]:
     return {"error_code": failure.error_code, "scope": "connection", "initiator": "library"}
 
 
+def may_become_http1(data: bytes) -> bool:
+    """Is this still too little to tell HTTP/1.x from HTTP/2?"""
+    return len(data) < MAX_METHOD and (not data or (data.isalpha() and data.isupper())) and data != b"PRI"
+
+
 def looks_like_http1(data: bytes | bytearray) -> bool:
     """Is this the start of an HTTP/1.x request line, not of HTTP/2's preface?"""
-    method = bytes(data[:32]).split(b" ", 1)[0]
+    method = bytes(data[:MAX_METHOD]).split(b" ", 1)[0]
     return len(data) > len(method) and method.isalpha() and method.isupper() and not data.startswith(b"PRI ")
