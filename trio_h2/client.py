@@ -173,10 +173,7 @@ class ClientConnection(Connection):
             raise
         finally:
             actor.close(linger=False)
-            if pump is not None and not is_octets:
-                # The caller's iterator runs in the stream's task: it has to be out of it before we return.
-                with trio.CancelScope(shield=True):
-                    await pump.done.wait()
+            await _left_iterator(pump)
 
     async def _open(
         self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None = None
@@ -199,6 +196,7 @@ class ClientConnection(Connection):
             await actor.wait_open()
         except BaseException:
             actor.close(linger=False)
+            await _left_iterator(pump)
             raise
         return actor
 
@@ -256,6 +254,13 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
     if given != [b"%d" % length]:
         raise ValueError(f"headers: content-length is {given[0]!r}, the body has {length} bytes")
     return fields
+
+
+async def _left_iterator(pump: Pump | None) -> None:
+    """The caller's iterator runs in the stream's task: it has to be out of it before the call returns."""
+    if pump is not None and not isinstance(pump.body, bytes | bytearray | memoryview):
+        with trio.CancelScope(shield=True):
+            await pump.done.wait()
 
 
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:

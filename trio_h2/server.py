@@ -163,7 +163,10 @@ class H2Server:
         if self._accepting.cancel_called:
             return False
         sockets = [inner.socket for inner in map(_inner, self.listeners) if isinstance(inner, trio.SocketListener)]
-        return bool(sockets and select.select(sockets, [], [], 0)[0])
+        poll = select.poll()
+        for listening in sockets:
+            poll.register(listening, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def _serve(self, transport: trio.abc.Stream) -> None:
         served = _Served(self._handler, transport, self._config)
@@ -174,10 +177,13 @@ class H2Server:
             self._served.discard(served)
 
     async def _run(self, handler_nursery: trio.Nursery | None, task_status: trio.TaskStatus[H2Server]) -> None:
-        async with trio.open_nursery() as self._nursery:
-            await self._nursery.start(self._accept, handler_nursery or self._nursery)
-            task_status.started(self)
-            await self._closed.wait()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                await self._nursery.start(self._accept, handler_nursery or self._nursery)
+                task_status.started(self)
+                await self._closed.wait()
+        finally:
+            self._closed.set()
 
     async def _accept(self, handler_nursery: trio.Nursery, task_status: trio.TaskStatus[Any]) -> None:
         with self._accepting:

@@ -393,21 +393,22 @@ class ServerStream(_Stream["Connection"]):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As for any stream. The first read asks a client that sent `Expect: 100-continue` for its body."""
-        await self._ask_for_body()
+        self._ask_for_body()
         return await super().receive_some(max_bytes)
 
     async def _next_event(self) -> ev.Event | None:
-        await self._ask_for_body()
+        self._ask_for_body()
         return await super()._next_event()
 
-    async def _ask_for_body(self) -> None:
+    def _ask_for_body(self) -> None:
         """RFC 9110 section 10.1.1: a 100, unless the response has begun or the body is coming anyway."""
         if not self._continue_due:
             return
         stream = self._actor.machine
-        if stream.sending.phase is Phase.HEAD and not stream.receiving.seen and not self._actor.mailbox.ended:
-            await self.send_informational(100)
         self._continue_due = False
+        unanswered = stream.can_send and stream.sending.phase is Phase.HEAD
+        if unanswered and not stream.receiving.seen and not self._actor.mailbox.ended:
+            self._actor.send_continue()
 
     async def send_informational(self, status: int, headers: HeadersLike = ()) -> None:
         """Send an interim response: a status of 100 to 199 but 101 (RFC 9113 section 8.1).
@@ -439,6 +440,7 @@ class ServerStream(_Stream["Connection"]):
         fields, head = self._response_fields(status, headers)
         await self._actor.send_response(fields, head, end_stream=end_stream)
 
+    @trio.lowlevel.enable_ki_protection
     async def respond(self, status: int, headers: HeadersLike = (), body: bytes | bytearray | memoryview = b"") -> None:
         """Send a whole response: header section, body and END_STREAM.
 
@@ -476,6 +478,7 @@ class ServerStream(_Stream["Connection"]):
                 pass
         return response_fields(status, headers, length, to_connect)
 
+    @trio.lowlevel.enable_ki_protection
     async def push(
         self,
         target: str,

@@ -52,6 +52,9 @@ HTTP1_ANSWER = (
     b"Content-Length: %d\r\n\r\n%s" % (len(HTTP1_TEXT), HTTP1_TEXT)
 )
 MAX_METHOD = 32
+MAX_EVENT_SIZE = 4 * 1024
+"""Octets of one connection event that is kept for `events()`: nobody may be reading them."""
+
 PREFACE_GRACE = 0.1
 """Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
 
@@ -398,6 +401,9 @@ class ConnectionActor:
         stream = self.machine.table.get(event.pushed_stream_id)
         if stream is None:
             return
+        if not self.config.enable_push:  # promised before our SETTINGS came into force
+            self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            return
         actor = StreamActor(self, stream)
         try:
             self._pushes_in.send_nowait((actor, event))
@@ -409,9 +415,12 @@ class ConnectionActor:
 
     def _report(self, event: ev.Event) -> None:
         """Give an event that concerns the connection to `events()`, or count it as dropped."""
+        if event_size(event) > MAX_EVENT_SIZE:
+            self.dropped_events += 1
+            return
         try:
             self._events_in.send_nowait(event)
-        except (trio.WouldBlock, trio.BrokenResourceError):
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self.dropped_events += 1
 
     # Streams
@@ -421,6 +430,7 @@ class ConnectionActor:
         self._streams[actor.machine.stream_id] = actor
         self._live.add(actor)
 
+    @trio.lowlevel.enable_ki_protection
     def start_client_stream(self, actor: StreamActor) -> None:
         """Give a client's stream its task; it opens now, or when its turn for a slot comes."""
         self.check_usable()
@@ -429,9 +439,11 @@ class ConnectionActor:
         self._nursery.start_soon(actor.run_client)
         self.grant_slots()
 
+    @trio.lowlevel.enable_ki_protection
     def start_pushed_stream(self, stream: StreamMachine) -> StreamActor:
         """Give a promised stream of ours its actor."""
         actor = StreamActor(self, stream)
+        actor.mailbox.ended = True  # the client sends nothing on it
         self.opened(actor)
         self._nursery.start_soon(actor.run_pushed)
         self.writer.wake()
@@ -444,9 +456,8 @@ class ConnectionActor:
             self.writer.wake()
 
     def grant_slots(self) -> None:
-        """Open the streams that wait, if the connection still takes any and the peer's limit allows it."""
-        if self.failure is None:
-            self.slots.grant()
+        """Open the streams that wait, as far as the peer's limit allows; none waits on a connection that has failed."""
+        self.slots.grant()
 
     def finished(self, actor: StreamActor) -> None:
         """The actor's task has ended: nothing of the stream is left but its tombstone."""
@@ -489,6 +500,7 @@ class ConnectionActor:
         if self.failure is not None:
             raise raised(retryable(self.failure))
 
+    @trio.lowlevel.enable_ki_protection
     async def ping(self) -> float:
         """Send a PING and wait for its answer: the round trip in seconds (RFC 9113 section 6.7)."""
         if self.closed:
@@ -600,6 +612,7 @@ class ConnectionActor:
         while self._live and not self.closed:
             await self._quiet.park()
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self, *, drain: bool) -> None:
         """Send GOAWAY, let open streams finish in bounded time if `drain`, and close. Idempotent."""
         if not self.closed:
@@ -626,6 +639,7 @@ class ConnectionActor:
                 return
             actor.close(linger=False)
 
+    @trio.lowlevel.enable_ki_protection
     async def shutdown(self, deadline: float) -> None:
         """Graceful shutdown in two phases (RFC 9113 section 6.8); streams may finish until `deadline`."""
         if not self.closed and self.machine.goaway_last_stream_id is None:
@@ -671,6 +685,19 @@ class ConnectionActor:
 
 def _details(failure: ConnectionFailure) -> dict[str, Any]:
     return {"error_code": failure.error_code, "scope": "connection", "initiator": "library"}
+
+
+def event_size(event: ev.Event) -> int:
+    """About how many octets of the peer's an event holds."""
+    if isinstance(event, ev.UnknownFrameReceived):
+        return len(event.payload)
+    if isinstance(event, ev.RemoteSettingsChanged):
+        return 128 * len(event.changed_settings)
+    if isinstance(event, ev.ConnectionTerminated):
+        return len(event.additional_data or b"")
+    if isinstance(event, ev.AlternativeServiceAvailable):
+        return len(event.origin) + len(event.field_value)
+    return sum(map(len, event.origins)) if isinstance(event, ev.OriginReceived) else 0
 
 
 def may_become_http1(data: bytes) -> bool:

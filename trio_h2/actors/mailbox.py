@@ -48,6 +48,7 @@ class Mailbox:
         "_closed",
         "_connection",
         "_items",
+        "_passing",
         "_reset",
         "_stream",
         "consumer",
@@ -67,6 +68,7 @@ class Mailbox:
         self._busy = False
         self._closed = False
         self._reset: ev.StreamReset | None = None
+        self._passing: dict[type, ev.Event] = {}
         self.consumer: Literal["stream", "events"] | None = None
         self.head: ev.ResponseReceived | None = None
         self.interim: tuple[ev.InformationalResponseReceived, ...] = ()
@@ -92,15 +94,16 @@ class Mailbox:
 
     def put_passing(self, event: ev.WindowUpdated | ev.PriorityUpdated) -> None:
         """Deliver what only `events()` shows: the newest of its kind replaces the one before it."""
-        if self.consumer != "events":
+        if self.consumer != "events" or self.failure is not None:
             return
-        last = self._items[-1] if self._items else None
-        if isinstance(last, ev.WindowUpdated) and isinstance(event, ev.WindowUpdated):
-            last.delta += event.delta
-        elif isinstance(last, ev.PriorityUpdated) and isinstance(event, ev.PriorityUpdated):
-            self._items[-1] = event
-        else:
-            self.put(event)
+        pending = self._passing.get(type(event))
+        if pending is not None:
+            # It keeps its place in the order, and says what holds now.
+            if isinstance(event, ev.WindowUpdated) and isinstance(pending, ev.WindowUpdated):
+                event.delta += pending.delta
+            self._items.remove(pending)
+        self._passing[type(event)] = event
+        self.put(event)
 
     def put_data(self, data: bytes) -> None:
         """Deliver octets of a body; what is put after a failure goes straight back as credit."""
@@ -141,6 +144,7 @@ class Mailbox:
     def _discard(self) -> None:
         unread = sum(len(item) for item in self._items if type(item) is Chunk)
         self._items.clear()
+        self._passing.clear()
         if unread:
             self._give_credit(unread)
 
@@ -199,6 +203,7 @@ class Mailbox:
                 self.trailers = item
         return None
 
+    @trio.lowlevel.enable_ki_protection
     async def receive_head(self) -> ev.ResponseReceived:
         """Wait for the final response's headers. Raises the stream's failure."""
         await trio.lowlevel.checkpoint()
@@ -211,6 +216,7 @@ class Mailbox:
                 self._raise_failure()
             await self._wait()
 
+    @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int | None) -> bytes:
         """Wait for octets of the body; b"" at its end. Raises the stream's failure."""
         await trio.lowlevel.checkpoint()
@@ -230,6 +236,7 @@ class Mailbox:
                 return b""
             await self._wait()
 
+    @trio.lowlevel.enable_ki_protection
     async def receive_event(self) -> ev.Event | None:
         """Wait for the next event; None after the last. Raises the stream's failure."""
         await trio.lowlevel.checkpoint()
@@ -237,6 +244,7 @@ class Mailbox:
         while True:
             if self._items:
                 item = self._items.popleft()
+                self._passing.pop(type(item), None)
                 if type(item) is not Chunk:
                     assert isinstance(item, ev.Event)
                     return item

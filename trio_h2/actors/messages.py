@@ -55,7 +55,7 @@ class Doorbell:
         self._waiting = True
         try:
             await self._receive.receive()
-        except trio.Cancelled:
+        except BaseException:  # a KeyboardInterrupt, too
             if not self._waiting:  # rung in the same instant: leave no stale ring behind
                 self._receive.receive_nowait()
             raise

@@ -6,7 +6,9 @@ the stream by the handler contract; on the client it waits for a slot, opens the
 `request()` was given, and waits for the end; on both it lingers for a tunnel that was closed first here.
 
 Sending calls are methods with no checkpoint between the check and the frame: a call that is cancelled while it
-waits for room has sent nothing (header, trailer and EOF calls are all or nothing).
+waits for room has sent nothing (header, trailer and EOF calls are all or nothing). They run in the user's task, but
+what they change is everybody's, so they are protected from KeyboardInterrupt like the connection's own tasks; their
+waits can still be interrupted.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .. import events as ev
-from ..exceptions import ErrorCodes, H2Error, StreamResetError
+from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
 from ..protocol.compression import Fields
 from ..protocol.priority import Priority
 from ..protocol.stream import Phase, StreamMachine
@@ -36,7 +38,7 @@ Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
 # Failures are copied when they are raised, so these two stand for every stream.
 CLOSED_HERE = StreamResetError("the stream was closed by this side", initiator="local")
-SENT_EOF = StreamResetError("this side of the stream has ended", initiator="local")
+SENT_EOF = StreamClosedError(0, "this side of the stream has ended", initiator="local")
 
 logger = logging.getLogger("trio_h2")
 
@@ -134,10 +136,13 @@ class StreamActor:
             self.pump.proceed.set()
 
     def on_response(self, event: ev.ResponseReceived) -> None:
-        """The final response: a pump that still waits for a 100 sends nothing any more."""
+        """The final response: for a pump that still waits for a 100 it says whether the body is wanted."""
         self.mailbox.put(event)
         if self.pump is not None and self.pump.expect_continue and not self.pump.proceed.is_set():
-            self._stop_pump()
+            if event.headers[b":status"].startswith("2"):
+                self.pump.proceed.set()
+            else:
+                self._stop_pump()
 
     def fail(self, failure: H2Error, *, keep_data: bool = False) -> None:
         """The stream is over for this reason: whoever waits on it learns it now."""
@@ -214,23 +219,37 @@ class StreamActor:
         self._wake()
         self.connection.grant_slots()
 
+    @trio.lowlevel.enable_ki_protection
     async def send_response(self, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
         """Send a response's header section, interim or final."""
         await self.ready_to_respond()
         self.connection.machine.send_response(self.machine, fields, head, end_stream=end_stream)
         self.sent()
 
+    @trio.lowlevel.enable_ki_protection
+    def send_continue(self) -> None:
+        """Ask for the body (RFC 9110 section 10.1.1): at once, whoever else is sending, and counted as a reply."""
+        self.connection.machine.send_response(
+            self.machine, ((b":status", b"100"),), ResponseHead(100, None, 1), end_stream=False
+        )
+        self.connection.machine.replies += 1
+        self.sent()
+
+    @trio.lowlevel.enable_ki_protection
     async def send_trailers(self, fields: Fields) -> None:
         """Send a trailer section; it ends our half."""
         await self.ready_to_send()
+        self._check_open_half()
         self.connection.machine.send_trailers(self.machine, fields)
         self.sent()
 
+    @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview, *, end_stream: bool = False) -> None:
         """Send octets of the body, and with `end_stream` the end."""
         await self.ready_to_send()
         await self.send_body(data, end_stream=end_stream)
 
+    @trio.lowlevel.enable_ki_protection
     async def send_body(self, data: bytes | bytearray | memoryview, *, end_stream: bool) -> None:
         """Cut now what can be, and wait for the rest; the caller has been through `ready_to_send`."""
         stream = self.machine
@@ -244,6 +263,7 @@ class StreamActor:
         if stream.closed:
             self._closed()
 
+    @trio.lowlevel.enable_ki_protection
     async def wait_sendable(self) -> None:
         """Wait until `send_all` could send something at once."""
         await self.ready_to_send()
@@ -269,6 +289,7 @@ class StreamActor:
         if not stream.can_send:
             raise raised(SENT_EOF)
 
+    @trio.lowlevel.enable_ki_protection
     async def send_eof(self) -> None:
         """End our half; doing so twice is once."""
         await self.ready_to_send()
@@ -278,11 +299,13 @@ class StreamActor:
         self.connection.machine.end_stream(stream)
         self.sent()
 
+    @trio.lowlevel.enable_ki_protection
     def update_priority(self, priority: Priority) -> None:
         """Tell the server how much the response matters now; the caller has been through `ready_to_send`."""
         self.connection.machine.update_priority(self.machine, priority)
         self.connection.writer.wake()
 
+    @trio.lowlevel.enable_ki_protection
     def reset(self, error_code: int) -> None:
         """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
         if self.stream is None:
@@ -292,6 +315,7 @@ class StreamActor:
             self.connection.writer.wake()
         self._closed()
 
+    @trio.lowlevel.enable_ki_protection
     def close(self, *, linger: bool) -> None:
         """The user is done with the stream. Nothing waits; what is left of it the actor's task does.
 
@@ -308,6 +332,9 @@ class StreamActor:
             if stream.can_send:
                 self.connection.machine.end_stream(stream)
                 self.connection.writer.wake()
+        elif not self.connection.client and stream is not None and stream.sending.phase is Phase.DONE:
+            # The response is complete: the client may stop sending, and keeps what it got (RFC 9113 section 8.1).
+            self.reset(ErrorCodes.NO_ERROR)
         else:
             self.reset(ErrorCodes.CANCEL)
         self.release()
@@ -395,7 +422,7 @@ class StreamActor:
             raise
         except BaseException as error:
             # When the stream or the connection failed or ended, the reading side of request() meets that and says so.
-            if self.failure is None and self.connection.failure is None and not self.mailbox.ended:
+            if self.failure is None and self.connection.writer.failure is None and not self.mailbox.ended:
                 pump.error = error
                 self.reset(ErrorCodes.CANCEL)
                 self.fail(CLOSED_HERE)
@@ -449,7 +476,8 @@ class StreamActor:
         try:
             with self.scope:
                 await handler(self, request)
-            if not self.closed_by_user:
+            # A handler that was cancelled has not finished: its response must not look as if it had.
+            if self.failure is None:
                 self._finish_handler()
             if self.machine.tunnel and not self.machine.closed:
                 self.close(linger=True)
@@ -499,3 +527,4 @@ class StreamActor:
         self.connection.machine.send_response(
             self.machine, [(b":status", b"500"), (b"content-length", b"0")], head, end_stream=True
         )
+        self.connection.machine.replies += 1

@@ -97,7 +97,7 @@ class Writer:
 
     async def replies_taken(self) -> None:
         """Wait until the replies queued so far are on their way to the transport, or the task has ended."""
-        if not self.ended.is_set():
+        while self._machine.replies and not self.ended.is_set():
             await self._taken.park()
 
     # Senders

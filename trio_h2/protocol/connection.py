@@ -441,6 +441,7 @@ class ConnectionMachine:
             return False
         stream.send(Input.SEND_RST_STREAM)
         self.outbox.rst_stream(stream.stream_id, error_code)
+        self.replies += 1
         self.table.close(stream, CloseReason.RESET_LOCALLY)
         return True
 
