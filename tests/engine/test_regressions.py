@@ -1,0 +1,473 @@
+"""Cases that went wrong once: each test is named for what must hold."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from trio.testing import MockClock
+
+import trio_h2
+from tests.engine.helpers import (
+    FOREVER,
+    GET,
+    OK,
+    POST,
+    PREFACE,
+    RawPeer,
+    body_of,
+    client_and_server,
+    echo,
+    hello,
+    of,
+    raw_client,
+    raw_server,
+    read_all,
+    slow_pair,
+)
+from tests.engine.test_shutdown import MemoryListener
+from trio_h2 import Config, ErrorCodes
+from trio_h2.protocol.connection import ConnectionMachine
+
+EXPECT = (*POST, ("expect", "100-continue"))
+
+# Handlers and the end of their connection
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("cause", ["end of transport", "protocol error", "no acknowledgement of SETTINGS"])
+async def test_a_response_cut_short_by_the_end_of_its_connection_is_not_completed(
+    cause: str, begun: bool, autojump_clock: MockClock
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if begun:
+            await stream.send_response(200)
+            await stream.send_all(b"partial")
+        await trio.sleep_forever()
+
+    async with raw_client(handler, handshake=False) as peer:
+        await peer.send(PREFACE, peer.settings(), peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        if cause == "end of transport":
+            await peer.transport.send_eof()  # type: ignore[attr-defined]
+        elif cause == "protocol error":
+            await peer.send(peer.window_update(0, 0))
+        await peer.to_end()
+        assert len(of(peer.log, HeadersFrame)) == begun
+        assert body_of(peer.log, 1) == (b"partial" if begun else b"")
+        assert not any("END_STREAM" in frame.flags for frame in peer.log)
+
+
+# What a peer may cost
+
+
+async def test_a_peer_that_reads_nothing_is_given_up_though_its_streams_end(autojump_clock: MockClock) -> None:
+    connections: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        await stream.respond(204)
+
+    peer_end, slow = reversed(slow_pair())
+    async with raw_client(handler, transports=(peer_end, slow), config=Config(write_timeout=10)) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        slow.stop()
+        start = trio.current_time()
+        largest = 0
+        with pytest.raises(trio.BrokenResourceError):
+            for stream_id in range(3, 203, 2):
+                await peer.send(peer.headers(stream_id, GET, end_stream=True), peer.rst(stream_id), peer.ping() * 1_000)
+                await trio.sleep(1)
+                largest = max(largest, connections[0].statistics().write_buffered)
+        assert trio.current_time() - start < 20
+        assert largest < 256 * 1024
+
+
+async def test_the_answers_to_failing_handlers_count_as_replies(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    connections: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections[:] = [stream.connection]
+        raise ZeroDivisionError
+
+    peer_end, slow = reversed(slow_pair())
+    async with raw_client(handler, transports=(peer_end, slow), config=Config(max_queued_replies=100)) as peer:
+        await peer.sync()
+        slow.stop()
+        for first in range(1, 20_001, 100):
+            await peer.send(
+                *(peer.headers(stream_id, GET, end_stream=True) for stream_id in range(first, first + 100, 2))
+            )
+            await trio.testing.wait_all_tasks_blocked()
+        assert connections[0].statistics().write_buffered < 32 * 1024
+
+
+@pytest.mark.parametrize("kind", ["settings", "unknown frame"])
+async def test_connection_events_that_nobody_reads_hold_few_octets(kind: str, autojump_clock: MockClock) -> None:
+    connections: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        await stream.respond(204)
+
+    async with raw_client(handler) as peer:
+        if kind == "settings":
+            frame = peer.frame(0x4, 0, 0, b"".join(struct.pack(">HI", 0x100 + i, 1) for i in range(2_730)))
+        else:
+            frame = peer.frame(0x99, 0, 0, bytes(16_384))
+
+        async def flood(count: int) -> None:
+            for _ in range(count):
+                await peer.send(frame)
+                if kind == "settings":
+                    await peer.expect(SettingsFrame)
+            await peer.sync()
+
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await flood(2)
+        tracemalloc.start()
+        try:
+            await flood(50)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 256 * 1024
+        assert connections[0].statistics().dropped_events >= 50
+
+
+@pytest.mark.parametrize("update", ["PRIORITY", "PRIORITY_UPDATE"])
+async def test_stream_events_that_alternate_do_not_pile_up(update: str, autojump_clock: MockClock) -> None:
+    events: list[trio_h2.Event] = []
+    release = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        async for event in stream.events():
+            events.append(event)
+            await release.wait()
+        await stream.respond(204)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST))
+        await trio.testing.wait_all_tasks_blocked()
+        if update == "PRIORITY":
+            frame = peer.frame(0x2, 0, 1, b"\0\0\0\0\1")
+        else:
+            frame = peer.frame(0x10, 0, 0, b"\0\0\0\1u=1")
+        for _ in range(20):
+            await peer.send((peer.window_update(1, 1) + frame) * 20)
+            await trio.testing.wait_all_tasks_blocked()
+        release.set()
+        await peer.send(peer.data(1, end_stream=True))
+        await peer.expect(HeadersFrame)
+    assert len(events) <= 10
+    assert sum(event.delta for event in events if isinstance(event, trio_h2.WindowUpdated)) == 400
+
+
+# request()
+
+
+async def test_an_error_of_the_body_is_raised_after_a_graceful_goaway_too(autojump_clock: MockClock) -> None:
+    reached = trio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await reached.wait()
+        raise ZeroDivisionError("in the body")
+
+    async with raw_server() as (connection, peer):
+
+        async def answer() -> None:
+            await peer.expect(DataFrame)
+            await peer.send(peer.goaway(2**31 - 1))
+            await peer.sync()
+            reached.set()
+            await peer.expect_rst(1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            with trio.fail_after(60), pytest.raises(ZeroDivisionError, match="in the body"):
+                await connection.request("POST", "/", body=body())
+
+
+class SlowBody:
+    """An async iterator that does not stop at once when it is cancelled; `inside` says if it runs now."""
+
+    inside = False
+
+    def __aiter__(self) -> SlowBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.inside = True
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+        self.inside = False
+        return b"x"
+
+
+async def test_a_request_cancelled_as_its_stream_opens_has_left_the_body(autojump_clock: MockClock) -> None:
+    body = SlowBody()
+    async with raw_server() as (connection, _):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await connection.request("POST", "/", body=body)
+        assert scope.cancelled_caught
+        for _ in range(3):
+            assert not body.inside
+            await trio.testing.wait_all_tasks_blocked()
+
+
+# Expect: 100-continue
+
+
+async def test_a_body_is_read_after_expect_while_another_task_sends(autojump_clock: MockClock) -> None:
+    bodies: list[bytes] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        async def read() -> None:
+            bodies.append(await read_all(stream))
+
+        async def send() -> None:
+            await stream.send_response(200)
+            await stream.send_all(b"answer")
+            await stream.send_eof()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(send)
+
+    async with raw_client(handler) as peer:
+        # The two tasks start in any order: this often, both orders come.
+        for stream_id in range(1, 41, 2):
+            await peer.send(peer.headers(stream_id, EXPECT))
+            await peer.sync()
+            await peer.send(peer.data(stream_id, b"body", end_stream=True))
+            await peer.sync()
+            assert body_of(peer.log, stream_id) == b"answer"
+        assert of(peer.log, RstStreamFrame) == []
+    assert bodies == [b"body"] * 20
+
+
+async def test_a_success_without_a_100_asks_for_the_body_too(autojump_clock: MockClock) -> None:
+    async with client_and_server(echo, config=Config(continue_timeout=FOREVER)) as pair:
+        with trio.fail_after(60):
+            response = await pair.client.request("POST", "/", headers=[("expect", "100-continue")], body=b"body")
+        assert (response.status, response.body) == (200, b"body")
+
+
+# Server shutdown
+
+
+async def test_shutdown_returns_if_the_server_was_cancelled_before(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(trio_h2.serve_h2_listeners, hello, [MemoryListener()]))
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(60):
+        await server.shutdown(10)
+
+
+async def test_shutdown_returns_if_the_server_is_cancelled_meanwhile(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep_forever()
+
+    listener = MemoryListener()
+    cancelled = trio.CancelScope()
+
+    async def serve(task_status: trio.TaskStatus[trio_h2.H2Server]) -> None:
+        with cancelled:
+            await trio_h2.serve_h2_listeners(handler, [listener], task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve)
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        nursery.start_soon(peer.expect, GoAwayFrame)
+        cancelled.deadline = trio.current_time() + 5
+        with trio.fail_after(10):
+            await server.shutdown(60)
+
+
+# KeyboardInterrupt
+
+
+class Recorder:
+    """Notes, of some methods of the machine, whether a KeyboardInterrupt could stop them in the task that called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+        self.protected: list[tuple[str, bool]] = []
+        self.task: trio.lowlevel.Task | None = None
+        for name in names:
+            monkeypatch.setattr(ConnectionMachine, name, self.recording(name, getattr(ConnectionMachine, name)))
+
+    def recording(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if trio.lowlevel.current_task() is self.task:
+                self.protected.append((name, trio.lowlevel.currently_ki_protected()))
+            return method(*arguments, **options)
+
+        return call
+
+
+async def test_keyboard_interrupt_cannot_stop_a_client_call_half_way(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(monkeypatch, "open_stream", "send_trailers")
+    recorder.task = trio.lowlevel.current_task()
+    async with client_and_server(echo) as pair:
+        await pair.client.request("GET", "/")
+        async with pair.client.stream("POST", "/") as stream:
+            assert not trio.lowlevel.currently_ki_protected()
+            await stream.send_trailers([("x", "y")])
+            await read_all(stream)
+    assert recorder.protected == [("open_stream", True), ("open_stream", True), ("send_trailers", True)]
+
+
+async def test_keyboard_interrupt_cannot_stop_a_server_call_half_way(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(monkeypatch, "send_response", "send_trailers", "promise")
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        assert not trio.lowlevel.currently_ki_protected()
+        recorder.task = trio.lowlevel.current_task()
+        await stream.receive_some()
+        pushed = await stream.push("/pushed")
+        await pushed.respond(200)
+        await stream.send_informational(103)
+        await stream.send_response(200)
+        await stream.send_trailers([("x", "y")])
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, EXPECT))
+        await peer.sync()
+        await peer.send(peer.data(1, b"body", end_stream=True))
+        await peer.expect(HeadersFrame, lambda frame: "END_STREAM" in frame.flags, stream_id=1)
+    names = ["send_response", "promise", *["send_response"] * 3, "send_trailers"]
+    assert recorder.protected == [(name, True) for name in names]
+
+
+# Pushes
+
+
+async def test_a_pushed_response_that_waits_for_a_slot_gets_it_after_goaway(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        first = await stream.push("/first")
+        second = await stream.push("/second")
+        await first.send_response(200)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(second.respond, 200, [], b"second")
+            await trio.sleep(10)
+            await first.send_eof()
+        await stream.respond(200)
+
+    async with raw_client(handler, settings={3: 1}) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.expect(HeadersFrame, stream_id=2)
+        await peer.send(peer.goaway(2**31 - 2))
+        with trio.fail_after(60):
+            await peer.expect(DataFrame, lambda frame: "END_STREAM" in frame.flags, stream_id=4)
+            await peer.expect(HeadersFrame, lambda frame: "END_STREAM" in frame.flags, stream_id=1)
+        assert body_of(peer.log, 4) == b"second"
+
+
+async def test_a_push_from_before_the_acknowledgement_of_our_settings_is_refused(autojump_clock: MockClock) -> None:
+    async with raw_server(handshake=False) as (connection, peer):
+
+        async def answer() -> None:
+            await peer.send(peer.settings())
+            await peer.expect(HeadersFrame)
+            await peer.send(peer.headers(1, GET, promised=2))
+            assert await peer.expect_rst(2) == ErrorCodes.REFUSED_STREAM
+            await peer.send(peer.settings(ack=True))
+            await peer.send(peer.headers(2, OK), peer.data(2, bytes(1_000), end_stream=True))
+            await peer.send(peer.headers(1, OK, end_stream=True))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            with trio.fail_after(60):
+                assert (await connection.request("GET", "/")).status == 200
+        await peer.sync()
+        statistics = connection.statistics()
+        assert (statistics.streams, statistics.unread) == ((), 0)
+        await peer.send(peer.goaway(1))
+        with trio.fail_after(60):
+            await connection.wait_closed()
+
+
+async def test_a_pushed_stream_has_no_body_to_read(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        pushed = await stream.push("/pushed")
+        with trio.fail_after(1):
+            assert await pushed.receive_some() == b""
+        await pushed.respond(204)
+        await stream.respond(200)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        assert [frame.fields[0][1] for frame in of(peer.log, HeadersFrame)] == [b"204", b"200"]
+
+
+# The end of a message
+
+
+async def test_closing_after_a_complete_response_says_no_error(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await stream.send_all(b"early")
+        await stream.send_eof()
+        await stream.aclose()
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST))
+        assert await peer.expect_rst(1) == ErrorCodes.NO_ERROR
+        assert body_of(peer.log, 1) == b"early"
+        assert "END_STREAM" in of(peer.log, DataFrame, 1)[-1].flags
+
+
+Stream = trio_h2.ClientStream | trio_h2.ServerStream
+
+
+async def check_ended(stream: Stream) -> None:
+    """What the sending calls do after `send_eof`."""
+    calls: list[Callable[[], Awaitable[object]]] = [
+        partial(stream.send_trailers, [("x", "y")]),
+        partial(stream.send_all, b"x"),
+    ]
+    await stream.send_eof()
+    await stream.send_eof()
+    for call in calls:
+        with pytest.raises(trio.ClosedResourceError):
+            await call()
+
+
+async def test_after_send_eof_nothing_more_can_be_sent(autojump_clock: MockClock) -> None:
+    checked: list[Stream] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await read_all(stream)
+        await check_ended(stream)
+        checked.append(stream)
+
+    async with client_and_server(handler) as pair:
+        async with pair.client.stream("POST", "/") as stream:
+            await stream.response()
+            await check_ended(stream)
+            checked.append(stream)
+            assert await read_all(stream) == b""
+    assert len(checked) == 2
