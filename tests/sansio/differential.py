@@ -219,6 +219,16 @@ def _without_unknown_settings(result: Result) -> list[tuple[Any, ...]]:
     return kept
 
 
+def _refused_promise(result: Result) -> list[tuple[Any, ...]]:
+    """The events as a server sees them, with CANCEL for REFUSED_STREAM, and no last stream ID in GOAWAY."""
+    kept: list[tuple[Any, ...]] = [(result.error, result.code)]
+    for event in result.events:
+        if event[0] == "StreamReset" and event[1] % 2 == 0 and event[2] == 7:
+            event = *event[:2], 8, event[3]
+        kept.append((*event[:2], event[3]) if event[0] == "ConnectionTerminated" else event)
+    return kept
+
+
 def _refuses(theirs: Result, ours: Result) -> bool:
     """The events are the same, but that streams are missing that we refused to open."""
     opened = {e[1] for e in theirs.events if e[0] in ("RequestReceived", "PushedStreamReceived")}
@@ -299,7 +309,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         lambda call, theirs, ours: (
             call.method == "update_settings"
             and not call.client
-            and _only_ours(theirs, ours, "InvalidSettingsValueError")
+            and theirs.error in ("", ours.error)
+            and ours.error == "InvalidSettingsValueError"
         ),
     ),
     Difference(
@@ -319,6 +330,23 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 4.3",
         "a field block that cannot be decoded is a COMPRESSION_ERROR",
         lambda call, theirs, ours: call.method == "receive" and ours.error == "ProtocolError" and ours.code == 9,
+    ),
+    Difference(
+        "RFC 9110 15.3.5, RFC 9113 8.1.1",
+        "a 204 or 304 response has no content",
+        lambda call, theirs, ours: (
+            call.type == h.DATA and call.client and "DataReceived" in theirs.names and set(ours.resets.values()) == {1}
+        ),
+    ),
+    Difference(
+        "RFC 9113 5.1",
+        "a promised stream of the peer's gets no WINDOW_UPDATE from it",
+        lambda call, theirs, ours: (
+            call.type == h.WINDOW_UPDATE
+            and call.client
+            and theirs.names == {"WindowUpdated"}
+            and ours.error == "ProtocolError"
+        ),
     ),
     Difference(
         "RFC 9113 6.5.3",
@@ -348,6 +376,16 @@ DIFFERENCES: tuple[Difference, ...] = (
             and "RequestReceived" in theirs.names
             and ours.error == "ProtocolError"
         ),
+    ),
+    Difference(
+        "RFC 9113 6.6, 4.2",
+        "a PUSH_PROMISE whose padding leaves no room for the promised stream ID",
+        lambda call, theirs, ours: call.type == h.PUSH_PROMISE and ours.error == "FrameDataMissingError",
+    ),
+    Difference(
+        "RFC 9113 8.4.2, 6.8",
+        "a promise on a stream that was reset is refused with CANCEL, not REFUSED_STREAM, and is below a GOAWAY",
+        lambda call, theirs, ours: not call.client and _refused_promise(theirs) == _refused_promise(ours),
     ),
     Difference(
         "RFC 9113 6.10",
@@ -381,6 +419,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 6.3",
         "a PRIORITY of the wrong length is a stream error",
         lambda call, theirs, ours: call.type == h.PRIORITY and _to_stream_error(theirs, ours, 6),
+    ),
+    Difference(
+        "RFC 9113 5.1",
+        "HEADERS on a half that has ended is a stream error, whatever is in it",
+        lambda call, theirs, ours: call.type == h.HEADERS and _to_stream_error(theirs, ours, 5),
     ),
     Difference(
         "RFC 9113 8.1.1",

@@ -43,13 +43,13 @@ def hypercorn(port: str, certificate: str = "", key: str = "") -> None:
     asyncio.run(serve(echo_app, config))  # type: ignore[arg-type]
 
 
-def httpcore(url: str, ca: str = "") -> None:
+def httpcore(package: str, url: str, ca: str = "") -> None:
     """A GET, a POST of 300,000 octets, and eight GETs at once, over one connection each pool; prints what came."""
+    import importlib
     import ssl
     from concurrent.futures import ThreadPoolExecutor
 
-    import httpcore
-
+    httpcore = importlib.import_module(package)
     context = ssl.create_default_context(cafile=ca) if ca else None
     with httpcore.ConnectionPool(http1=False, http2=True, ssl_context=context) as pool:
         answer = pool.request("GET", f"{url}/file")

@@ -25,7 +25,7 @@ from tests.sansio.test_differential import FRAMES
 from trio_h2 import Config
 from trio_h2 import events as ev
 
-EXAMPLES = int(os.environ.get("TRIO_H2_EXAMPLES", "2000" if os.environ.get("CI") else "200"))
+EXAMPLES = int(os.environ.get("TRIO_H2_EXAMPLES", "2000"))
 
 # What the in-memory engine says of itself when it is not told otherwise.
 LIKE_MEMORY = Config(
@@ -65,7 +65,7 @@ async def play(script: list[bytes | int]) -> None:
     async with server("memory") as memory, server("actors", LIKE_MEMORY) as actors:
         answered: set[int] = set()
         for step in script:
-            if isinstance(step, int) and (step in answered or step not in memory.live):
+            if isinstance(step, int) and (step in answered or not can_answer(memory, step)):
                 continue
             frames = {}
             for side in (memory, actors):
@@ -83,6 +83,12 @@ async def play(script: list[bytes | int]) -> None:
                 return
             assert memory.live == actors.live, step
             assert messages(memory, answered) == messages(actors, answered), step
+
+
+def can_answer(side: Side, stream_id: int) -> bool:
+    """Is there a request, and is it no tunnel's? A tunnel lingers in actors, and is the program's in memory."""
+    stream = side.connection._machine.table.get(stream_id)  # type: ignore[attr-defined]
+    return stream is not None and not stream.tunnel
 
 
 def give_back(side: Side, event: ev.DataReceived) -> None:

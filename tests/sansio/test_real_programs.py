@@ -7,6 +7,7 @@ trio_h2's names where the `h2` package has its own.
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 SHIM = ["-m", "tests.sansio.shim"]
 PROGRAMS = "tests.sansio.programs"
+PINGPONG = "tests.benchmarks.pingpong"
 FILE = bytes(range(256)) * 4000
 
 IMPORTS = pytest.mark.parametrize("imports", [[], ["--h2"]], ids=["trio_h2", "h2"])
@@ -67,9 +69,7 @@ async def test_the_asyncio_server_serves_curl_and_nghttp(tmp_path: Path, imports
     upload = tmp_path / "upload"
     upload.write_bytes(FILE)
     port = peers.free_port()
-    async with python(
-        tmp_path, *imports[:0], str(EXAMPLES / "asyncio_server.py"), str(port), *imports, port=port
-    ) as peer:
+    async with python(tmp_path, str(EXAMPLES / "asyncio_server.py"), str(port), *imports, port=port) as peer:
         answer = await peers.run_program(curl, "-sS", "--http2-prior-knowledge", f"{peer.url}/path")
         assert '":path": "/path"' in answer.text
         options = ["-sS", "--http2-prior-knowledge", "--data-binary", f"@{upload}"]
@@ -202,11 +202,14 @@ async def test_hypercorn_upgrades_from_http_1_1(tmp_path: Path) -> None:
 
 @SHIMMED
 @pytest.mark.parametrize("tls", [True, False], ids=["TLS", "cleartext"])
-async def test_httpcore_fetches_from_nghttpd(docroot: Path, tls_files: peers.TLSFiles, tls: bool, shim: bool) -> None:
+@pytest.mark.parametrize("package", ["httpcore", "httpcore2"])
+async def test_httpcore_fetches_from_nghttpd(
+    docroot: Path, tls_files: peers.TLSFiles, package: str, tls: bool, shim: bool
+) -> None:
     (docroot / "echo").write_text("")
     async with peers.run_nghttpd(docroot, tls=tls_files if tls else None) as peer:
         url = peer.url.replace(peers.HOST, "localhost") if tls else peer.url
-        output = await run(*program(shim, "httpcore", url, *([str(tls_files.ca)] if tls else [])))
+        output = await run(*program(shim, "httpcore", package, url, *([str(tls_files.ca)] if tls else [])))
     digest = hashlib.sha256(FILE).hexdigest()
     assert output.splitlines()[:3] == [f"200 {digest}", "200 300000", "200 " * 7 + "200"]
     assert output.splitlines()[-1] == ("h2 is trio_h2" if shim else "h2 is h2")
@@ -215,5 +218,15 @@ async def test_httpcore_fetches_from_nghttpd(docroot: Path, tls_files: peers.TLS
 async def test_httpcore_and_hypercorn_talk_to_each_other(tmp_path: Path) -> None:
     port = peers.free_port()
     async with python(tmp_path, *program(True, "hypercorn", str(port)), port=port) as peer:
-        output = await run(*program(True, "httpcore", peer.url))
+        output = await run(*program(True, "httpcore", "httpcore", peer.url))
     assert output.splitlines()[1] == "200 300000"
+
+
+@pytest.mark.parametrize("sides", [(True, True), (True, False), (False, True)], ids=["both", "server", "client"])
+async def test_grpclib_streams_messages_both_ways(tmp_path: Path, sides: tuple[bool, bool]) -> None:
+    server, client = ([*SHIM, PINGPONG] if shim else ["-m", PINGPONG] for shim in sides)
+    port = peers.free_port()
+    async with python(tmp_path, *server, "grpclib", str(port), port=port) as peer:
+        report = json.loads(await run(*client, "grpclib", str(port), "300", "10"))
+        assert report["requests"] == 300
+        assert "Traceback" not in peer.output()
