@@ -76,7 +76,7 @@ async def test_a_peer_that_reads_nothing_is_given_up_though_its_streams_end(auto
         connections.append(stream.connection)
         await stream.respond(204)
 
-    peer_end, slow = reversed(slow_pair())
+    slow, peer_end = slow_pair()
     async with raw_client(handler, transports=(peer_end, slow), config=Config(write_timeout=10)) as peer:
         await peer.send(peer.headers(1, GET, end_stream=True))
         await peer.sync()
@@ -102,7 +102,7 @@ async def test_the_answers_to_failing_handlers_count_as_replies(
         connections[:] = [stream.connection]
         raise ZeroDivisionError
 
-    peer_end, slow = reversed(slow_pair())
+    slow, peer_end = slow_pair()
     async with raw_client(handler, transports=(peer_end, slow), config=Config(max_queued_replies=100)) as peer:
         await peer.sync()
         slow.stop()
