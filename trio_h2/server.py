@@ -196,17 +196,6 @@ def _inner(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
     return getattr(listener, "transport_listener", listener)
 
 
-class _Started(trio.TaskStatus[Any]):
-    """Tells the H2Server where trio would tell the listeners."""
-
-    def __init__(self, server: H2Server, task_status: trio.TaskStatus[H2Server]) -> None:
-        self._server = server
-        self._task_status = task_status
-
-    def started(self, value: Any = None) -> None:
-        self._task_status.started(self._server)
-
-
 async def serve_h2_connection(handler: Handler, transport: trio.abc.Stream, *, config: Config | None = None) -> None:
     """Serve one connection over any connected `trio.abc.Stream`, until it ends.
 

@@ -66,6 +66,36 @@ async def test_a_response_cut_short_by_the_end_of_its_connection_is_not_complete
         assert not any("END_STREAM" in frame.flags for frame in peer.log)
 
 
+async def test_a_handler_that_raises_as_its_connection_ends_answers_nobody(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ZeroDivisionError
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        await peer.send(peer.window_update(0, 0))
+        await peer.to_end()
+        assert of(peer.log, GoAwayFrame)
+        assert of(peer.log, HeadersFrame) == []
+
+
+async def test_a_handler_that_raises_after_its_own_close_is_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.aclose()
+        raise ZeroDivisionError
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST))
+        assert [f.error_code for f in of(await peer.sync(), RstStreamFrame)] == [ErrorCodes.CANCEL]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+    caplog.clear()
+
+
 # What a peer may cost
 
 

@@ -77,7 +77,6 @@ class StreamActor:
     __slots__ = (
         "_busy_sending",
         "_changed",
-        "_head",
         "_open_arguments",
         "closed_by_user",
         "connection",
@@ -483,10 +482,11 @@ class StreamActor:
                 self.close(linger=True)
                 await self._linger()
         except Exception:
-            # A handler that raises because its stream or connection is gone tells nothing new.
-            if self.failure is None:
+            # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
+            if self.failure is None or self.closed_by_user:
                 logger.exception("the handler of stream %d raised", self.machine.stream_id)
-            self._finish_failed()
+            if self.failure is None:
+                self._finish_failed()
         finally:
             self.reset(ErrorCodes.CANCEL)
             self.release()

@@ -256,11 +256,6 @@ class FrameReader:
             PRIORITY_UPDATE: self._priority_update,
         }
 
-    @property
-    def awaiting_preface(self) -> bool:
-        """True until the client's 24 octets are there, or the first SETTINGS after them."""
-        return self._first
-
     def set_header_table_size(self, size: int) -> None:
         """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
         self._decoder.set_max_table_size(size)
