@@ -378,6 +378,37 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "RFC 9113 5.1",
+        "DATA or HEADERS on a stream that we promised is a connection error, also after its parent was reset",
+        lambda call, theirs, ours: (
+            call.type in (h.DATA, h.HEADERS)
+            and not call.client
+            and call.stream_id % 2 == 0
+            and set(theirs.resets) == {call.stream_id}
+            and ours.error == "ProtocolError"
+            and ours.code == 1
+        ),
+    ),
+    Difference(
+        "RFC 9113 6.8",
+        "the reserved bit before GOAWAY's last stream ID says nothing",
+        lambda call, theirs, ours: (
+            call.type == h.GOAWAY
+            and not ours.error
+            and [(*e[:2], e[2] & 0x7FFF_FFFF, e[3]) for e in theirs.events] == list(ours.events)
+        ),
+    ),
+    Difference(
+        "RFC 7838 4",
+        "ALTSVC on a stream is about its origin also when the response has begun",
+        lambda call, theirs, ours: (
+            call.type == h.ALTSVC
+            and call.client
+            and theirs == Result()
+            and ours.names == {"AlternativeServiceAvailable"}
+        ),
+    ),
+    Difference(
         "RFC 9113 6.6, 4.2",
         "a PUSH_PROMISE whose padding leaves no room for the promised stream ID",
         lambda call, theirs, ours: call.type == h.PUSH_PROMISE and ours.error == "FrameDataMissingError",
