@@ -67,6 +67,7 @@ HOUSE = {
             "__init__",
             "codec",
             "compression",
+            "huffman",
             "settings",
             "windows",
             "validation",

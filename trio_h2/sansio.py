@@ -227,9 +227,7 @@ class H2Connection:
         """Give an event hyper-h2's shape: headers are a list, of text if there is an encoding."""
         kind = type(event)
         if kind in _WITH_HEADERS:
-            encoding = self.config.header_encoding
-            pairs = event.headers  # type: ignore[attr-defined]
-            event.headers = [_decoded(pair, str(encoding)) for pair in pairs] if encoding else list(pairs)  # type: ignore[attr-defined]
+            event.headers = _presented(event.headers, self.config.header_encoding)  # type: ignore[attr-defined]
         elif kind is ev.SettingsAcknowledged:
             for change in cast(ev.SettingsAcknowledged, event).changed_settings.values():
                 self.local_settings.put_in_force(change.setting, change.new_value)
@@ -551,9 +549,17 @@ def _judge(kind: str, fields: Fields, *, validate: bool) -> RequestHead | Respon
     return read_response_unchecked(fields)
 
 
-def _decoded(pair: tuple[bytes, bytes], encoding: str) -> HeaderTuple:
-    kind = NeverIndexedHeaderTuple if isinstance(pair, NeverIndexedHeaderTuple) else HeaderTuple
-    return kind(pair[0].decode(encoding, "surrogateescape"), pair[1].decode(encoding, "surrogateescape"))
+def _presented(pairs: Iterable[tuple[bytes, bytes]], encoding: str | bool | None) -> list[HeaderTuple]:
+    """Header tuples as the hpack package gives them, decoded if there is an encoding."""
+    headers = []
+    for pair in pairs:
+        kind = NeverIndexedHeaderTuple if isinstance(pair, NeverIndexedHeaderTuple) else HeaderTuple
+        if encoding:
+            name, value = (text.decode(str(encoding), "surrogateescape") for text in pair)
+            headers.append(kind(name, value))
+        else:
+            headers.append(kind(*pair))
+    return headers
 
 
 def _upgrade_settings(header: str | bytes) -> list[tuple[int, int]]:

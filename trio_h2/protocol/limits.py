@@ -25,7 +25,7 @@ MAX_INTERIM_RESPONSES = 100
 
 def field_section_size(fields: Sequence[tuple[bytes, bytes]]) -> int:
     """The size of a field section as SETTINGS_MAX_HEADER_LIST_SIZE counts it, in octets."""
-    return sum(len(name) + len(value) for name, value in fields) + FIELD_OVERHEAD * len(fields)
+    return sum([len(name) + len(value) for name, value in fields]) + FIELD_OVERHEAD * len(fields)
 
 
 def too_many_waiting(waiting: int, stream_limit: int) -> ConnectionFailure | None:

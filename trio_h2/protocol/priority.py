@@ -6,12 +6,13 @@ parameters is not taken for ours, but only the members "u" and "i" are looked at
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
 import attrs
 
-__all__ = ["DEFAULT_PRIORITY", "Priority", "parse_priority_untrusted"]
+__all__ = ["DEFAULT_PRIORITY", "Priority", "parse_priority_untrusted", "priority_untrusted"]
 
 DEFAULT_URGENCY: Final = 3
 
@@ -30,6 +31,8 @@ _MEMBER: Final = re.compile(
     b"(?P<key>" + _KEY + b")"
     b"(?:=(?:(?P<bare>" + _BARE_ITEM + b")" + _PARAMETERS + b"|" + _INNER_LIST + b")|" + _PARAMETERS + b")"
 )
+_MAX_REMEMBERED_VALUE: Final = 16
+
 _COMMA: Final = re.compile(rb"[ \t]*+,[ \t]*+")
 
 
@@ -86,6 +89,19 @@ def parse_priority_untrusted(value: bytes) -> tuple[int, bool]:
     if members is None:
         return DEFAULT_URGENCY, False
     return _urgency(members.get(b"u")), members.get(b"i") == b"?1"
+
+
+def priority_untrusted(value: bytes) -> Priority:
+    """The same as a Priority."""
+    if len(value) <= _MAX_REMEMBERED_VALUE:
+        return _remembered_priority(value)
+    return Priority(*parse_priority_untrusted(value))
+
+
+@functools.lru_cache(maxsize=64)
+def _remembered_priority(value: bytes) -> Priority:
+    """Browsers send a handful of values, with every request."""
+    return Priority(*parse_priority_untrusted(value))
 
 
 def _last_members(value: bytes) -> dict[bytes, bytes] | None:

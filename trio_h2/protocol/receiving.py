@@ -14,7 +14,7 @@ from .. import events as ev
 from ..exceptions import ErrorCodes, FlowControlError, UnsupportedFrameError, error_code_from_int
 from . import codec
 from .limits import too_many_interim
-from .priority import Priority, parse_priority_untrusted
+from .priority import priority_untrusted
 from .settings import ChangedSetting, SettingCodes
 from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
 from .validation import (
@@ -227,7 +227,7 @@ class Receiver:
                 if name == b"priority":
                     early = value if early is None else early + b", " + value
         if early is not None:
-            stream.priority = Priority(*parse_priority_untrusted(early))
+            stream.priority = priority_untrusted(early)
 
     def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         """A response, interim or final (8.3.2)."""
@@ -498,7 +498,7 @@ class Receiver:
             return _protocol_error(f"PRIORITY_UPDATE for stream {stream_id}")
         stream = self._table.get(stream_id)
         if stream is not None:
-            stream.priority = Priority(*parse_priority_untrusted(frame.field_value))
+            stream.priority = priority_untrusted(frame.field_value)
         elif self._table.is_idle(stream_id):
             failure = self._keep_early_priority(stream_id, frame.field_value)
             if failure is not None:

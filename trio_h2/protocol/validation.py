@@ -23,6 +23,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
+from hpack.table import HeaderTable
 
 from trio_h2.headers import NeverIndexed
 
@@ -132,7 +133,31 @@ _SENT: Final = _Rules(
 
 # What a name means in a section. A name that is not in the section's table is an ordinary field's,
 # or not a valid one. "ruled" fields have a rule for their value.
-_Kind: TypeAlias = Literal["pseudo", "ruled", "connection-specific"]
+_Kind: TypeAlias = Literal["ordinary", "pseudo", "ruled", "connection-specific"]
+
+# Names known to be valid, which are not looked at octet by octet: those of RFC 7541 appendix A, and what browsers send.
+_ORDINARY: Final[dict[bytes, _Kind]] = dict.fromkeys(
+    [
+        *(name for name, _ in HeaderTable.STATIC_TABLE if not name.startswith(b":")),
+        b"dnt",
+        b"origin",
+        b"pragma",
+        b"priority",
+        b"sec-ch-ua",
+        b"sec-ch-ua-mobile",
+        b"sec-ch-ua-platform",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"sec-fetch-site",
+        b"sec-fetch-user",
+        b"sec-gpc",
+        b"upgrade-insecure-requests",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-requested-with",
+    ],
+    "ordinary",
+)
 
 _CONNECTION_SPECIFIC: Final[dict[bytes, _Kind]] = {
     b"connection": "connection-specific",
@@ -143,6 +168,7 @@ _CONNECTION_SPECIFIC: Final[dict[bytes, _Kind]] = {
 }
 
 _IN_REQUEST: Final[dict[bytes, _Kind]] = {
+    **_ORDINARY,
     **_CONNECTION_SPECIFIC,
     b":method": "pseudo",
     b":scheme": "pseudo",
@@ -155,6 +181,7 @@ _IN_REQUEST: Final[dict[bytes, _Kind]] = {
 }
 
 _IN_RESPONSE: Final[dict[bytes, _Kind]] = {
+    **_ORDINARY,
     **_CONNECTION_SPECIFIC,
     b":status": "pseudo",
     b"content-length": "ruled",
@@ -163,6 +190,7 @@ _IN_RESPONSE: Final[dict[bytes, _Kind]] = {
 }
 
 _IN_TRAILERS: Final[dict[bytes, _Kind]] = {
+    **_ORDINARY,
     **_CONNECTION_SPECIFIC,
     b"content-length": "ruled",
     b"host": "ruled",
@@ -315,6 +343,8 @@ def _scan(fields: FieldList, kinds: Mapping[bytes, _Kind], rules: _Rules) -> tup
             pseudo[name] = value
             continue
         in_regular = True
+        if kind == "ordinary":
+            continue
         if kind is None:
             if name.translate(names) != name or not name:
                 return _bad_name(name)

@@ -1,0 +1,122 @@
+"""HPACK (RFC 7541): our loops over field blocks and Huffman codes against those of the hpack package."""
+
+from __future__ import annotations
+
+import hpack
+import hpack.huffman_table
+import pytest
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_h2.protocol import huffman
+from trio_h2.protocol.compression import _Decoder
+from trio_h2.protocol.huffman import decode_huffman
+
+NAMES = st.sampled_from([b":path", b":status", b"cookie", b"etag", b"x-a", b"x-" + b"long" * 40])
+VALUES = st.one_of(st.sampled_from([b"", b"/", b"200", b"a" * 5000]), st.binary(max_size=40))
+FIELDS = st.lists(
+    st.one_of(st.tuples(NAMES, VALUES), st.builds(hpack.NeverIndexedHeaderTuple, NAMES, VALUES)), max_size=8
+)
+
+
+def decoded(decoder: hpack.Decoder, block: bytes) -> object:
+    """The fields, each with whether it may be indexed; or the class of the error."""
+    try:
+        fields = decoder.decode_block(block) if isinstance(decoder, _Decoder) else list(decoder.decode(block, raw=True))
+    except hpack.InvalidTableIndexError:  # hpack raises a subclass, for compatibility
+        return hpack.InvalidTableIndexError
+    except hpack.HPACKError as error:
+        return type(error)
+    return [(*field, getattr(field, "indexable", True)) for field in fields]
+
+
+def decoders(allowed: int = 4096) -> tuple[_Decoder, hpack.Decoder]:
+    ours, theirs = _Decoder(), hpack.Decoder(max_header_list_size=2**62)
+    ours.max_allowed_table_size = theirs.max_allowed_table_size = allowed
+    return ours, theirs
+
+
+def check_same(ours: _Decoder, theirs: hpack.Decoder, block: bytes) -> object:
+    """Both make the same of a block, of its effect on the table too."""
+    result = decoded(ours, block)
+    assert result == decoded(theirs, block)
+    assert list(ours.header_table.dynamic_entries) == list(theirs.header_table.dynamic_entries)
+    assert ours.header_table.maxsize == theirs.header_table.maxsize
+    return result
+
+
+@given(st.lists(st.tuples(FIELDS, st.booleans(), st.sampled_from([None, None, 0, 100, 4096])), max_size=8))
+def test_6_blocks_of_an_encoder_decode_as_hpack_decodes_them(
+    sections: list[tuple[list[tuple[bytes, bytes]], bool, int | None]],
+) -> None:
+    encoder = hpack.Encoder()
+    ours, theirs = decoders()
+    for fields, huffman_coded, table_size in sections:
+        if table_size is not None:
+            encoder.header_table_size = table_size
+        result = check_same(ours, theirs, encoder.encode(fields, huffman=huffman_coded))
+        assert isinstance(result, list)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=6), st.sampled_from([0, 60, 4096]))
+def test_6_any_octets_decode_as_hpack_decodes_them(blocks: list[bytes], allowed: int) -> None:
+    ours, theirs = decoders(allowed)
+    for block in blocks:
+        if not isinstance(check_same(ours, theirs, block), list):
+            return
+
+
+@pytest.mark.parametrize(
+    ("block", "error"),
+    [
+        pytest.param(b"\x80", hpack.InvalidTableIndexError, id="2.3.3: index 0"),
+        pytest.param(b"\xbe", hpack.InvalidTableIndexError, id="2.3.3: an index past both tables"),
+        pytest.param(b"\x7f\x00\x01a", hpack.InvalidTableIndexError, id="2.3.3: a name past both tables"),
+        pytest.param(b"\xff\x80", hpack.HPACKDecodingError, id="5.1: an integer that is cut off"),
+        pytest.param(b"\xff" + b"\xff" * 20, hpack.HPACKDecodingError, id="5.1: an integer without end"),
+        pytest.param(b"\x40", hpack.HPACKDecodingError, id="6.2.1: no name"),
+        pytest.param(b"\x40\x01a", hpack.HPACKDecodingError, id="6.2.1: no value"),
+        pytest.param(b"\x40\x01a\x05b", hpack.HPACKDecodingError, id="5.2: a value that is cut off"),
+        pytest.param(b"\x40\x05a", hpack.HPACKDecodingError, id="5.2: a name that is cut off"),
+        pytest.param(b"\x04\x81\x00", hpack.HPACKDecodingError, id="5.2: padding of zeros"),
+        pytest.param(b"\x04\x81\xff", hpack.HPACKDecodingError, id="5.2: padding of a whole octet"),
+        pytest.param(b"\x04\x84\xff\xff\xff\xff", hpack.HPACKDecodingError, id="5.2: EOS"),
+        pytest.param(b"\x82\x20", hpack.HPACKDecodingError, id="4.2: a size update after a field"),
+        pytest.param(b"\x3f\xe2\x1f", hpack.InvalidTableSizeError, id="6.3: a size above what we allow"),
+    ],
+)
+def test_bad_blocks(block: bytes, error: type[Exception]) -> None:
+    ours, theirs = decoders()
+    assert check_same(ours, theirs, block) is error
+
+
+def test_4_2_a_size_that_was_not_taken_up() -> None:
+    ours, theirs = decoders(100)
+    assert check_same(ours, theirs, b"\x82") is hpack.InvalidTableSizeError
+
+
+@given(st.binary(max_size=60))
+def test_5_2_huffman_coded_text_comes_back(text: bytes) -> None:
+    assert decode_huffman(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)) == text
+
+
+@given(st.binary(max_size=12))
+def test_5_2_any_octets_are_the_huffman_codes_that_hpack_takes_them_for(text: bytes) -> None:
+    try:
+        expected = hpack.huffman_table.decode_huffman(text)
+    except hpack.HPACKDecodingError:
+        with pytest.raises(hpack.HPACKDecodingError):
+            decode_huffman(text)
+    else:
+        assert decode_huffman(text) == expected
+
+
+def test_5_2_steps_that_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = huffman._Steps()
+    monkeypatch.setattr(huffman, "_steps", steps)
+    monkeypatch.setattr(huffman, "MAX_REMEMBERED", 3)
+    text = b"what a full memory does not change"
+    assert decode_huffman(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)) == text
+    assert len(steps) == 3
