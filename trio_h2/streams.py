@@ -460,6 +460,8 @@ class ServerStream(_Stream["Connection"]):
             raise ValueError(f"headers: content-length is {head.content_length}, the body has {length} bytes")
         actor = self._actor
         await actor.ready_to_respond()
+        if type(body) is bytes and actor.send_whole_response(fields, head, body):
+            return
         whole = bodiless or not length
         actor.connection.machine.send_response(actor.machine, fields, head, end_stream=whole)
         if whole:

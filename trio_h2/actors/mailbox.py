@@ -142,7 +142,9 @@ class Mailbox:
         self._bell.ring()
 
     def _discard(self) -> None:
-        unread = sum(len(item) for item in self._items if type(item) is Chunk)
+        if not self._items:
+            return
+        unread = self.unread
         self._items.clear()
         self._passing.clear()
         if unread:

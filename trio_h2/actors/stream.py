@@ -226,6 +226,14 @@ class StreamActor:
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
+    def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+        """Send a whole small response in one step, if it goes; the caller has been through `ready_to_respond`."""
+        sent = self.connection.writer.send_whole_response(self.machine, fields, head, body)
+        if sent and self.machine.closed:
+            self._closed()
+        return sent
+
+    @trio.lowlevel.enable_ki_protection
     def send_continue(self) -> None:
         """Ask for the body (RFC 9110 section 10.1.1): at once, whoever else is sending, and counted as a reply."""
         self.connection.machine.send_response(
@@ -307,7 +315,7 @@ class StreamActor:
     @trio.lowlevel.enable_ki_protection
     def reset(self, error_code: int) -> None:
         """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
-        if self.stream is None:
+        if self.stream is None or self.stream.closed:
             return
         self.connection.writer.abort(self.stream, CLOSED_HERE)
         if self.connection.machine.reset_stream(self.stream, error_code):

@@ -19,8 +19,10 @@ import trio
 
 from ..config import Config
 from ..exceptions import H2Error
+from ..protocol.compression import Fields
 from ..protocol.connection import ConnectionMachine
 from ..protocol.stream import StreamMachine
+from ..protocol.validation import ResponseHead
 from .errors import raised
 from .messages import Doorbell, PendingSend
 
@@ -127,6 +129,13 @@ class Writer:
             await self._wait_turn(sender)
         self._bell.ring()
 
+    def send_whole_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+        """Cut a whole small response in one step, if nobody else waits for a turn and nothing speaks against it."""
+        if self._senders or not self._machine.send_whole_response(stream, fields, head, body):
+            return False
+        self._bell.ring()
+        return True
+
     def _cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies."""
         machine = self._machine
@@ -189,7 +198,8 @@ class Writer:
         sender = self._senders.get(stream)
         if sender is not None:
             self._finish(sender, failure)
-        self._taken.unpark_all()
+        if len(self._taken):
+            self._taken.unpark_all()
 
     def _finish(self, sender: PendingSend, failure: H2Error | None) -> None:
         self._unqueue(sender)

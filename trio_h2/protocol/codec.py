@@ -290,10 +290,11 @@ class FrameReader:
             high, low, type_, flags, stream_id = _FRAME_HEADER.unpack_from(data, offset)
             length = high << 8 | low
             stream_id &= _STREAM_MASK
-            failure = self._judge_header(length, type_, flags, stream_id)
-            if failure is not None:
-                yield failure
-                return
+            if not self._is_ordinary(length, type_, stream_id):
+                failure = self._judge_header(length, type_, flags, stream_id)
+                if failure is not None:
+                    yield failure
+                    return
             end = offset + FRAME_HEADER_SIZE + length
             if len(data) < end:
                 self._need = FRAME_HEADER_SIZE + length
@@ -322,6 +323,16 @@ class FrameReader:
         self._parts = [data[count:]]
         self._have = len(data) - count
         return None
+
+    def _is_ordinary(self, length: int, type_: int, stream_id: int) -> bool:
+        """DATA or HEADERS of a stream, in the middle of a connection: no rule of `_judge_header` is about those."""
+        return (
+            type_ <= HEADERS
+            and stream_id > 0
+            and length <= self.max_frame_size
+            and self._block is None
+            and not self._first
+        )
 
     def _judge_header(self, length: int, type_: int, flags: int, stream_id: int) -> ConnectionFailure | None:
         """Every rule that the nine octets of a frame's header can break; the payload is not there yet."""
@@ -356,6 +367,8 @@ class FrameReader:
         return DataFrame(stream_id, data, len(payload), bool(flags & END_STREAM))
 
     def _headers(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
+        if flags & (PADDED | PRIORITY_FLAG | END_HEADERS) == END_HEADERS:
+            return self._whole_headers(flags, stream_id, payload)
         fragment = _unpadded_untrusted(flags, payload)
         if isinstance(fragment, ConnectionFailure):
             return fragment
@@ -371,6 +384,13 @@ class FrameReader:
             return HeadersFrame(stream_id, section, end_stream, priority)
 
         return self._fragment(_FieldBlock(stream_id, [], 0, build), fragment, flags)
+
+    def _whole_headers(self, flags: int, stream_id: int, block: bytes) -> Parsed:
+        """Most HEADERS are this: a block, nothing around it, and nothing to gather it in."""
+        section = self._limits.block(len(block), 0) or self._decode(block)
+        if isinstance(section, ConnectionFailure):
+            return section
+        return HeadersFrame(stream_id, section, bool(flags & END_STREAM))
 
     def _push_promise(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         fragment = _unpadded_untrusted(flags, payload)
@@ -401,11 +421,14 @@ class FrameReader:
             self._block = block
             return None
         self._block = None
+        section = self._decode(b"".join(block.fragments))
+        return section if isinstance(section, ConnectionFailure) else block.build(section)
+
+    def _decode(self, block: bytes) -> FieldSection | ConnectionFailure:
         try:
-            section = self._decoder.decode(b"".join(block.fragments))
+            return self._decoder.decode(block)
         except hpack.HPACKError as error:
             return ConnectionFailure(ErrorCodes.COMPRESSION_ERROR, f"undecodable field block: {error}")
-        return block.build(section)
 
     def _priority(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if len(payload) != 5:

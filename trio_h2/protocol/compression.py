@@ -70,13 +70,14 @@ class FieldSection:
         oversized: why it is more than we accept, or None.
     """
 
-    __slots__ = ("_headers", "_request", "_response", "_rules", "fields", "oversized")
+    __slots__ = ("_headers", "_priority", "_request", "_response", "_rules", "fields", "oversized")
 
     def __init__(self, fields: Fields, oversized: str | None, rules: InboundRules = STRICT) -> None:
         self._rules = rules
         self.fields = fields
         self.oversized = oversized
         self._headers: Headers | None = None
+        self._priority: tuple[bytes | None] | None = None
         self._request: tuple[bool, RequestHead | Malformed] | None = None
         self._response: tuple[bool, ResponseHead | Malformed] | None = None
 
@@ -86,6 +87,14 @@ class FieldSection:
         if self._headers is None:
             self._headers = Headers._trusted(join_cookies(self.fields) if self._rules.join_cookies else self.fields)
         return self._headers
+
+    @property
+    def priority(self) -> bytes | None:
+        """The value of the priority fields, joined if there are several (RFC 9218 section 5); None without one."""
+        if self._priority is None:
+            values = [value for name, value in self.fields if name == b"priority"]
+            self._priority = (b", ".join(values) if values else None,)
+        return self._priority[0]
 
     def request(self, *, extended_connect: bool) -> RequestHead | Malformed:
         """What `parse_request_untrusted` says of it."""

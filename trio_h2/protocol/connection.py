@@ -38,6 +38,9 @@ from .windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
 
 __all__ = ["ConnectionMachine"]
 
+_RESPONDING = (StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN)
+_WITHOUT_CONTENT = (204, 304)
+
 
 class ConnectionMachine:
     """The protocol state of one connection.
@@ -345,7 +348,7 @@ class ConnectionMachine:
         interim = head.status < 200
         if interim and end_stream:
             raise ProtocolError("a 1xx response cannot end the stream", scope="stream", initiator="local")
-        bodiless = stream.request_method == b"HEAD" or head.status in (204, 304)
+        bodiless = stream.request_method == b"HEAD" or head.status in _WITHOUT_CONTENT
         length = 0 if bodiless else head.content_length
         if end_stream and length and not (stream.tunnel and head.status < 300):
             raise InvalidBodyLengthError(length, 0, initiator="local", stream_id=stream.stream_id)
@@ -356,6 +359,33 @@ class ConnectionMachine:
         self.begin_response(stream, stream.sending, head)
         if end_stream:
             self._end_sent(stream)
+
+    def send_whole_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+        """Queue HEADERS and all of the body in one DATA frame, if nothing at all speaks against that; was it so?
+
+        Most responses are like this. `send_response` and `send_data` look at every case by itself, and come to the
+        same octets and the same state.
+        """
+        half, length = stream.sending, len(body)
+        if (
+            half.phase is not Phase.HEAD
+            or stream.state not in _RESPONDING
+            or stream.tunnel
+            or head.content_length not in (None, length)
+            or not 0 < length <= self.sendable(stream)
+            or head.status in _WITHOUT_CONTENT
+            or head.status < 200
+            or stream.request_method == b"HEAD"
+        ):
+            return False
+        half.begin(head.content_length)
+        half.seen = length
+        stream.outbound.consume(length)
+        self.outbound.consume(length)
+        self.outbox.headers(stream.stream_id, fields, end_stream=False)
+        self.outbox.data(stream.stream_id, body, end_stream=True)
+        self._end_sent(stream)
+        return True
 
     def _step_headers(self, stream: StreamMachine) -> None:
         if stream.reserved and not self.can_open:
@@ -370,7 +400,7 @@ class ConnectionMachine:
             half.begin(None)
             return
         stream.tunnel = False
-        half.begin(head.content_length, bodiless=stream.request_method == b"HEAD" or head.status in (204, 304))
+        half.begin(head.content_length, bodiless=stream.request_method == b"HEAD" or head.status in _WITHOUT_CONTENT)
 
     def send_trailers(self, stream: StreamMachine, fields: Fields) -> None:
         """Queue a trailer section, which ends our half.

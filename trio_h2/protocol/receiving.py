@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from .. import events as ev
 from ..exceptions import ErrorCodes, FlowControlError, UnsupportedFrameError, error_code_from_int
 from . import codec
+from .compression import FieldSection
 from .limits import too_many_interim
 from .priority import priority_untrusted
 from .settings import ChangedSetting, SettingCodes
 from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
 from .validation import (
     Malformed,
-    RequestHead,
 )
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
 
@@ -204,7 +204,7 @@ class Receiver:
         stream.request_method = head.method
         stream.authority = head.authority or b""
         stream.tunnel = head.is_tunnel
-        self._set_priority(stream, frame, head)
+        self._set_priority(stream, frame.section)
         stream.receiving.begin(None if head.is_tunnel else head.content_length)
         event = ev.RequestReceived(stream_id, frame.section.headers)
         return self._finish_headers(stream, frame, event, events)
@@ -219,15 +219,13 @@ class Receiver:
         self._table.close(stream, CloseReason.ENDED if end_stream else CloseReason.RESET_LOCALLY)
         return None
 
-    def _set_priority(self, stream: StreamMachine, frame: codec.HeadersFrame, head: RequestHead) -> None:
+    def _set_priority(self, stream: StreamMachine, section: FieldSection) -> None:
         """RFC 9218: a PRIORITY_UPDATE that came first wins over the header field (section 7)."""
-        early = self._early_priorities.pop(stream.stream_id, None)
-        if early is None:
-            for name, value in frame.section.fields[head.regular :]:
-                if name == b"priority":
-                    early = value if early is None else early + b", " + value
-        if early is not None:
-            stream.priority = priority_untrusted(early)
+        value = self._early_priorities.pop(stream.stream_id, None)
+        if value is None:
+            value = section.priority
+        if value is not None:
+            stream.priority = priority_untrusted(value)
 
     def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         """A response, interim or final (8.3.2)."""
