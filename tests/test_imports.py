@@ -74,6 +74,7 @@ HOUSE = {
             "stream",
             "connection",
             "limits",
+            "outbound",
             "priority",
             "receiving",
             "table",

@@ -8,10 +8,7 @@ credit goes back when the program acknowledges what it was given, on the stream 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
-import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -31,25 +28,20 @@ from .exceptions import (
     error_code_from_int,
 )
 from .protocol.codec import PriorityFields
-from .protocol.compression import Fields, InboundRules
+from .protocol.compression import InboundRules
 from .protocol.connection import ConnectionMachine
-from .protocol.settings import ChangedSetting, SettingCodes, Settings
-from .protocol.stream import Phase, StreamMachine
-from .protocol.validation import (
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    check_request,
-    check_response,
-    check_trailers,
-    read_request_unchecked,
-    read_response_unchecked,
+from .protocol.outbound import HeaderPairs, OutboundHeaders
+from .protocol.settings import (
+    ChangedSetting,
+    SettingCodes,
+    Settings,
+    decode_settings_header,
+    encode_settings_header,
 )
+from .protocol.stream import Phase, StreamMachine
 from .protocol.windows import MAX_WINDOW
 
 __all__ = ["ChangedSetting", "ConnectionState", "H2Configuration", "H2Connection", "SettingCodes", "Settings"]
-
-HeaderPairs = Mapping[Any, Any] | Iterable[tuple[str | bytes, str | bytes]]
 
 # max_unread=0: the connection's credit, like the stream's, is the program's to give back.
 _CONFIG = Config(max_unread=0, max_header_fields=2**31, max_continuations=64)
@@ -63,9 +55,6 @@ _WITH_HEADERS = frozenset(
         ev.PushedStreamReceived,
     )
 )
-# RFC 9113 section 8.2.2: they say something about one HTTP/1.1 connection.
-_CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-_MAX_REMEMBERED = 64
 
 
 class ConnectionState(enum.Enum):
@@ -140,8 +129,11 @@ class H2Connection:
         self.state_machine = _StateView(self)
         self._initiated = False
         self._terminated = False
-        # What was sent before is checked already. Bounded, and by kind: a response to CONNECT has its own rules.
-        self._remembered: dict[tuple[object, ...], tuple[Fields, Any]] = {}
+        self._outbound = OutboundHeaders(
+            validate=self.config.validate_outbound_headers,
+            normalize=self.config.normalize_outbound_headers,
+            split_cookies=self.config.split_outbound_cookies,
+        )
 
     # Settings
 
@@ -182,13 +174,12 @@ class H2Connection:
 
         Returns, for clients, the value for HTTP2-Settings. Servers pass in the one they received.
         """
-        settings = _upgrade_settings(settings_header) if settings_header else ()
+        settings = decode_settings_header(settings_header) if settings_header else ()
         self.initiate_connection()
         self._machine.adopt_upgraded_stream(settings)
         if not self.config.client_side:
             return None
-        pairs = (struct.pack(">HL", code, value) for code, value in self._initial_settings().items())
-        return base64.urlsafe_b64encode(b"".join(pairs))
+        return encode_settings_header(self._initial_settings())
 
     def close_connection(
         self, error_code: int = 0, additional_data: bytes | None = None, last_stream_id: int | None = None
@@ -260,18 +251,17 @@ class H2Connection:
         priority = self._priority(stream_id, priority_weight, priority_depends_on, priority_exclusive)
         stream = machine.table.get(stream_id)
         if stream is None and self.config.client_side and machine.table.how_closed(stream_id) is None:
-            fields, head = self._checked("request", headers)
+            fields, head = self._outbound.request(headers)
             machine.open_stream(fields, head, end_stream=end_stream, priority=priority, stream_id=stream_id)
             return
         stream = self._stream(stream_id)
         if stream.sending.phase is Phase.HEAD:
-            fields, head = self._checked("response to CONNECT" if stream.tunnel else "response", headers)
-            machine.send_response(stream, fields, head, end_stream=end_stream)
+            fields, response = self._outbound.response(headers, to_connect=stream.tunnel)
+            machine.send_response(stream, fields, response, end_stream=end_stream)
         elif not end_stream:
             raise ProtocolError("trailers have to end the stream", scope="stream", initiator="local")
         else:
-            fields, _ = self._checked("trailers", headers)
-            machine.send_trailers(stream, fields)
+            machine.send_trailers(stream, self._outbound.trailers(headers))
 
     def send_data(
         self, stream_id: int, data: bytes | bytearray | memoryview, end_stream: bool = False, pad_length: Any = None
@@ -309,7 +299,7 @@ class H2Connection:
         """Promise a response with PUSH_PROMISE."""
         self._check_open()
         parent = self._stream(stream_id)
-        fields, head = self._checked("request", request_headers)
+        fields, head = self._outbound.request(request_headers)
         self._machine.promise(parent, fields, head, stream_id=promised_stream_id)
 
     def _stream(self, stream_id: int) -> StreamMachine:
@@ -319,45 +309,6 @@ class H2Connection:
         if self._machine.table.is_idle(stream_id):
             raise NoSuchStreamError(stream_id, initiator="local")
         raise StreamClosedError(stream_id, initiator="local")
-
-    # Outbound headers
-
-    def _checked(self, kind: str, headers: HeaderPairs) -> tuple[Fields, Any]:
-        """The fields to send, and what they say. Raises ProtocolError if they are malformed."""
-        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-        key: tuple[object, ...] | None = None
-        if set(map(type, pairs)) == {tuple}:  # a never-indexed field equals a plain one, so not those
-            key = (kind, *pairs)
-            try:
-                known = self._remembered.get(key)
-            except TypeError:  # something in it has no hash
-                known = key = None
-            if known is not None:
-                return known
-        fields = self._normalized(kind, [(_octets(pair[0]), _octets(pair[1]), pair) for pair in pairs])
-        head = _judge(kind, fields, validate=self.config.validate_outbound_headers)
-        if isinstance(head, Malformed):
-            raise ProtocolError(head.reason, scope="stream", initiator="local")
-        if key is not None:
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = fields, head
-        return fields, head
-
-    def _normalized(self, kind: str, triples: list[tuple[bytes, bytes, Any]]) -> Fields:
-        if not self.config.normalize_outbound_headers:
-            return tuple([_field(name, value, _is_secret(given)) for name, value, given in triples])
-        fields = []
-        for raw_name, raw_value, given in triples:
-            name, value = raw_name.lower().strip(), raw_value.strip()
-            if name in _CONNECTION_SPECIFIC:
-                continue
-            crumbs = value.split(b"; ") if name == b"cookie" and self.config.split_outbound_cookies else [value]
-            for crumb in crumbs:
-                # RFC 7541 section 7.1.3: what could be guessed octet by octet. A long cookie could not.
-                secret = name in (b"authorization", b"proxy-authorization") or (name == b"cookie" and len(crumb) < 20)
-                fields.append(_field(name, crumb, secret or _is_secret(given)))
-        return tuple(_with_authority(fields) if kind == "request" else fields)
 
     # Flow control
 
@@ -518,37 +469,6 @@ class _StateView:
         return ConnectionState.CLIENT_OPEN if machine.client else ConnectionState.SERVER_OPEN
 
 
-def _octets(text: Any) -> bytes:
-    return text.encode("utf-8") if isinstance(text, str) else bytes(memoryview(text))
-
-
-def _is_secret(given: Any) -> bool:
-    return isinstance(given, HeaderTuple) and not given.indexable
-
-
-def _field(name: bytes, value: bytes, secret: bool) -> tuple[bytes, bytes]:
-    return NeverIndexedHeaderTuple(name, value) if secret else (name, value)
-
-
-def _with_authority(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """RFC 9113 section 8.3.1: who says Host says :authority."""
-    names = [name for name, _ in fields]
-    if b":authority" in names or b"host" not in names:
-        return fields
-    pseudo = sum(name.startswith(b":") for name in names)
-    return [*fields[:pseudo], (b":authority", fields[names.index(b"host")][1]), *fields[pseudo:]]
-
-
-def _judge(kind: str, fields: Fields, *, validate: bool) -> RequestHead | ResponseHead | Malformed | None:
-    if kind == "request":
-        return check_request(fields, extended_connect=True) if validate else read_request_unchecked(fields)
-    if kind == "trailers":
-        return check_trailers(fields) if validate else None
-    if validate:
-        return check_response(fields, to_connect=kind == "response to CONNECT")
-    return read_response_unchecked(fields)
-
-
 def _presented(pairs: Iterable[tuple[bytes, bytes]], encoding: str | bool | None) -> list[HeaderTuple]:
     """Header tuples as the hpack package gives them, decoded if there is an encoding."""
     headers = []
@@ -560,12 +480,3 @@ def _presented(pairs: Iterable[tuple[bytes, bytes]], encoding: str | bool | None
         else:
             headers.append(kind(*pair))
     return headers
-
-
-def _upgrade_settings(header: str | bytes) -> list[tuple[int, int]]:
-    octets = _octets(header)
-    try:
-        payload = base64.b64decode(octets + b"=" * (-len(octets) % 4), b"-_", validate=True)
-        return list(struct.iter_unpack(">HL", payload))
-    except (binascii.Error, struct.error) as error:
-        raise ProtocolError("HTTP2-Settings is not base64url of SETTINGS") from error

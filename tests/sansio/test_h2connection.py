@@ -346,7 +346,7 @@ def test_what_is_remembered_of_header_lists_is_bounded() -> None:
         assert request.headers[-1] == (b"x-number", b"%d" % number)  # type: ignore[attr-defined]
         other.send_headers(stream_id, h.status(200), end_stream=True)
         pump(one, other)
-    assert len(one._remembered) <= 64
+    assert len(one._outbound._remembered) <= 64
 
 
 # Bodies and credit

@@ -5,7 +5,10 @@ The peer's settings apply when received; ours are in force when the peer has ack
 
 from __future__ import annotations
 
+import base64
+import binascii
 import enum
+import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
@@ -22,6 +25,8 @@ __all__ = [
     "RemoteSettings",
     "SettingCodes",
     "Settings",
+    "decode_settings_header",
+    "encode_settings_header",
     "invalid_setting",
 ]
 
@@ -296,3 +301,18 @@ class LocalSettings(Settings):
         if not self._unacknowledged:
             return None
         return [self.put_in_force(code, value) for code, value in self._unacknowledged.popleft().items()]
+
+
+def encode_settings_header(values: Mapping[int, int]) -> bytes:
+    """The value of HTTP2-Settings, in a request that asks for `Upgrade: h2c` (RFC 7540 section 3.2.1)."""
+    return base64.urlsafe_b64encode(b"".join(struct.pack(">HL", code, value) for code, value in values.items()))
+
+
+def decode_settings_header(header: str | bytes) -> list[tuple[int, int]]:
+    """The settings that such a value says, in order. Raises ProtocolError if it is none."""
+    octets = header.encode() if isinstance(header, str) else header
+    try:
+        payload = base64.b64decode(octets + b"=" * (-len(octets) % 4), b"-_", validate=True)
+        return list(struct.iter_unpack(">HL", payload))
+    except (binascii.Error, struct.error) as error:
+        raise ProtocolError("HTTP2-Settings is not base64url of SETTINGS") from error

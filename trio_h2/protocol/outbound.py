@@ -1,0 +1,143 @@
+"""Header sections to be sent, given as hyper-h2 takes them: text or octets, in any case, with what is HTTP/1.1's.
+
+Every user of the in-memory engine sends the same few sections again and again, so what was found good is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from hpack import HeaderTuple, NeverIndexedHeaderTuple
+
+from ..exceptions import ProtocolError
+from .compression import Fields
+from .validation import (
+    Malformed,
+    RequestHead,
+    ResponseHead,
+    check_request,
+    check_response,
+    check_trailers,
+    read_request_unchecked,
+    read_response_unchecked,
+)
+
+__all__ = ["HeaderPairs", "OutboundHeaders"]
+
+HeaderPairs = Mapping[Any, Any] | Iterable[tuple[str | bytes, str | bytes]]
+
+H = TypeVar("H")
+
+MAX_REMEMBERED = 64
+
+# RFC 9113 section 8.2.2: they say something about one HTTP/1.1 connection.
+_CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+
+
+class OutboundHeaders:
+    """Header sections of one connection: normalized and checked, and what they say.
+
+    Args:
+        validate: hold them to RFC 9113 sections 8.2 and 8.3.
+        normalize: names in lower case, values without surrounding whitespace, no connection-specific fields (8.2.2),
+            `:authority` with every Host (8.3.1), secrets never indexed (RFC 7541 section 7.1.3).
+        split_cookies: each cookie crumb as a field of its own (8.2.3), if normalizing.
+    """
+
+    def __init__(self, *, validate: bool, normalize: bool, split_cookies: bool) -> None:
+        self._validate = validate
+        self._normalize = normalize
+        self._split_cookies = split_cookies
+        # By kind: a response to CONNECT has rules of its own.
+        self._remembered: dict[tuple[object, ...], tuple[Fields, Any]] = {}
+
+    def request(self, headers: HeaderPairs) -> tuple[Fields, RequestHead]:
+        """A request's fields, and what they say. Raises ProtocolError if they are malformed."""
+        return self._prepared("request", headers, self._judge_request)
+
+    def response(self, headers: HeaderPairs, *, to_connect: bool) -> tuple[Fields, ResponseHead]:
+        """A response's, interim or final; `to_connect` if the request was CONNECT. Raises ProtocolError."""
+        if to_connect:
+            return self._prepared("response to CONNECT", headers, self._judge_response_to_connect)
+        return self._prepared("response", headers, self._judge_response)
+
+    def trailers(self, headers: HeaderPairs) -> Fields:
+        """A trailer section's. Raises ProtocolError."""
+        return self._prepared("trailers", headers, self._judge_trailers)[0]
+
+    def _judge_request(self, fields: Fields) -> RequestHead | Malformed:
+        return check_request(fields, extended_connect=True) if self._validate else read_request_unchecked(fields)
+
+    def _judge_response(self, fields: Fields) -> ResponseHead | Malformed:
+        return check_response(fields) if self._validate else read_response_unchecked(fields)
+
+    def _judge_response_to_connect(self, fields: Fields) -> ResponseHead | Malformed:
+        return check_response(fields, to_connect=True) if self._validate else read_response_unchecked(fields)
+
+    def _judge_trailers(self, fields: Fields) -> Malformed | None:
+        return check_trailers(fields) if self._validate else None
+
+    def _prepared(self, kind: str, headers: HeaderPairs, judge: Callable[[Fields], H | Malformed]) -> tuple[Fields, H]:
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        key: tuple[object, ...] | None = None
+        if set(map(type, pairs)) == {tuple}:  # a never-indexed field equals a plain one, so not those
+            key = (kind, *pairs)
+            try:
+                known = self._remembered.get(key)
+            except TypeError:  # something in it has no hash
+                known = key = None
+            if known is not None:
+                return known
+        fields = self._fields(kind, [(_octets(pair[0]), _octets(pair[1]), _is_secret(pair)) for pair in pairs])
+        head = judge(fields)
+        if isinstance(head, Malformed):
+            raise ProtocolError(head.reason, scope="stream", initiator="local")
+        if key is not None:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = fields, head
+        return fields, head
+
+    def _fields(self, kind: str, triples: list[tuple[bytes, bytes, bool]]) -> Fields:
+        if not self._normalize:
+            return tuple([_field(name, value, secret) for name, value, secret in triples])
+        fields = []
+        for raw_name, raw_value, secret in triples:
+            name, value = raw_name.lower().strip(), raw_value.strip()
+            if name in _CONNECTION_SPECIFIC:
+                continue
+            crumbs = value.split(b"; ") if name == b"cookie" and self._split_cookies else [value]
+            for crumb in crumbs:
+                # RFC 7541 section 7.1.3: what could be guessed octet by octet. A long cookie could not.
+                guessable = name in (b"authorization", b"proxy-authorization") or (
+                    name == b"cookie" and len(crumb) < 20
+                )
+                fields.append(_field(name, crumb, secret or guessable))
+        return tuple(_with_authority(fields) if kind == "request" else fields)
+
+
+def _octets(text: Any) -> bytes:
+    return text.encode("utf-8") if isinstance(text, str) else bytes(memoryview(text))
+
+
+def _is_secret(pair: Any) -> bool:
+    return isinstance(pair, HeaderTuple) and not pair.indexable
+
+
+def _is_guessable(name: bytes, value: bytes) -> bool:
+    """RFC 7541 section 7.1.3: what could be guessed octet by octet. A long cookie could not."""
+    return name in (b"authorization", b"proxy-authorization") or (name == b"cookie" and len(value) < 20)
+
+
+def _field(name: bytes, value: bytes, secret: bool) -> tuple[bytes, bytes]:
+    return NeverIndexedHeaderTuple(name, value) if secret else (name, value)
+
+
+def _with_authority(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """RFC 9113 section 8.3.1: who says Host says :authority."""
+    names = [name for name, _ in fields]
+    if b":authority" in names or b"host" not in names:
+        return fields
+    pseudo = sum(name.startswith(b":") for name in names)
+    return [*fields[:pseudo], (b":authority", fields[names.index(b"host")][1]), *fields[pseudo:]]
