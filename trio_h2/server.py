@@ -30,12 +30,6 @@ class ServerConnection(Connection):
     """A server's side of a connection, as `ServerStream.connection` gives it."""
 
 
-@trio.lowlevel.disable_ki_protection
-async def _call(handler: Handler, stream: ServerStream) -> None:
-    """The handler is the user's code: unlike the engine's tasks it may be interrupted."""
-    await handler(stream)
-
-
 class _Served:
     """One connection being served."""
 
@@ -76,10 +70,12 @@ class _Served:
             raise
         return bool(self._transport.selected_alpn_protocol() == "h2")
 
+    @trio.lowlevel.disable_ki_protection
     async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+        """Call the handler. It is the user's code: unlike the engine's tasks it may be interrupted."""
         assert self._connection is not None
         split = split_request(request.headers, actor.machine.priority)
-        await _call(self._handler, ServerStream(actor, self._connection, split))
+        await self._handler(ServerStream(actor, self._connection, split))
 
     async def shutdown(self, deadline: float) -> None:
         """End this connection gracefully by `deadline`.

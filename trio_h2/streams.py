@@ -459,7 +459,7 @@ class ServerStream(_Stream["Connection"]):
         if head.content_length not in (None, length) and not bodiless:
             raise ValueError(f"headers: content-length is {head.content_length}, the body has {length} bytes")
         actor = self._actor
-        await actor.ready_to_respond()
+        await actor.ready_to_send(responding=True)
         if type(body) is bytes and actor.send_whole_response(fields, head, body):
             return
         whole = bodiless or not length

@@ -181,8 +181,11 @@ class StreamActor:
         if self._busy_sending:
             raise trio.BusyResourceError("another task is already sending on this stream")
 
-    async def ready_to_send(self) -> None:
-        """Wait for room in the outbox; after it the caller sends without a checkpoint."""
+    async def ready_to_send(self, *, responding: bool = False) -> None:
+        """Wait for room in the outbox; after it the caller sends without a checkpoint.
+
+        With `responding`, to a response's first frame, a pushed one also waits for the client's limit.
+        """
         self.check_sending()
         writer = self.connection.writer
         self._busy_sending = True
@@ -195,18 +198,14 @@ class StreamActor:
         self.check_sending()
         if writer.failure is not None:
             raise raised(writer.failure)
+        while responding and self.machine.reserved and not self.connection.machine.can_open:
+            await self.connection.slots.freed.park()
+            self.check_sending()
 
     @property
     def _answered_early(self) -> bool:
         """Has an ordinary request's response ended, so that the rest of the request is pointless?"""
         return self.connection.client and self.mailbox.ended and not self.machine.tunnel
-
-    async def ready_to_respond(self) -> None:
-        """`ready_to_send` for a response's first frame: a pushed one also waits for the client's limit."""
-        await self.ready_to_send()
-        while self.machine.reserved and not self.connection.machine.can_open:
-            await self.connection.slots.freed.park()
-            self.check_sending()
 
     def sent(self) -> None:
         """Something was queued: the writer should know, and the stream may have ended by it."""
@@ -221,15 +220,16 @@ class StreamActor:
     @trio.lowlevel.enable_ki_protection
     async def send_response(self, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
         """Send a response's header section, interim or final."""
-        await self.ready_to_respond()
+        await self.ready_to_send(responding=True)
         self.connection.machine.send_response(self.machine, fields, head, end_stream=end_stream)
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
     def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
-        """Send a whole small response in one step, if it goes; the caller has been through `ready_to_respond`."""
-        sent = self.connection.writer.send_whole_response(self.machine, fields, head, body)
-        if sent and self.machine.closed:
+        """Send a whole small response in one step, if it goes; the caller has been through `ready_to_send`."""
+        stream = self.machine
+        sent = self.connection.writer.send_whole_response(stream, fields, head, body)
+        if sent and stream.closed:
             self._closed()
         return sent
 

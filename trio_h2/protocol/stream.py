@@ -199,6 +199,7 @@ class StreamMachine:
         tunnel: True for CONNECT (RFC 9113 section 8.5, RFC 8441): after a 2xx response, DATA is a byte stream.
         priority: what RFC 9218 calls this stream's priority; the writer goes by it.
         close_reason: why the stream is closed, or None while it is not.
+        counted: does the stream table count it as concurrent?
     """
 
     stream_id: int
@@ -212,6 +213,7 @@ class StreamMachine:
     tunnel: bool = False
     priority: Priority = DEFAULT_PRIORITY
     close_reason: CloseReason | None = None
+    counted: bool = False
 
     @property
     def closed(self) -> bool:

@@ -6,6 +6,7 @@ late frames on it are judged by that (RFC 9113 section 5.1, "closed").
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -33,9 +34,8 @@ class StreamTable:
         self._live: dict[int, StreamMachine] = {}
         self._max_tombstones = max_tombstones
         # Normal ends are frequent and would push out the resets, whose late frames are the ones to come.
-        self._ended: dict[int, CloseReason] = {}
-        self._reset: dict[int, CloseReason] = {}
-        self._counted: set[int] = set()
+        self._ended: OrderedDict[int, CloseReason] = OrderedDict()
+        self._reset: OrderedDict[int, CloseReason] = OrderedDict()
         self.highest_inbound = 0
         self.highest_outbound = 0
         self.open_inbound = 0
@@ -82,9 +82,9 @@ class StreamTable:
 
     def count(self, stream: StreamMachine) -> None:
         """Count the stream as concurrent from now on, if its state says so."""
-        if stream.state not in _COUNTED or stream.stream_id in self._counted:
+        if stream.counted or stream.state not in _COUNTED:
             return
-        self._counted.add(stream.stream_id)
+        stream.counted = True
         if self.is_own(stream.stream_id):
             self.open_outbound += 1
         else:
@@ -95,8 +95,8 @@ class StreamTable:
         stream.state = StreamState.CLOSED
         stream.close_reason = reason
         self._live.pop(stream.stream_id, None)
-        if stream.stream_id in self._counted:
-            self._counted.discard(stream.stream_id)
+        if stream.counted:
+            stream.counted = False
             if self.is_own(stream.stream_id):
                 self.open_outbound -= 1
             else:
@@ -108,7 +108,7 @@ class StreamTable:
         graves = self._ended if reason is CloseReason.ENDED else self._reset
         graves[stream_id] = reason
         if len(graves) > self._max_tombstones:
-            del graves[next(iter(graves))]
+            graves.popitem(last=False)
 
     def how_closed(self, stream_id: int) -> CloseReason | None:
         """Why a stream that is neither live nor idle closed; None if forgotten or passed over."""
