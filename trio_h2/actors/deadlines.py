@@ -39,6 +39,12 @@ class Deadlines:
         self._pinged_at: float | None = None
         self._idle_since: float = now
         self.may_change = self._idle_timeout != math.inf
+        self._watches = self.may_change or config.keepalive_interval != math.inf
+
+    @property
+    def _opened(self) -> bool:
+        """Are the SETTINGS of both sides in force? After that, by default, no deadline is left."""
+        return self._first_settings == self._acknowledgement == math.inf
 
     def start(self) -> None:
         """Our connection preface is on its way."""
@@ -48,8 +54,9 @@ class Deadlines:
 
     def received(self) -> None:
         """The peer sent something, so it is there."""
-        self._received_at = trio.current_time()
-        self._pinged_at = None
+        if self._watches:
+            self._received_at = trio.current_time()
+            self._pinged_at = None
 
     def settings_received(self) -> None:
         """The peer's connection preface is complete."""
@@ -69,6 +76,8 @@ class Deadlines:
 
     def next(self, *, busy: bool) -> float:
         """When the next deadline passes if nothing happens; `busy` while there are streams."""
+        if self._opened and not self._watches:
+            return math.inf
         return min(at for at, _ in self._all(busy))
 
     def passed(self, *, busy: bool) -> Overdue | None:

@@ -72,7 +72,8 @@ class Writer:
             self._cut_for_waiting()
             data = self._machine.take()
             if data:
-                self._taken.unpark_all()
+                if len(self._taken):
+                    self._taken.unpark_all()
                 await self._transport.send_all(data)
                 self.bytes_sent += len(data)
                 continue
