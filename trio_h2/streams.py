@@ -389,7 +389,7 @@ class ServerStream(_Stream["Connection"]):
     def __init__(self, actor: StreamActor, connection: Connection, request: Request) -> None:
         super().__init__(actor, connection)
         self.request = request
-        self._continue_due = "100-continue" in request.headers.get("expect", "").lower()
+        self._read = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As for any stream. The first read asks a client that sent `Expect: 100-continue` for its body."""
@@ -402,10 +402,12 @@ class ServerStream(_Stream["Connection"]):
 
     def _ask_for_body(self) -> None:
         """RFC 9110 section 10.1.1: a 100, unless the response has begun or the body is coming anyway."""
-        if not self._continue_due:
+        if self._read:
+            return
+        self._read = True
+        if "100-continue" not in self.request.headers.get("expect", "").lower():
             return
         stream = self._actor.machine
-        self._continue_due = False
         unanswered = stream.can_send and stream.sending.phase is Phase.HEAD
         if unanswered and not stream.receiving.seen and not self._actor.mailbox.ended:
             self._actor.send_continue()
