@@ -18,6 +18,7 @@ LIMITS = [
     ("max_concurrent_streams", 0, 2**32 - 1),
     ("initial_window_size", 0, 2**31 - 1),
     ("connection_window_size", 65_535, 2**31 - 1),
+    ("max_window_size", 0, 2**31 - 1),
     ("max_frame_size", 16_384, 2**24 - 1),
     ("max_header_list_size", 1, 2**32 - 1),
     ("header_table_size", 0, 2**32 - 1),

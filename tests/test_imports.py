@@ -65,6 +65,7 @@ HOUSE = {
         f"protocol.{name}"
         for name in (
             "__init__",
+            "bandwidth",
             "codec",
             "compression",
             "huffman",

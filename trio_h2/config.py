@@ -50,6 +50,10 @@ class Config:
         initial_window_size: octets of one stream's body the peer may send before the application takes some.
             256 KiB: forty megabits a second over 50 ms, and a hundred unread streams stay under `max_unread`.
         connection_window_size: octets in flight on the whole connection. 1 MiB (section 6.9.2 only has 65,535).
+        max_window_size: octets to which a window of either kind grows when a round trip is found, by PINGs while
+            much is received, to carry more than it has. 16 MiB: 2.5 gigabits a second over 50 ms. What all streams
+            grow by has to fit into `max_unread` beside `max_concurrent_streams` windows of the initial size. At or
+            below the initial sizes nothing grows, and nothing is measured.
         max_frame_size: the largest frame payload we accept, in octets. 16,384, the minimum (section 4.2).
         max_header_list_size: the largest decoded field section we accept, as section 6.5.2 counts it: octets and
             32 for each field. 64 KiB; above it a request is answered with 431, anything else is a stream error.
@@ -96,6 +100,7 @@ class Config:
     max_concurrent_streams: int = attrs.field(default=100, validator=_whole(0, 2**32 - 1))
     initial_window_size: int = attrs.field(default=256 * 1024, validator=_whole(0, MAX_WINDOW))
     connection_window_size: int = attrs.field(default=1024 * 1024, validator=_whole(65_535, MAX_WINDOW))
+    max_window_size: int = attrs.field(default=16 * 1024 * 1024, validator=_whole(0, MAX_WINDOW))
     max_frame_size: int = attrs.field(default=MIN_FRAME_SIZE, validator=_whole(MIN_FRAME_SIZE, MAX_FRAME_SIZE))
     max_header_list_size: int = attrs.field(default=64 * 1024, validator=_whole(1, 2**32 - 1))
     header_table_size: int = attrs.field(default=4096, validator=_whole(0, 2**32 - 1))

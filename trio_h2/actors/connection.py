@@ -33,6 +33,7 @@ from ..exceptions import (
     StreamResetError,
     error_name,
 )
+from ..protocol.bandwidth import MEASURING_PING
 from ..protocol.connection import ConnectionMachine
 from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
@@ -277,6 +278,8 @@ class ConnectionActor:
                 route(event)
         if machine.failure is not None:
             self._break(machine.failure)
+        elif machine.inbound.received >= machine.bandwidth.due:
+            machine.measure(trio.current_time())
         self.grant_slots()
         if machine.has_output:
             self.writer.wake()
@@ -372,6 +375,9 @@ class ConnectionActor:
         self._report(event)
 
     def _on_ping_ack(self, event: ev.PingAckReceived) -> None:
+        if event.ping_data == MEASURING_PING and self.machine.bandwidth.measuring:
+            self.machine.measured(trio.current_time())
+            return
         waiting = self._pings.pop(event.ping_data, None)
         if waiting is not None:
             answered, times = waiting

@@ -24,6 +24,7 @@ from ..exceptions import (
     StreamIDTooLowError,
     TooManyStreamsError,
 )
+from .bandwidth import MEASURING_PING, BandwidthEstimator, GrowthBudget
 from .codec import FrameReader, FrameWriter, GoAwayFrame, PriorityFields
 from .compression import STRICT, Fields, InboundRules
 from .limits import HeaderLimits
@@ -34,7 +35,7 @@ from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine, Strea
 from .table import MAX_STREAM_ID, StreamTable
 from .validation import RequestHead, ResponseHead
 from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
-from .windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
+from .windows import DEFAULT_WINDOW, ConnectionInboundWindow, InboundWindow, OutboundWindow
 
 __all__ = ["ConnectionMachine"]
 
@@ -49,6 +50,7 @@ class ConnectionMachine:
         failure: the connection error that ended it, or None. Once set, nothing more is received.
         remote_goaway: the last GOAWAY received, or None.
         goaway_last_stream_id: the last stream ID of the last GOAWAY sent, or None before the first.
+        bandwidth: how large receive windows should be; whoever has a clock calls `measure` when that is due.
         outbox: what is cut and waits to be taken.
         replies: frames the peer made us queue (acknowledgements, resets) since the outbox was last taken.
     """
@@ -65,6 +67,13 @@ class ConnectionMachine:
         self.table = StreamTable(client=client, max_tombstones=config.max_closed_streams)
         self.outbound = OutboundWindow()
         self.inbound = ConnectionInboundWindow(config.max_unread)
+        # Every stream that we allow can be full of unread octets, grown or not, without stalling another.
+        budget = config.max_unread - config.max_concurrent_streams * config.initial_window_size
+        self._budget = GrowthBudget(budget)
+        smallest = min(config.initial_window_size, config.connection_window_size)
+        present = smallest if budget > 0 else config.connection_window_size
+        self.bandwidth = BandwidthEstimator(max(present, DEFAULT_WINDOW), config.max_window_size)
+        self._grown_to = 0
         self.outbox = FrameWriter()
         limits = HeaderLimits(
             max_block_size=config.max_header_block_size,
@@ -517,6 +526,37 @@ class ConnectionMachine:
             raise FlowControlError("the window would pass 2**31-1", initiator="local")
         self.outbox.window_update(0 if stream is None else stream.stream_id, increment)
 
+    def measure(self, now: float) -> None:
+        """So much was received that `bandwidth` may want a PING to measure by."""
+        if self.bandwidth.look(self.inbound.received, now):
+            self.ping(MEASURING_PING)
+
+    def measured(self, now: float) -> None:
+        """The answer to that PING: the connection's window grows now, a stream's with its next WINDOW_UPDATE."""
+        if self.bandwidth.answered(self.inbound.received, now):
+            self._grown_to = self.bandwidth.window
+            increment = self.inbound.widen(self._grown_to - self.inbound.target)
+            if increment:
+                self.outbox.window_update(0, increment)
+
+    def _widen(self, stream: StreamMachine, taken: int) -> int:
+        """Grow the window of a stream whose reader took `taken` octets since its last announcement; by how much?
+
+        To its share of what a round trip carries, which is its share of what was received since. A reader that
+        leaves much unread is slower than the network, and gets nothing more to leave.
+        """
+        window = stream.inbound
+        received = self.inbound.received - window.mark
+        window.mark = self.inbound.received
+        if not received or window.held * 4 > window.target:
+            return 0
+        wanted = self._grown_to * min(taken, received) // received - window.target
+        if wanted <= 0:
+            return 0
+        increment = self._budget.take(stream, wanted)
+        window.grow(increment)
+        return increment
+
     @staticmethod
     def _wants_more(stream: StreamMachine) -> bool:
         return not stream.closed and stream.receiving.phase is not Phase.DONE
@@ -529,6 +569,7 @@ class ConnectionMachine:
             for stream in self._creditable.values():
                 increment = stream.inbound.announce() if self._wants_more(stream) else 0
                 if increment:
+                    increment += self._widen(stream, increment)
                     self.outbox.window_update(stream.stream_id, increment)
             self._creditable.clear()
 
@@ -537,8 +578,7 @@ class ConnectionMachine:
     @property
     def has_output(self) -> bool:
         """Would `take` give anything?"""
-        window = self.inbound
-        return bool(self.outbox.size or self._creditable or window.unannounced * 2 >= window.target)
+        return bool(self.outbox.size or self._creditable or self.inbound.due)
 
     def take(self, amount: int | None = None) -> bytes:
         """What is cut, with the WINDOW_UPDATEs that are due, joined once; at most `amount` octets of it."""

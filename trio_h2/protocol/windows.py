@@ -44,13 +44,15 @@ class OutboundWindow:
 class InboundWindow:
     """How many octets the peer may send now, for one stream."""
 
-    __slots__ = ("available", "held", "target", "unannounced")
+    __slots__ = ("available", "held", "mark", "target", "unannounced")
 
     def __init__(self, target: int = DEFAULT_WINDOW) -> None:
         self.target = target
         self.available = target
         self.held = 0
         self.unannounced = 0
+        # A stream's: what the connection had received in all when this window was last announced.
+        self.mark = 0
 
     def receive(self, count: int) -> bool:
         """Count `count` octets as received; False if the peer had no window for them."""
@@ -107,17 +109,20 @@ class InboundWindow:
 class ConnectionInboundWindow(InboundWindow):
     """The connection's window: credit goes back on receipt while unread bytes are under `cap`."""
 
-    __slots__ = ("cap", "unread")
+    __slots__ = ("cap", "received", "unread", "widened")
 
     def __init__(self, cap: int, target: int = DEFAULT_WINDOW) -> None:
         super().__init__(target)
         self.cap = cap
         self.unread = 0
+        self.received = 0
+        self.widened = 0
 
     def receive(self, count: int) -> bool:
         """Count received octets as unread, holding back credit only above the cap."""
         if not super().receive(count):
             return False
+        self.received += count
         self.unread += count
         self._settle()
         return True
@@ -126,6 +131,32 @@ class ConnectionInboundWindow(InboundWindow):
         """The application took `count` octets, or they were discarded."""
         self.unread -= count
         self._settle()
+
+    @property
+    def due(self) -> bool:
+        """Is there enough credit for a WINDOW_UPDATE? What growth added and is held now, does not raise the bar."""
+        return self.unannounced * 2 >= self.target - min(self.held, self.widened)
+
+    def announce(self) -> int:
+        """The increment to put into a WINDOW_UPDATE now, or 0 while it is too small to be worth a frame."""
+        if not self.due:
+            return 0
+        increment = self.unannounced
+        self.unannounced = 0
+        self.available += increment
+        return increment
+
+    def widen(self, wanted: int) -> int:
+        """Grow by up to `wanted` octets, and hold credit back by as much earlier; by how much?
+
+        So the most that can be unread, cap and window together, stays what it was.
+        """
+        increment = min(wanted, self.cap - self.unread)
+        if increment <= 0 or not self.grow(increment):
+            return 0
+        self.cap -= increment
+        self.widened += increment
+        return increment
 
     def _settle(self) -> None:
         excess = self.unread - self.cap

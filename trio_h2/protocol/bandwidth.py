@@ -1,0 +1,114 @@
+"""How large receive windows should be: as large as what one round trip can carry (RFC 9113 section 6.9.1).
+
+A window smaller than the bandwidth-delay product holds the peer back. So, while much is being received, a PING
+(6.7) measures: what arrives until its answer is what one round trip carries under the present windows. If that
+is a good part of them, and more a second than when they last grew, they are doubled; if they were not what held
+the peer back, growing brings no more, and that is the end of it.
+
+A `BandwidthEstimator` is one connection's measure and reads no clock; a `GrowthBudget` is what the windows of its
+streams may grow by in all.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .stream import StreamMachine
+
+__all__ = ["MEASURING_PING", "BandwidthEstimator", "GrowthBudget"]
+
+MEASURING_PING = b"measurin"
+"""The payload of the PINGs that measure."""
+
+AT_ONCE = 1.0
+"""Seconds in which half a window has to come before a PING is worth it: small messages do not fill windows."""
+
+GAIN = 9 / 8
+"""How much more a second than before the last growth there has to be, for the next one."""
+
+SHORTEST_PAUSE = 0.001
+LONGEST_PAUSE = 10.0
+"""Seconds from one measurement that led to nothing to the next; doubled each time."""
+
+
+class BandwidthEstimator:
+    """Measures by PINGs, ever more rarely when that leads to nothing, and not at all when there is room no more.
+
+    Attributes:
+        window: octets that receive windows should have by what was measured so far.
+        due: octets received in all at which `look` has to be called; infinite while there is nothing to do.
+    """
+
+    __slots__ = ("_best", "_limit", "_looked_at", "_not_before", "_pause", "_received", "_started_at", "due", "window")
+
+    def __init__(self, window: int, limit: int) -> None:
+        self.window = window
+        self._limit = limit
+        self._looked_at = -math.inf
+        self._not_before = -math.inf
+        self._pause = 0.0
+        self._best = 0.0
+        # The measurement under way: when its PING was sent, and what had been received by then.
+        self._started_at: float | None = None
+        self._received = 0
+        self.due = self._next(0)
+
+    @property
+    def measuring(self) -> bool:
+        """Is a PING of ours unanswered?"""
+        return self._started_at is not None
+
+    def _next(self, received: int) -> float:
+        return received + self.window // 2 if self.window < self._limit else math.inf
+
+    def look(self, received: int, now: float) -> bool:
+        """Half a window has come since the last look: should a PING be sent now? If so, it is counted as sent."""
+        recent = now - self._looked_at <= AT_ONCE
+        self._looked_at = now
+        self.due = self._next(received)
+        if not recent or now < self._not_before:
+            return False
+        self.due = math.inf
+        self._started_at = now
+        self._received = received
+        return True
+
+    def answered(self, received: int, now: float) -> bool:
+        """The PING's answer came, when so much had been received in all; did `window` grow by it?"""
+        assert self._started_at is not None
+        octets = received - self._received
+        elapsed = now - self._started_at
+        self._started_at = None
+        self._looked_at = now
+        filled = octets * 2 >= self.window
+        grows = filled and elapsed > 0 and octets >= self._best * GAIN * elapsed
+        if grows:
+            self._best = octets / elapsed
+            self.window = min(self._limit, 2 * max(self.window, octets))
+            self._pause = 0.0
+        else:
+            self._pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, elapsed, 2 * self._pause))
+        self._not_before = now + self._pause
+        self.due = self._next(received)
+        return grows
+
+
+class GrowthBudget:
+    """The octets by which the windows of all live streams together may grow; a closed stream's come back."""
+
+    __slots__ = ("_given", "_octets")
+
+    def __init__(self, octets: int) -> None:
+        self._octets = octets
+        self._given: dict[StreamMachine, int] = {}
+
+    def take(self, stream: StreamMachine, wanted: int) -> int:
+        """Give the stream as much of `wanted` as is left."""
+        # Here and not when a stream closes: few streams grow, and every one closes.
+        self._given = {stream: given for stream, given in self._given.items() if not stream.closed}
+        count = max(0, min(wanted, self._octets - sum(self._given.values())))
+        if count:
+            self._given[stream] = self._given.get(stream, 0) + count
+        return count
