@@ -2,7 +2,7 @@
 
 `client_and_server` pairs the two real engines. `raw_server` and `raw_client` put a `RawPeer` on one side, which sends
 whatever bytes a test wants and says what the engine sent: it knows frames and HPACK, and no rule of the protocol.
-`SlowTransport` is a transport whose pace a test sets.
+`SlowTransport` is a transport whose pace a test sets, and `link_pair` makes one that delays what it carries.
 """
 
 from __future__ import annotations
@@ -428,3 +428,81 @@ def slow_pair() -> tuple[SlowTransport, trio.abc.Stream]:
     """Two connected ends, of which the first one's writes go as a test says."""
     one, other = trio.testing.memory_stream_pair()
     return SlowTransport(one), other
+
+
+class Wire:
+    """One direction of a link: what it carries arrives after a delay, at a rate. On a MockClock."""
+
+    def __init__(self, delay: float, rate: float) -> None:
+        self._delay = delay
+        self._rate = rate
+        self._free_at = -math.inf
+        self._arriving: deque[tuple[float, bytes]] = deque()
+        self._lot = trio.lowlevel.ParkingLot()
+        self.closed = False
+
+    async def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Put octets on the wire; returns when the last of them is on it."""
+        for start in range(0, len(data), 8192):
+            piece = bytes(data[start : start + 8192])
+            if self.closed:
+                raise trio.BrokenResourceError("the other end is closed")
+            self._free_at = max(self._free_at, trio.current_time()) + len(piece) / self._rate
+            self._put(self._free_at, piece)
+            await trio.sleep_until(self._free_at)
+
+    def end(self) -> None:
+        """After what is on the wire, the end."""
+        self._put(max(self._free_at, trio.current_time()), b"")
+
+    def _put(self, sent_at: float, piece: bytes) -> None:
+        self._arriving.append((sent_at + self._delay, piece))
+        self._lot.unpark_all()
+
+    async def receive(self) -> bytes:
+        """What has arrived; b"" at the end."""
+        await trio.lowlevel.checkpoint()
+        while not self._arriving and not self.closed:
+            await self._lot.park()
+        if self.closed:
+            raise trio.ClosedResourceError
+        await trio.sleep_until(self._arriving[0][0])
+        return self._arriving.popleft()[1] if self._arriving[0][1] else b""
+
+    def close(self) -> None:
+        """Nobody receives any more."""
+        self.closed = True
+        self._lot.unpark_all()
+
+
+class LinkEnd(trio.abc.HalfCloseableStream):
+    """One end of a link."""
+
+    def __init__(self, out: Wire, back: Wire) -> None:
+        self._out = out
+        self._back = back
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        await self._out.send(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._back.receive()
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._out.end()
+
+    async def aclose(self) -> None:
+        self._out.end()
+        self._back.close()
+        await trio.lowlevel.checkpoint()
+
+
+def link_pair(round_trip: float, rate: float) -> tuple[LinkEnd, LinkEnd]:
+    """Two ends of a link of so many seconds and octets a second."""
+    one, other = Wire(round_trip / 2, rate), Wire(round_trip / 2, rate)
+    return LinkEnd(one, other), LinkEnd(other, one)

@@ -41,24 +41,26 @@ class BandwidthEstimator:
         due: octets received in all at which `look` has to be called; infinite while there is nothing to do.
     """
 
-    __slots__ = ("_best", "_limit", "_looked_at", "_not_before", "_pause", "_received", "_started_at", "due", "window")
+    __slots__ = ("_best", "_limit", "_looked_at", "_not_before", "_pause", "_since", "_started", "due", "window")
 
     def __init__(self, window: int, limit: int) -> None:
         self.window = window
         self._limit = limit
+        self._best = 0.0
         self._looked_at = -math.inf
         self._not_before = -math.inf
         self._pause = 0.0
-        self._best = 0.0
-        # The measurement under way: when its PING was sent, and what had been received by then.
-        self._started_at: float | None = None
-        self._received = 0
+        # When the PING under way was sent, and what had been received by then.
+        self._started: tuple[float, int] | None = None
+        # The same of the PING from which on the rate is taken: the one before, because DATA comes in bursts of half
+        # a window, and one round trip may hold one more or less of them. Windows grew or nothing came: none yet.
+        self._since: tuple[float, int] | None = None
         self.due = self._next(0)
 
     @property
     def measuring(self) -> bool:
         """Is a PING of ours unanswered?"""
-        return self._started_at is not None
+        return self._started is not None
 
     def _next(self, received: int) -> float:
         return received + self.window // 2 if self.window < self._limit else math.inf
@@ -68,28 +70,33 @@ class BandwidthEstimator:
         recent = now - self._looked_at <= AT_ONCE
         self._looked_at = now
         self.due = self._next(received)
+        if not recent:
+            self._since = None
         if not recent or now < self._not_before:
             return False
         self.due = math.inf
-        self._started_at = now
-        self._received = received
+        self._started = now, received
+        self._since = self._since or self._started
         return True
 
     def answered(self, received: int, now: float) -> bool:
         """The PING's answer came, when so much had been received in all; did `window` grow by it?"""
-        assert self._started_at is not None
-        octets = received - self._received
-        elapsed = now - self._started_at
-        self._started_at = None
-        self._looked_at = now
-        filled = octets * 2 >= self.window
-        grows = filled and elapsed > 0 and octets >= self._best * GAIN * elapsed
+        assert self._started is not None
+        assert self._since is not None
+        round_trip = now - self._started[0]
+        elapsed = now - self._since[0]
+        rate = (received - self._since[1]) / elapsed if elapsed > 0 else 0.0
+        carried = int(rate * round_trip)
+        grows = self.window <= 2 * carried and rate >= self._best * GAIN
         if grows:
-            self._best = octets / elapsed
-            self.window = min(self._limit, 2 * max(self.window, octets))
+            self._best = rate
+            self.window = min(self._limit, 2 * max(self.window, carried))
             self._pause = 0.0
         else:
-            self._pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, elapsed, 2 * self._pause))
+            self._pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, round_trip, 2 * self._pause))
+        self._since = None if grows else self._started
+        self._started = None
+        self._looked_at = now
         self._not_before = now + self._pause
         self.due = self._next(received)
         return grows

@@ -70,9 +70,11 @@ class ConnectionMachine:
         # Every stream that we allow can be full of unread octets, grown or not, without stalling another.
         budget = config.max_unread - config.max_concurrent_streams * config.initial_window_size
         self._budget = GrowthBudget(budget)
-        smallest = min(config.initial_window_size, config.connection_window_size)
-        present = smallest if budget > 0 else config.connection_window_size
-        self.bandwidth = BandwidthEstimator(max(present, DEFAULT_WINDOW), config.max_window_size)
+        present = config.connection_window_size
+        if budget > 0:
+            present = min(present, config.initial_window_size)
+        limit = min(config.max_window_size, config.connection_window_size + config.max_unread)
+        self.bandwidth = BandwidthEstimator(max(present, DEFAULT_WINDOW), limit)
         self._grown_to = 0
         self.outbox = FrameWriter()
         limits = HeaderLimits(
