@@ -215,6 +215,18 @@ def test_rfc9113_6_9_a_connection_window_that_widened_holds_no_more_unread_and_s
             assert window.available > 0 or not fixed.available
 
 
+def test_rfc9113_6_9_a_widened_connection_window_that_holds_much_still_gives_credit() -> None:
+    """What it holds cannot be announced, so half of the whole would never come."""
+    window = ConnectionInboundWindow(100, 10)
+    assert window.widen(90) == 90
+    assert window.receive(100)  # as much as may be unread, on streams that nobody reads
+    for _ in range(100):
+        window.announce()
+        assert window.receive(5)
+        window.release(5)
+    assert window.unread == 100
+
+
 # The machine
 
 
