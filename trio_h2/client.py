@@ -16,7 +16,7 @@ from .actors.errors import broken
 from .actors.stream import Body, Pump, StreamActor
 from .config import Config
 from .connection import Connection, Incoming
-from .exceptions import HandshakeError, InternalError, ProtocolError, ResponseTooLargeError
+from .exceptions import HandshakeError, InternalError, ProtocolError
 from .headers import HeadersLike
 from .protocol.priority import Priority
 from .protocol.validation import RequestHead
@@ -178,6 +178,7 @@ class ClientConnection(Connection):
     async def _open(
         self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None = None
     ) -> StreamActor:
+        """Open a stream, at once if there is a slot: a checkpoint only if it has to wait for one."""
         connection = self._actor
         connection.check_usable()
         if head.protocol is not None:
@@ -235,6 +236,7 @@ class _Opening(AbstractAsyncContextManager[ClientStream]):
 
     async def __aenter__(self) -> ClientStream:
         fields, head, end_stream = self._arguments
+        await trio.lowlevel.checkpoint()
         actor = await self._connection._open(fields, head, end_stream=end_stream)
         self._stream = ClientStream(actor, self._connection)
         return self._stream
@@ -265,18 +267,10 @@ async def _left_iterator(pump: Pump | None) -> None:
 
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
     mailbox = actor.mailbox
-    head = split_response((await mailbox.receive_head()).headers)
-    chunks = []
-    size = 0
-    while chunk := await mailbox.receive_some(None):
-        size += len(chunk)
-        if max_body is not None and size > max_body:
-            raise ResponseTooLargeError(
-                f"the response has more than {max_body} bytes", stream_id=actor.machine.stream_id
-            )
-        chunks.append(chunk)
+    body = await mailbox.receive_message(max_body)
+    assert mailbox.head is not None
     trailers = None if mailbox.trailers is None else mailbox.trailers.headers
-    return Response(head.status, head.headers, b"".join(chunks), trailers)
+    return split_response(mailbox.head.headers, body, trailers)
 
 
 class connect_over(AbstractAsyncContextManager[ClientConnection]):

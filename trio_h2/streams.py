@@ -102,10 +102,10 @@ def split_request(headers: Headers, priority: Priority) -> Request:
     )
 
 
-def split_response(headers: Headers) -> Response:
-    """A validated response's fields as a Response without a body."""
+def split_response(headers: Headers, body: bytes = b"", trailers: Headers | None = None) -> Response:
+    """A validated response's fields as a Response."""
     fields = headers.raw
-    return Response(int(fields[0][1]), Headers._trusted(fields[1:]))
+    return Response(int(fields[0][1]), Headers._trusted(fields[1:]), body, trailers)
 
 
 def _octets(text: object, argument: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -51,6 +52,51 @@ async def test_a_request_and_its_response(autojump_clock: MockClock) -> None:
         assert (response.status, response.headers["X-C"], response.body) == (201, "4", b"abc")
         assert response.trailers is None
         await check_quiet(pair)
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of tasks, by name."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count[task.name.rpartition(".")[2]] += 1
+
+
+async def test_a_small_response_is_one_wake_up(autojump_clock: MockClock) -> None:
+    responses = []
+
+    async def caller() -> None:
+        responses.append(await connection.request("GET", "/"))
+
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        nursery.start_soon(caller, name="caller")
+        await peer.expect(HeadersFrame)
+        await peer.send(
+            peer.headers(1, OK),
+            peer.data(1, b"a" * 5_000),
+            peer.data(1, b"b" * 5_000),
+            peer.headers(1, [("x-c", "d")], end_stream=True),
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(steps)
+    assert steps.count["caller"] == 2  # its start is a step, too
+    (response,) = responses
+    assert (response.status, response.body) == (200, b"a" * 5_000 + b"b" * 5_000)
+    assert response.trailers == trio_h2.Headers([("x-c", "d")])
+
+
+async def test_a_stream_that_is_cancelled_before_it_is_entered_sends_nothing(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with connection.stream("GET", "/"):
+                pytest.fail("entering was cancelled")
+        assert scope.cancelled_caught
+        assert of(await peer.sync(), HeadersFrame) == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "PATCH", "PROPFIND"])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import trio
 
 from .. import events as ev
-from ..exceptions import H2Error
+from ..exceptions import H2Error, ResponseTooLargeError
 from ..protocol.stream import StreamMachine
 from .errors import closed, raised
 from .messages import Chunk, Doorbell
@@ -261,4 +261,32 @@ class Mailbox:
                 return None
             if self.failure is not None:
                 self._raise_failure()
+            await self._wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def receive_message(self, max_body: int | None) -> bytes:
+        """Wait for the whole message and return its body; a checkpoint only if it has to wait.
+
+        What is there is taken in one step, so a small response costs one wake-up. Raises the stream's failure, and
+        ResponseTooLargeError past `max_body` octets.
+        """
+        self.claim("stream")
+        body: list[bytes] = []
+        size = 0
+        while True:
+            while (chunk := self._advance()) is not None:
+                self._items.popleft()
+                data = chunk.take(None)
+                body.append(data)
+                size += len(data)
+                self._give_credit(len(data))
+                if max_body is not None and size > max_body:
+                    assert self._stream is not None
+                    raise ResponseTooLargeError(
+                        f"the response has more than {max_body} bytes", stream_id=self._stream.stream_id
+                    )
+            if self.failure is not None:
+                self._raise_failure()
+            if self.ended:
+                return body[0] if len(body) == 1 else b"".join(body)
             await self._wait()

@@ -71,7 +71,7 @@ class StreamActor:
         mailbox: what was received and not taken.
         failure: why the stream cannot be used any more. The first cause sticks.
         scope: what a peer's reset cancels: the handler.
-        opened: set when a client's stream has its ID, or never will.
+        opened: where a client waits for a slot: set when its stream has its ID, or never will.
     """
 
     __slots__ = (
@@ -366,13 +366,13 @@ class StreamActor:
     def prepare(self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None) -> None:
         """Note what to open the stream with once there is a slot, and what to send on it then."""
         self._open_arguments = (fields, head, end_stream)
-        self.opened = trio.Event()
         self.pump = pump
 
     async def wait_open(self) -> None:
-        """Wait until the stream has its ID. Raises why it never will; nothing was sent then."""
-        assert self.opened is not None
-        await self.opened.wait()
+        """Wait until the stream has its ID, if it has none yet. Raises why it never will; nothing was sent then."""
+        if self.stream is None and self.failure is None:
+            self.opened = trio.Event()
+            await self.opened.wait()
         if self.stream is None:
             assert self.failure is not None
             raise raised(self.failure)
