@@ -84,6 +84,7 @@ async def test_a_small_response_is_one_wake_up(autojump_clock: MockClock) -> Non
         await trio.testing.wait_all_tasks_blocked()
         trio.lowlevel.remove_instrument(steps)
     assert steps.count["caller"] == 2  # its start is a step, too
+    assert steps.count["run_client"] == 2
     (response,) = responses
     assert (response.status, response.body) == (200, b"a" * 5_000 + b"b" * 5_000)
     assert response.trailers == trio_h2.Headers([("x-c", "d")])

@@ -70,7 +70,7 @@ class StreamActor:
         stream: the protocol's state of this stream; None while a client waits for a slot.
         mailbox: what was received and not taken.
         failure: why the stream cannot be used any more. The first cause sticks.
-        scope: what a peer's reset cancels: the handler.
+        scope: what a peer's reset cancels: the handler. A client's stream has none.
         opened: where a client waits for a slot: set when its stream has its ID, or never will.
     """
 
@@ -94,7 +94,7 @@ class StreamActor:
         self.stream = stream
         self.mailbox = Mailbox(connection, stream)
         self.failure: H2Error | None = None
-        self.scope = trio.CancelScope()
+        self.scope = None if connection.client else trio.CancelScope()
         self.opened: trio.Event | None = None
         self.pump: Pump | None = None
         self.closed_by_user = False
@@ -126,7 +126,8 @@ class StreamActor:
                 ),
             )
             self._stop_pump()
-        self._wake()
+        if self.closed_by_user:
+            self._wake()
 
     def on_interim(self, event: ev.InformationalResponseReceived) -> None:
         """A 1xx response; a 100 lets the pump go on."""
@@ -153,8 +154,9 @@ class StreamActor:
         if self.opened is not None:
             self.opened.set()
         self._stop_pump()
-        if not self.connection.client:
+        if self.scope is not None:
             self.scope.cancel()
+        if not self.connection.client:
             self.connection.slots.freed.unpark_all()
         self._wake()
 
@@ -315,7 +317,7 @@ class StreamActor:
     @trio.lowlevel.enable_ki_protection
     def reset(self, error_code: int) -> None:
         """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
-        if self.stream is None or self.stream.closed:
+        if self.stream is None or (self.stream.closed and not self._busy_sending):
             return
         self.connection.writer.abort(self.stream, CLOSED_HERE)
         if self.connection.machine.reset_stream(self.stream, error_code):
@@ -401,7 +403,8 @@ class StreamActor:
                 await self._run_pump(self.pump)
             while not (self.closed_by_user or self.connection.closed):
                 await self._wait_change()
-            await self._linger()
+            if not self.machine.closed:
+                await self._linger()
         except trio.Cancelled:
             # Only the connection's own nursery cancels this task, and its tasks learn of that in any order.
             self.connection.end_cancelled()
@@ -480,6 +483,7 @@ class StreamActor:
         request: ev.RequestReceived,
     ) -> None:
         """A server's stream: the handler, then what the handler contract says of how it ended."""
+        assert self.scope is not None
         try:
             with self.scope:
                 await handler(self, request)
