@@ -26,6 +26,7 @@ from .streams import (
     PushedStream,
     Response,
     fields_from,
+    repeated_request_fields,
     request_fields,
     split_response,
     trailer_fields,
@@ -104,15 +105,9 @@ class ClientConnection(Connection):
     ) -> tuple[Fields, RequestHead]:
         if authority is not None and method == "CONNECT" and protocol is None:
             raise ValueError("authority: for CONNECT it is the target")
-        return request_fields(
-            method,
-            target,
-            scheme=self.scheme,
-            authority=self.authority if authority is None else authority,
-            headers=headers,
-            protocol=protocol,
-            priority=priority,
-        )
+        if authority is None:
+            authority = self.authority
+        return repeated_request_fields(method, target, self.scheme, authority, headers, protocol, priority)
 
     async def request(
         self,

@@ -134,7 +134,6 @@ def fields_from(headers: HeadersLike, argument: str) -> Fields:
 def request_fields(
     method: str,
     target: str,
-    *,
     scheme: str,
     authority: str | bytes,
     headers: HeadersLike,
@@ -180,10 +179,29 @@ def response_fields(
     return fields, head
 
 
-# A handler says the same few header lists again and again, and checking one takes longer than sending it. Lists with
-# a NeverIndexed field are left out: it equals a plain one, and a secret should not be kept.
+# A handler says the same few header lists again and again, and so does a client; checking one takes longer than sending
+# it. Lists with a NeverIndexed field are left out: it equals a plain one, and a secret should not be kept.
 _PLAIN = frozenset((tuple,))
+_remembered_request = functools.lru_cache(maxsize=128)(request_fields)
 _remembered_response = functools.lru_cache(maxsize=128)(response_fields)
+
+
+def repeated_request_fields(
+    method: str,
+    target: str,
+    scheme: str,
+    authority: str | bytes,
+    headers: HeadersLike,
+    protocol: str | None,
+    priority: Priority | None,
+) -> tuple[Fields, RequestHead]:
+    """`request_fields` for requests that are often made again: the checked fields of the last ones are remembered."""
+    if type(headers) in (list, tuple) and _PLAIN.issuperset(map(type, headers)):
+        try:
+            return _remembered_request(method, target, scheme, authority, tuple(headers), protocol, priority)
+        except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
+            pass
+    return request_fields(method, target, scheme, authority, headers, protocol, priority)
 
 
 def trailer_fields(trailers: HeadersLike) -> Fields:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
@@ -28,6 +28,7 @@ from tests.engine.helpers import (
     read_all,
 )
 from trio_h2 import Config, ErrorCodes, StreamResetError
+from trio_h2.streams import repeated_request_fields, request_fields
 
 # Requests
 
@@ -98,6 +99,45 @@ async def test_a_stream_that_is_cancelled_before_it_is_entered_sends_nothing(aut
                 pytest.fail("entering was cancelled")
         assert scope.cancelled_caught
         assert of(await peer.sync(), HeadersFrame) == []
+
+
+HEADER_LISTS = [
+    (),
+    [],
+    [("x-a", "1"), (b"x-b", b"2")],
+    (("x-a", "1"), ("x-a", "2")),
+    [("authorization", "secret")],
+    [trio_h2.NeverIndexed("authorization", "secret")],
+    {"x-a": "1"},
+    trio_h2.Headers([("x-a", "1")]),
+    [["x-a", "1"]],
+    [("x-a", bytearray(b"1"))],
+    [("x-a", 1)],
+    [("x-a", True)],
+    [("x-a",)],
+    [("connection", "close")],
+    [(":path", "/")],
+    "x-a: 1",
+    5,
+]
+
+
+@pytest.mark.parametrize("headers", HEADER_LISTS, ids=repr)
+@pytest.mark.parametrize("target", ["/", b"/", "*", 5, []], ids=repr)
+def test_remembered_requests_have_the_fields_of_others(target: object, headers: object) -> None:
+    """The fast path and the slow path come to the same result, the second time too."""
+
+    def outcome(function: Callable[..., object]) -> object:
+        try:
+            fields, head = function("GET", target, "http", "example.org", headers, None, None)
+        except (TypeError, ValueError) as error:
+            return type(error), str(error)
+        return fields, head, [type(field) for field in fields]
+
+    for _ in range(2):
+        for other in ([("authorization", "secret")], [("x-a", "1")]):
+            repeated_request_fields("GET", "/", "http", "example.org", other, None, None)
+        assert outcome(repeated_request_fields) == outcome(request_fields)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "PATCH", "PROPFIND"])
