@@ -1,1 +1,1 @@
-"""The tasks that run a connection, and the memory channels between them."""
+"""The tasks that run a connection, and what passes between them."""

@@ -2,7 +2,7 @@
 
 It is the stream's receive buffer and nothing else buffers: its octets of DATA are bounded by the stream's window,
 because credit goes back as they are taken (invariant 4); everything else in it is bounded by the protocol, or
-coalesced. The reader puts and rings; the one consumer takes, and waits on the memory channel when there is nothing.
+coalesced. The reader puts and rings; the one consumer takes, and waits for the bell when there is nothing.
 
 There are two ways to take, and a stream has one consumer: `receive_some` and its like, or `events()`.
 """

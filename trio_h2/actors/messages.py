@@ -2,65 +2,52 @@
 
 reader -> stream   events and `Chunk`s, through the stream's mailbox
 sender -> writer   `PendingSend`, through the writer's turn queues
-anyone -> anyone   `WAKE`, through a memory channel of one place: look at your state again
+anyone -> anyone   a ring of the `Doorbell`: look at your state again
 """
 
 from __future__ import annotations
-
-from typing import Final
 
 import trio
 
 from ..exceptions import H2Error
 from ..protocol.stream import StreamMachine
 
-__all__ = ["WAKE", "Chunk", "Doorbell", "PendingSend"]
-
-WAKE: Final = None
-
-# Subscripted once: typing's machinery takes longer than opening the channel.
-_open_channel = trio.open_memory_channel[None]
+__all__ = ["Chunk", "Doorbell", "PendingSend"]
 
 
 class Doorbell:
-    """A memory channel of one place that carries WAKE from any task to the one that waits.
+    """Wakes the one task that waits here. What the wake-up is about is in plain state beside it.
 
-    Ringing costs nothing while nobody waits; the channel is opened by the first wait, because most streams never
-    wait for anything.
+    It is a memory channel without the channel: nothing but the wake-up crosses, and opening a channel for every
+    stream takes longer than all else that a small request costs here.
     """
 
-    __slots__ = ("_receive", "_send", "_waiting")
+    __slots__ = ("_task",)
 
     def __init__(self) -> None:
-        self._send: trio.MemorySendChannel[None] | None = None
-        self._receive: trio.MemoryReceiveChannel[None] | None = None
-        self._waiting = False
+        self._task: trio.lowlevel.Task | None = None
 
     @property
     def waiting(self) -> bool:
         """Is a task waiting now, and not rung for yet?"""
-        return self._waiting
+        return self._task is not None
 
     def ring(self) -> None:
         """Wake the task that waits, if one does. Never blocks."""
-        if self._waiting:
-            self._waiting = False
-            assert self._send is not None
-            self._send.send_nowait(WAKE)
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)
 
+    @trio.lowlevel.enable_ki_protection
     async def wait(self) -> None:
         """Wait until the next ring. The caller checks its state before and after; one task at a time."""
-        if self._receive is None:
-            self._send, self._receive = _open_channel(1)
-        self._waiting = True
-        try:
-            await self._receive.receive()
-        except BaseException:  # a KeyboardInterrupt, too
-            if not self._waiting:  # rung in the same instant: leave no stale ring behind
-                self._receive.receive_nowait()
-            raise
-        finally:
-            self._waiting = False
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Chunk:

@@ -28,6 +28,7 @@ from ..protocol.stream import Phase, StreamMachine
 from ..protocol.validation import RequestHead, ResponseHead
 from .errors import closed, raised
 from .mailbox import Mailbox
+from .messages import Doorbell
 
 if TYPE_CHECKING:
     from .connection import ConnectionActor
@@ -75,8 +76,8 @@ class StreamActor:
     """
 
     __slots__ = (
+        "_bell",
         "_busy_sending",
-        "_changed",
         "_open_arguments",
         "closed_by_user",
         "connection",
@@ -99,7 +100,7 @@ class StreamActor:
         self.pump: Pump | None = None
         self.closed_by_user = False
         self.started = False
-        self._changed: trio.Event | None = None
+        self._bell = Doorbell()
         self._busy_sending = False
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
 
@@ -127,7 +128,7 @@ class StreamActor:
             )
             self._stop_pump()
         if self.closed_by_user:
-            self._wake()
+            self._bell.ring()
 
     def on_interim(self, event: ev.InformationalResponseReceived) -> None:
         """A 1xx response; a 100 lets the pump go on."""
@@ -158,19 +159,11 @@ class StreamActor:
             self.scope.cancel()
         if not self.connection.client:
             self.connection.slots.freed.unpark_all()
-        self._wake()
+        self._bell.ring()
 
     def _stop_pump(self) -> None:
         if self.pump is not None:
             self.pump.scope.cancel()
-
-    def _wake(self) -> None:
-        if self._changed is not None:
-            self._changed.set()
-
-    async def _wait_change(self) -> None:
-        self._changed = trio.Event()
-        await self._changed.wait()
 
     # What the user calls
 
@@ -216,7 +209,7 @@ class StreamActor:
             self._closed()
 
     def _closed(self) -> None:
-        self._wake()
+        self._bell.ring()
         self.connection.grant_slots()
 
     @trio.lowlevel.enable_ki_protection
@@ -356,7 +349,7 @@ class StreamActor:
         self._stop_pump()
         if self.opened is not None:
             self.opened.set()
-        self._wake()
+        self._bell.ring()
 
     def late_data(self) -> None:
         """DATA on a tunnel whose user has closed it: nobody will read it, and the peer should know."""
@@ -389,7 +382,7 @@ class StreamActor:
         self.connection.writer.wake()
         if self.opened is not None:
             self.opened.set()
-        self._wake()
+        self._bell.ring()
 
     @trio.lowlevel.enable_ki_protection
     async def run_client(self) -> None:
@@ -398,11 +391,11 @@ class StreamActor:
             while self.stream is None:
                 if self.failure is not None:
                     return
-                await self._wait_change()
+                await self._bell.wait()
             if self.pump is not None:
                 await self._run_pump(self.pump)
             while not (self.closed_by_user or self.connection.closed):
-                await self._wait_change()
+                await self._bell.wait()
             if not self.machine.closed:
                 await self._linger()
         except trio.Cancelled:
@@ -418,7 +411,7 @@ class StreamActor:
         """Wait for the peer to end a tunnel that we ended first, in bounded time."""
         with trio.move_on_after(self.connection.config.linger_timeout):
             while not (self.machine.closed or self.connection.closed):
-                await self._wait_change()
+                await self._bell.wait()
         self.reset(ErrorCodes.CANCEL)
 
     async def _run_pump(self, pump: Pump) -> None:
@@ -470,7 +463,7 @@ class StreamActor:
         """A pushed response's stream: the handler that promised it sends on it, here it ends."""
         try:
             while not (self.machine.closed or self.closed_by_user or self.connection.closed):
-                await self._wait_change()
+                await self._bell.wait()
         finally:
             self.reset(ErrorCodes.CANCEL)
             self.release()
