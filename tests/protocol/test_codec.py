@@ -15,6 +15,7 @@ from trio_h2.config import Config
 from trio_h2.exceptions import DenialOfServiceError, ErrorCodes, FrameDataMissingError, FrameTooLargeError
 from trio_h2.headers import Headers, NeverIndexed
 from trio_h2.protocol.codec import FrameReader, FrameWriter, PriorityFields, SettingsFrame
+from trio_h2.protocol.compression import STRICT, FieldDecoder
 from trio_h2.protocol.connection import ConnectionMachine
 from trio_h2.protocol.limits import HeaderLimits
 from trio_h2.protocol.verdicts import ConnectionFailure
@@ -630,6 +631,69 @@ def test_rfc7541_2_2_more_different_blocks_than_anybody_remembers() -> None:
             (request,) = h.of_type(events, ev.RequestReceived)
             assert list(request.headers)[4:] == list(order)  # type: ignore[attr-defined]
             pair.client.reset_stream(stream, ErrorCodes.CANCEL)
+
+
+def field_decoder() -> FieldDecoder:
+    limits = HeaderLimits(max_block_size=2**16, max_continuations=8, max_list_size=2**16, max_fields=100)
+    return FieldDecoder(limits, STRICT)
+
+
+@pytest.mark.parametrize("literal", [b"\x0f\x0d\x015", b"\x1f\x0d\x015", b"\x00\x01a\x015"])
+def test_rfc7541_6_2_2_a_block_with_literals_that_are_not_indexed_is_decoded_once(literal: bytes) -> None:
+    decoder = field_decoder()
+    first = decoder.decode(b"\x88" + literal)
+    assert decoder.decode(b"\x88" + literal) is first
+    assert decoder.decode(b"\x88\x40\x01b\x016").fields[1] == (b"b", b"6")
+    again = decoder.decode(b"\x88" + literal)
+    assert again is not first
+    assert again.fields == first.fields
+
+
+def test_rfc7541_2_3_2_a_field_that_is_added_again_moves_the_others() -> None:
+    """Also when the one in front is its equal, and the table as long as before."""
+    decoder = field_decoder()
+    decoder.decode(b"\x3f\x25")  # a table of 68 octets: two of these fields
+    decoder.decode(b"\x40\x01b\x012")
+    decoder.decode(b"\x40\x01a\x011")
+    assert decoder.decode(b"\xbf").fields == [(b"b", b"2")]
+    decoder.decode(b"\x40\x01a\x011")
+    assert decoder.decode(b"\xbf").fields == [(b"a", b"1")]
+
+
+def test_rfc7541_2_2_what_is_remembered_of_received_blocks_is_bounded() -> None:
+    decoder = field_decoder()
+    large = b"\x88\x00\x01a\x7f\xff\x0f" + bytes(2174)
+    assert decoder.decode(large) is not decoder.decode(large)
+    for number in range(500):
+        block = b"\x88\x00\x01a\x03%03d" % number
+        assert decoder.decode(block) is decoder.decode(block)
+        assert len(decoder._remembered) <= 64
+
+
+BLOCK_PARTS = st.sampled_from(
+    [
+        *(b"\x82", b"\x88", b"\xbe", b"\xbf", b"\xc0"),  # indexed: static, dynamic
+        *(b"\x40\x01a\x011", b"\x40\x01b\x012", b"\x40\x01c\x28" + b"c" * 40, b"\x7e\x013"),  # to be indexed
+        *(b"\x00\x01a\x011", b"\x0f\x2f\x014", b"\x10\x01a\x011", b"\x0f\x0d\x015"),  # not to be indexed
+        *(b"\x20", b"\x3f\x05", b"\x3f\x25", b"\x3f\xe1\x1f"),  # the table's size
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(BLOCK_PARTS, min_size=1, max_size=4).map(b"".join), min_size=1, max_size=4), st.data())
+def test_rfc7541_2_2_what_is_remembered_is_what_a_decoder_without_memory_says(
+    blocks: list[bytes], data: st.DataObject
+) -> None:
+    remembering, forgetful = field_decoder(), hpack.Decoder()
+    for block in data.draw(st.lists(st.sampled_from(blocks), min_size=2, max_size=20)):
+        try:
+            expected = forgetful.decode(block, raw=True)
+        except hpack.HPACKError:
+            with pytest.raises(hpack.HPACKError):
+                remembering.decode(block)
+            return
+        assert list(remembering.decode(block).fields) == list(expected)
 
 
 FIELD_NAMES = st.sampled_from([b"a", b"accept", b"x-custom", b"cookie", b"cache-control"])

@@ -1,9 +1,10 @@
 """HPACK (RFC 7541) on the hpack package, remembering what cannot have changed.
 
-A block made of indexed fields alone changes no table, and while the table stands still the same octets decode to
-the same fields, and the same fields encode to the same octets. Most requests and responses of a connection are such
-repeats, and hpack takes longer for one than everything else that happens to it; so both directions remember them,
-until a block comes that may have changed the table.
+While the dynamic table stands still the same octets decode to the same fields, and the same fields encode to the
+same octets, unless they are to change the table. Most requests and responses of a connection are such repeats, and
+hpack takes longer for one than everything else that happens to it; so both directions remember the blocks that left
+the table as it was (of indexed fields, and when received of literals that are not to be indexed, as nghttp2 sends
+content-length), until a block comes that changes it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ Fields = Sequence[tuple[bytes, bytes]]
 
 MAX_REMEMBERED = 64
 """Blocks remembered in each direction of a connection."""
+
+MAX_REMEMBERED_BLOCK = 1024
+"""Octets of a received block that is remembered: one of literals holds memory of its own."""
 
 MAX_TABLE_SIZE = 4096
 """Octets of our encoder's table: hpack searches it field by field, so a larger one costs more than it saves."""
@@ -239,9 +243,10 @@ class FieldDecoder:
         changes = self._decoder.changes
         fields = self._decoder.decode_block(block)
         section = FieldSection(fields, self._limits.oversized(fields), self._rules)
-        if self._decoder.changes != changes:
+        changed = self._decoder.changes != changes
+        if changed or len(self._remembered) == MAX_REMEMBERED:
             self._remembered.clear()
-        elif _all_indexed(block) and len(self._remembered) < MAX_REMEMBERED:
+        if not changed and len(block) <= MAX_REMEMBERED_BLOCK:
             self._remembered[block] = section
         return section
 
