@@ -146,11 +146,11 @@ class ClientConnection(Connection):
             raise TypeError(f"max_body must be an int or None, not {type(max_body).__name__}")
         if max_body is not None and max_body < 0:
             raise ValueError(f"max_body must not be negative: {max_body}")
-        is_octets = isinstance(body, bytes | bytearray | memoryview)
-        if body is not None and not is_octets and not isinstance(body, AsyncIterable):
-            raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
-        if isinstance(body, bytes | bytearray | memoryview):
-            headers = _with_length(headers, memoryview(body).nbytes)
+        if body is not None:
+            if isinstance(body, bytes | bytearray | memoryview):
+                headers = _with_length(headers, memoryview(body).nbytes)
+            elif not isinstance(body, AsyncIterable):
+                raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
         trailing = None if trailers is None else trailer_fields(trailers)
         fields, head = self._request(method, target, headers, authority, None, priority)
         if body is None and head.content_length:
@@ -168,7 +168,8 @@ class ClientConnection(Connection):
             raise
         finally:
             actor.close(linger=False)
-            await _left_iterator(pump)
+            if pump is not None:
+                await _left_iterator(pump)
 
     async def _open(
         self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None = None
@@ -192,7 +193,8 @@ class ClientConnection(Connection):
             await actor.wait_open()
         except BaseException:
             actor.close(linger=False)
-            await _left_iterator(pump)
+            if pump is not None:
+                await _left_iterator(pump)
             raise
         return actor
 
@@ -253,9 +255,9 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
     return fields
 
 
-async def _left_iterator(pump: Pump | None) -> None:
+async def _left_iterator(pump: Pump) -> None:
     """The caller's iterator runs in the stream's task: it has to be out of it before the call returns."""
-    if pump is not None and not isinstance(pump.body, bytes | bytearray | memoryview):
+    if not isinstance(pump.body, bytes | bytearray | memoryview):
         with trio.CancelScope(shield=True):
             await pump.done.wait()
 

@@ -91,6 +91,22 @@ async def test_a_small_response_is_one_wake_up(autojump_clock: MockClock) -> Non
     assert response.trailers == trio_h2.Headers([("x-c", "d")])
 
 
+async def test_waiting_for_a_response_is_one_wake_up(autojump_clock: MockClock) -> None:
+    async def caller() -> None:
+        async with connection.stream("GET", "/") as stream:
+            assert (await stream.response()).status == 200
+
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        nursery.start_soon(caller, name="caller")
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, OK, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(steps)
+    assert steps.count["caller"] == 4  # its start, entering, the response, leaving
+
+
 async def test_a_stream_that_is_cancelled_before_it_is_entered_sends_nothing(autojump_clock: MockClock) -> None:
     async with raw_server() as (connection, peer):
         with trio.CancelScope() as scope:

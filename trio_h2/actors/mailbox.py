@@ -208,7 +208,9 @@ class Mailbox:
     @trio.lowlevel.enable_ki_protection
     async def receive_head(self) -> ev.ResponseReceived:
         """Wait for the final response's headers. Raises the stream's failure."""
-        await trio.lowlevel.checkpoint()
+        # Where there is something to wait for, the wait is the checkpoint.
+        if self.head is not None or self._items or self.failure is not None:
+            await trio.lowlevel.checkpoint()
         self.claim("stream")
         while True:
             self._advance()
