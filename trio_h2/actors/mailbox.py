@@ -30,6 +30,9 @@ JOIN_BELOW = 4 * 1024
 
 JOIN_UP_TO = 64 * 1024
 
+TAKE_UP_TO = 256 * 1024
+"""Chunks are joined up to this size when they are taken: a call for each frame costs more than the copy."""
+
 
 class Mailbox:
     """Owner of every field: the StreamActor that it belongs to.
@@ -223,22 +226,35 @@ class Mailbox:
     @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int | None) -> bytes:
         """Wait for octets of the body; b"" at its end. Raises the stream's failure."""
-        await trio.lowlevel.checkpoint()
+        # Where there is something to wait for, the wait is the checkpoint.
+        if self._items or self.ended or self.failure is not None:
+            await trio.lowlevel.checkpoint()
         self.claim("stream")
         while True:
             chunk = self._advance()
             if chunk is not None:
-                data = chunk.take(max_bytes)
-                if not len(chunk):
-                    self._items.popleft()
-                    self._advance()
-                self._give_credit(len(data))
-                return data
+                return self._take(chunk, max_bytes)
             if self.failure is not None:
                 self._raise_failure()
             if self.ended:
                 return b""
             await self._wait()
+
+    def _take(self, chunk: Chunk | None, max_bytes: int | None) -> bytes:
+        """Take octets from `chunk`, the first, and from those behind it, as many as are wanted; they become credit."""
+        limit = TAKE_UP_TO if max_bytes is None else max_bytes
+        pieces: list[bytes] = []
+        size = 0
+        while chunk is not None and size < limit:
+            piece = chunk.take(limit - size)
+            pieces.append(piece)
+            size += len(piece)
+            if len(chunk):
+                break
+            self._items.popleft()
+            chunk = self._advance()
+        self._give_credit(size)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     @trio.lowlevel.enable_ki_protection
     async def receive_event(self) -> ev.Event | None:
