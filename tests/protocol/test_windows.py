@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import ErrorCodes, FlowControlError, StreamClosedError
+from trio_h2.protocol.stream import Phase
 from trio_h2.protocol.windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
 
 from . import helpers as h
@@ -326,6 +327,18 @@ def test_rfc9113_6_9_an_empty_data_frame_costs_nothing() -> None:
     (event,) = peer.receive(h.data(1))
     assert event == ev.DataReceived(1, b"", 0)
     assert peer.machine.inbound.available == before
+
+
+@pytest.mark.parametrize("pad", [None, 0])
+def test_rfc9113_6_9_1_an_empty_frame_ends_a_stream_whose_window_our_settings_made_negative(pad: int | None) -> None:
+    peer = h.RawPeer(client=False, config=Config(initial_window_size=100), greet=False)
+    peer.receive(h.PREFACE, h.settings(), peer.headers(1, h.POST), h.data(1, bytes(150)), h.settings_ack())
+    assert h.live(peer.machine, 1).inbound.available == -50
+    peer.receive(h.data(1, end=True, pad=pad))
+    if pad is None:
+        assert h.live(peer.machine, 1).receiving.phase is Phase.DONE
+    else:  # the octet of the pad length counts
+        peer.assert_stream_error(1, ErrorCodes.FLOW_CONTROL_ERROR)
 
 
 def fill(peer: h.RawPeer, stream_id: int, count: int) -> list[ev.Event]:

@@ -130,7 +130,9 @@ class Receiver:
             return _malformed(stream.stream_id, "DATA before the header section")
         if half.too_long(len(frame.data)):
             return _malformed(stream.stream_id, f"a body longer than its content-length of {half.expected}")
-        if not stream.inbound.receive(frame.flow_controlled_length):
+        # An empty frame needs no window (6.9.1), not even one that our SETTINGS made negative.
+        length = frame.flow_controlled_length
+        if length and not stream.inbound.receive(length):
             return StreamFailure(stream.stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         half.seen += len(frame.data)
         return None
