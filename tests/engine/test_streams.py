@@ -76,6 +76,41 @@ async def test_a_mutable_buffer_is_copied_when_it_is_cut(autojump_clock: MockClo
             assert body_of(peer.log, 1) == b"a" * 1_000
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray], ids=["cut at once", "cut after a checkpoint"])
+async def test_data_is_cut_alike_on_either_path(kind: type[bytes | bytearray], autojump_clock: MockClock) -> None:
+    async with raw_server(settings={4: 20_000}) as (connection, peer):
+        fields = [("content-length", "20")]
+        async with connection.stream("POST", "/") as one, connection.stream("POST", "/", headers=fields) as other:
+            for size in (10, 0, 9_000, 1):
+                await one.send_all(kind(b"1" * size))
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await one.send_all(kind(b"2"))
+            await other.send_all(kind(b"3" * 15))
+            with pytest.raises(trio_h2.InvalidBodyLengthError):
+                await other.send_all(kind(b"4" * 6))
+            await other.send_all(kind(b"5" * 5))
+            await other.send_eof()
+            with pytest.raises(trio_h2.StreamClosedError):
+                await other.send_all(kind(b"6"))
+            await peer.sync()
+            assert scope.cancelled_caught
+            frames = [(frame.stream_id, bytes(frame.data)) for frame in of(peer.log, DataFrame)]
+            assert frames == [
+                (1, b"1" * 10),
+                (1, b"1" * 9_000),
+                (1, b"1"),
+                (3, b"3" * 15),
+                (3, b"5" * 5),
+                (3, b""),
+            ]
+            assert connection.statistics().streams[0].outbound_window == 20_000 - 9_011
+            await peer.send(peer.rst(1))
+            await peer.sync()
+            with pytest.raises(StreamResetError):
+                await one.send_all(kind(b"7"))
+
+
 @pytest.mark.parametrize("data", ["text", None, 7, [1, 2]])
 async def test_send_all_takes_bytes_alone(data: object, autojump_clock: MockClock) -> None:
     async with raw_server() as (connection, peer), connection.stream("POST", "/") as stream:
@@ -283,6 +318,41 @@ async def test_receive_some_gives_at_most_max_bytes_and_credit_for_those_alone(a
         assert await stream.receive_some(899) == pattern(1_000)[100:999]
         update = await peer.expect(WindowUpdateFrame, stream_id=1)
         assert update.window_increment == 999
+
+
+@pytest.mark.parametrize("max_bytes", [None, 1_000_000, 7_000, 5_000, 1_999])
+async def test_receive_some_gives_what_several_frames_brought(max_bytes: int | None, autojump_clock: MockClock) -> None:
+    frames = [pattern(5_000, seed) for seed in range(4)]
+    async with raw_server(config=Config(initial_window_size=40_000)) as (connection, peer):
+        async with connection.stream("GET", "/") as stream:
+            await peer.sync()
+            await peer.send(peer.headers(1, OK), *(peer.data(1, frame) for frame in frames))
+            await peer.send(peer.headers(1, [("x", "y")], end_stream=True))
+            await peer.sync()
+            chunks = []
+            while chunk := await stream.receive_some(max_bytes):
+                chunks.append(chunk)
+                (statistics,) = connection.statistics().streams
+                assert statistics.unread == 20_000 - sum(map(len, chunks))
+                assert statistics.inbound_window.held == statistics.unread
+            assert b"".join(chunks) == b"".join(frames)
+            size = min(max_bytes or 20_000, 20_000)
+            assert [len(chunk) for chunk in chunks[:-1]] == [size] * ((20_000 - 1) // size)
+            assert stream.trailers is not None
+
+
+async def test_a_receive_some_that_is_cancelled_takes_nothing(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.sync()
+        for data in (b"", b"data"):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await stream.receive_some()
+            assert scope.cancelled_caught
+            if not data:
+                await peer.send(peer.headers(1, OK), peer.data(1, b"data"))
+                await peer.sync()
+        assert await stream.receive_some() == b"data"
 
 
 async def test_padding_is_credit_at_once(autojump_clock: MockClock) -> None:

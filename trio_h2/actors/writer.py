@@ -120,7 +120,7 @@ class Writer:
         """Wait until all of `data` is cut into frames. Cancelled, the uncut rest is withdrawn."""
         if self.failure is not None:
             raise raised(self.failure)
-        if self._cut_whole(stream, data, end_stream):
+        if self.cut_whole(stream, data, end_stream):
             return
         sender = PendingSend(stream, data, end_stream=end_stream)
         # Nothing to cut but END_STREAM needs no window, so it needs no turn either (RFC 9113 section 6.9.1).
@@ -137,7 +137,7 @@ class Writer:
         self._bell.ring()
         return True
 
-    def _cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
+    def cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies."""
         machine = self._machine
         if type(data) is not bytes or any(self._ready) or machine.outbox.size >= self._limit:
