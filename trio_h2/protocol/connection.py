@@ -431,8 +431,13 @@ class ConnectionMachine:
 
     def sendable(self, stream: StreamMachine) -> int:
         """Octets of DATA that may be cut for this stream now, in one frame. Never negative."""
-        limit = min(self.outbox.max_frame_size, self.config.max_outbound_frame_size)
-        return max(0, min(stream.outbound.available, self.outbound.available, limit))
+        count = min(
+            stream.outbound.available,
+            self.outbound.available,
+            self.outbox.max_frame_size,
+            self.config.max_outbound_frame_size,
+        )
+        return count if count > 0 else 0
 
     def send_data(
         self,

@@ -145,6 +145,9 @@ TRANSITIONS: Mapping[StreamState, Mapping[Input, StreamState | Refusal]] = {
 }
 
 
+_CAN_SEND = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE, StreamState.RESERVED_LOCAL))
+
+
 class Phase(enum.IntEnum):
     """How far the message in one direction of a stream has come (RFC 9113 section 8.1)."""
 
@@ -238,7 +241,7 @@ class StreamMachine:
     @property
     def can_send(self) -> bool:
         """True while this side has not ended its half."""
-        return self.state in (StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE, StreamState.RESERVED_LOCAL)
+        return self.state in _CAN_SEND
 
     def receive(self, input_: Input) -> StreamFailure | ConnectionFailure | None:
         """Step for a received frame; the verdict if the state does not allow it."""
@@ -286,7 +289,7 @@ class StreamMachine:
                 initiator="local",
                 stream_id=self.stream_id,
             )
-        if half.too_long(count) or (end_stream and half.expected not in (None, half.seen + count)):
-            raise InvalidBodyLengthError(
-                half.expected or 0, half.seen + count, initiator="local", stream_id=self.stream_id
-            )
+        expected = half.expected
+        seen = half.seen + count
+        if expected is not None and (seen > expected or (end_stream and seen != expected)):
+            raise InvalidBodyLengthError(expected, seen, initiator="local", stream_id=self.stream_id)
