@@ -226,7 +226,8 @@ class Writer:
             while queue and machine.outbox.size < self._limit and machine.outbound.available > 0:
                 sender = queue.popleft()
                 sender.queued_at = None
-                self._cut(sender, machine.outbox.size + 1)
+                # One that is alone takes its turns one after another.
+                self._cut(sender, machine.outbox.size + 1 if queue else self._limit)
                 if sender.finished:
                     self._finish(sender, None)
                 else:

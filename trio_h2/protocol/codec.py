@@ -361,10 +361,13 @@ class FrameReader:
     # One method for each frame type: flags, stream ID and payload in, a Frame or a verdict out.
 
     def _data(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
+        end_stream = bool(flags & END_STREAM)
+        if not flags & PADDED:
+            return DataFrame(stream_id, payload, len(payload), end_stream)
         data = _unpadded_untrusted(flags, payload)
         if isinstance(data, ConnectionFailure):
             return data
-        return DataFrame(stream_id, data, len(payload), bool(flags & END_STREAM))
+        return DataFrame(stream_id, data, len(payload), end_stream)
 
     def _headers(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if flags & (PADDED | PRIORITY_FLAG | END_HEADERS) == END_HEADERS:
