@@ -264,6 +264,7 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
                 raise TypeError(f"max_bytes must be an int or None, not {type(max_bytes).__name__}")
             if max_bytes < 1:
                 raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        self._ask_for_body()
         return await self._actor.mailbox.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -344,7 +345,11 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
         return Incoming(self._next_event)
 
     async def _next_event(self) -> ev.Event | None:
+        self._ask_for_body()
         return await self._actor.mailbox.receive_event()
+
+    def _ask_for_body(self) -> None:
+        """What a first read has to do before it waits: on a client, nothing."""
 
 
 class ClientStream(_Stream["Connection"]):
@@ -398,7 +403,8 @@ class PushedStream(ClientStream):
 
 
 class ServerStream(_Stream["Connection"]):
-    """A request to answer, as a handler gets it.
+    """A request to answer, as a handler gets it. The first read asks a client that sent `Expect: 100-continue` for its
+    body.
 
     Attributes:
         request: what the client asked for.
@@ -408,15 +414,6 @@ class ServerStream(_Stream["Connection"]):
         super().__init__(actor, connection)
         self.request = request
         self._read = False
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As for any stream. The first read asks a client that sent `Expect: 100-continue` for its body."""
-        self._ask_for_body()
-        return await super().receive_some(max_bytes)
-
-    async def _next_event(self) -> ev.Event | None:
-        self._ask_for_body()
-        return await super()._next_event()
 
     def _ask_for_body(self) -> None:
         """RFC 9110 section 10.1.1: a 100, unless the response has begun or the body is coming anyway."""

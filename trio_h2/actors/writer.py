@@ -69,10 +69,11 @@ class Writer:
 
     async def _write(self) -> None:
         while True:
-            self._cut_for_waiting()
+            if self._senders:
+                self._cut_for_waiting()
             data = self._machine.take()
             if data:
-                if len(self._taken):
+                if self._taken:
                     self._taken.unpark_all()
                 await self._transport.send_all(data)
                 self.bytes_sent += len(data)
@@ -124,7 +125,7 @@ class Writer:
             return
         sender = PendingSend(stream, data, end_stream=end_stream)
         # Nothing to cut but END_STREAM needs no window, so it needs no turn either (RFC 9113 section 6.9.1).
-        if not len(sender.data) or not any(self._ready):
+        if not len(sender.data) or not self._others_wait:
             self._cut(sender, self._limit)
         if not sender.finished:
             await self._wait_turn(sender)
@@ -140,13 +141,18 @@ class Writer:
     def cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies."""
         machine = self._machine
-        if type(data) is not bytes or any(self._ready) or machine.outbox.size >= self._limit:
+        if type(data) is not bytes or self._others_wait or machine.outbox.size >= self._limit:
             return False
         if not data or len(data) > machine.sendable(stream):
             return False
         machine.send_data(stream, data, end_stream=end_stream)
         self._bell.ring()
         return True
+
+    @property
+    def _others_wait(self) -> bool:
+        """Does anybody wait for a turn, so that a new sender has to queue?"""
+        return bool(self._senders) and any(self._ready)
 
     async def wait_sendable(self, stream: StreamMachine) -> None:
         """Wait until `send` could cut at least one octet."""
