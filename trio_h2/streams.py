@@ -476,9 +476,9 @@ class ServerStream(_Stream["Connection"]):
         if head.content_length not in (None, length) and not bodiless:
             raise ValueError(f"headers: content-length is {head.content_length}, the body has {length} bytes")
         actor = self._actor
-        await actor.ready_to_send(responding=True)
-        if type(body) is bytes and actor.send_whole_response(fields, head, body):
+        if type(body) is bytes and await actor.send_whole_response(fields, head, body):
             return
+        await actor.ready_to_send(responding=True)
         whole = bodiless or not length
         actor.connection.machine.send_response(actor.machine, fields, head, end_stream=whole)
         if whole:

@@ -551,7 +551,7 @@ async def test_invariant_10_closed_streams_leave_a_bounded_tombstone(autojump_cl
             table = connection._actor.machine.table
             assert len(table._ended) <= 10
             assert len(table._reset) <= 10
-            assert len(table) == len(table._counted) == 0
+            assert len(table) == table.open_inbound == table.open_outbound == 0
 
 
 # 11. Permits

@@ -220,13 +220,17 @@ class StreamActor:
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
-    def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
-        """Send a whole small response in one step, if it goes; the caller has been through `ready_to_send`."""
+    async def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+        """The fast path of most responses: cut in one step, before the call's checkpoint, if it goes; did it?"""
+        self.check_sending()
+        await trio.lowlevel.checkpoint_if_cancelled()
         stream = self.machine
-        sent = self.connection.writer.send_whole_response(stream, fields, head, body)
-        if sent and stream.closed:
+        if not self.connection.writer.cut_whole_response(stream, fields, head, body):
+            return False
+        if stream.closed:
             self._closed()
-        return sent
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return True
 
     @trio.lowlevel.enable_ki_protection
     def send_continue(self) -> None:

@@ -131,9 +131,12 @@ class Writer:
             await self._wait_turn(sender)
         self._bell.ring()
 
-    def send_whole_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes) -> bool:
-        """Cut a whole small response in one step, if nobody else waits for a turn and nothing speaks against it."""
-        if self._senders or not self._machine.send_whole_response(stream, fields, head, body):
+    def cut_whole_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+        """Cut a whole small response, if buffer and turn allow and nothing in the stream speaks against it."""
+        machine = self._machine
+        if self._senders or machine.outbox.size >= self._limit or self.failure is not None:
+            return False
+        if not machine.send_whole_response(stream, fields, head, body):
             return False
         self._bell.ring()
         return True
@@ -205,7 +208,7 @@ class Writer:
         sender = self._senders.get(stream)
         if sender is not None:
             self._finish(sender, failure)
-        if len(self._taken):
+        if self._taken:
             self._taken.unpark_all()
 
     def _finish(self, sender: PendingSend, failure: H2Error | None) -> None:
