@@ -178,6 +178,14 @@ def test_rfc9113_6_8_no_stream_after_the_peers_goaway() -> None:
     assert (error.initiator, error.safe_to_retry) == ("remote", True)
 
 
+def test_rfc9113_6_8_after_the_peers_goaway_nobody_is_told_to_wait_for_its_limit() -> None:
+    peer, _ = asking()
+    peer.receive(h.settings((h.MAX_CONCURRENT_STREAMS, 0)), h.goaway(1))
+    error = refuses(peer.machine, lambda: h.open_request(peer.machine), ProtocolError)
+    assert not isinstance(error, TooManyStreamsError)
+    assert error.safe_to_retry
+
+
 def open_at(machine: ConnectionMachine, stream_id: int) -> StreamMachine:
     head = check_request(h.GET, extended_connect=False)
     assert isinstance(head, RequestHead)

@@ -1,107 +1,180 @@
 """The two compositions of the protocol core against each other: actors and in memory, the same peer, compared at rest.
 
-Both are servers that read whatever comes and answer when they are told to. The peer is a script of frames, most of
-them in order. After every step, when no task of the actors can go on, both have sent the same frames, have the same
-streams live, and have given their users the same messages.
+The peer is a script of frames, most of them in order, some wrong, cut anywhere. The program does the same calls over
+both. After every step, when no task of the actors can go on, both have sent the same frames, are in the same state,
+have told their users the same, and every call has come to the same, or an entry of `DIFFERENCES` says why not. How
+content is cut, when credit is announced, and the order of different streams' frames are not compared. The peer gives
+the connection as a whole all the window that it can need, because whose turn it is when that is short is the actors'
+affair alone.
 
-`TRIO_H2_EXAMPLES` sets how many scripts are tried.
+`TRIO_H2_EXAMPLES` sets how many examples are tried.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-import trio
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, RstStreamFrame, WindowUpdateFrame
-from hypothesis import HealthCheck, given, settings
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.protocol import helpers as h
-from tests.sansio.compositions import ActorSide, Side, server
-from tests.sansio.differential import FIELDS, block
+from tests.sansio.differential import FIELDS, MALFORMED, block
+from tests.sansio.endpoints import DONE, LEFT, ActorEndpoint, Endpoint, MemoryEndpoint, Outcome, state_of
+from tests.sansio.guest import GuestRun
 from tests.sansio.test_differential import FRAMES
-from trio_h2 import Config
-from trio_h2 import events as ev
 
 EXAMPLES = int(os.environ.get("TRIO_H2_EXAMPLES", "2000"))
 
-# What the in-memory engine says of itself when it is not told otherwise.
-LIKE_MEMORY = Config(
-    initial_window_size=65_535,
-    connection_window_size=65_535,
-    max_unread=0,
-    max_continuations=64,
-    max_header_fields=2**31,
-    enable_connect_protocol=False,
+
+# Where they may differ
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One thing that is not the same.
+
+    Attributes:
+        what: `frames`, `told`, `outcomes`, `events` or `state`.
+        key: which of them.
+        memory, actors: what the two have; None for nothing.
+        program: the program in memory, which knows what it was told.
+    """
+
+    what: str
+    key: Any
+    memory: Any
+    actors: Any
+    program: MemoryEndpoint
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One way in which the actors may differ: the section that says so, what it says, and when that is."""
+
+    section: str
+    what: str
+    applies: Callable[[Mismatch], bool]
+
+
+def _call(one: Mismatch, *methods: str) -> bool:
+    """Have both a result of this call, and is it one of these?"""
+    return one.what == "outcomes" and bool(one.memory) and bool(one.actors) and one.memory[0] in methods
+
+
+def _why(one: Mismatch) -> Outcome | None:
+    """What the program in memory was told of the end of the stream of this call, or of the connection."""
+    return one.program.over.get(one.program.stream_id(one.memory[1])) or one.program.failure
+
+
+SENDING = ("response", "respond", "send", "trailers", "end", "push")
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "RFC 9113 5.4",
+        "a call on a stream that is over says why it is; in memory the program was told by an event, and the call says"
+        " that the stream is closed",
+        lambda one: _call(one, *SENDING) and one.memory[2].error == "StreamClosedError" and one.actors[2] == _why(one),
+    ),
+    Difference(
+        "RFC 9113 5.4.2",
+        "leaving a stream that is over is no mistake; in memory RST_STREAM on it is refused",
+        lambda one: (
+            _call(one, "reset", "close") and one.memory[2].error == "StreamClosedError" and one.actors[2] == DONE
+        ),
+    ),
+    Difference(
+        "RFC 9113 5.4.1",
+        "what a connection error ends resets its streams, behind the GOAWAY",
+        lambda one: (
+            one.what == "frames"
+            and one.key[0] == "RST_STREAM"
+            and one.program.failure is not None
+            and one.memory is None
+        ),
+    ),
+    Difference(
+        "RFC 9113 6.8",
+        "after the peer's GOAWAY a request fails with what it said; in memory opening a stream is refused",
+        lambda one: (
+            _call(one, "request")
+            and one.memory[2].error == "ProtocolError"
+            and one.actors[2].error == "ConnectionTerminatedError"
+            and one.memory[2].safe_to_retry
+            and one.actors[2].safe_to_retry
+        ),
+    ),
+    Difference(
+        "RFC 9113 5.1",
+        "ending a half that has ended, or that a promised stream never had, is no mistake; in memory it is refused",
+        lambda one: (
+            _call(one, "end")
+            and one.memory[2].error in ("StreamClosedError", "ProtocolError")
+            and one.actors[2] == DONE
+        ),
+    ),
+    Difference(
+        "RFC 9113 6.8",
+        "when the peer's GOAWAY leaves no stream actors close at once, and a mistake in the same read comes after that",
+        lambda one: (
+            one.what == "frames"
+            and one.key[0] == "GOAWAY"
+            and one.key[2] == 0
+            and one.program.client
+            and one.program.goaway is not None
+            and one.program.failure is not None
+            and one.memory is None
+        ),
+    ),
+    Difference(
+        "RFC 9113 8.1",
+        "a response on a half that has ended: in memory it is refused as trailers that are none",
+        lambda one: (
+            _call(one, "response", "respond")
+            and one.memory[2] == Outcome("ProtocolError", 1)
+            and one.actors[2].error == "StreamClosedError"
+        ),
+    ),
+    Difference(
+        "RFC 9113 8.4, 6.8",
+        "a push that is wrong in two ways, on a stream that is closed and where none is taken: which of them is said",
+        lambda one: (
+            _call(one, "push") and one.memory[2].error == "StreamClosedError" and one.actors[2].error == "ProtocolError"
+        ),
+    ),
+    Difference(
+        "RFC 9113 8.4.2",
+        "a promised stream is left when its response is complete",
+        lambda one: (
+            _call(one, *SENDING)
+            and one.memory[1] > 0
+            and one.memory[1] % 2 == 0
+            and one.memory[2].error == "StreamClosedError"
+            and one.actors[2] == LEFT
+        ),
+    ),
 )
 
 
-def _request(stream_id: int, name: str, end: bool) -> bytes:
-    return h.raw(h.HEADERS, h.END_HEADERS | (h.END_STREAM if end else 0), stream_id, block(FIELDS[name]))
+def explained(one: Mismatch) -> bool:
+    return any(difference.applies(one) for difference in DIFFERENCES)
 
 
-REQUESTS = st.builds(
-    _request, st.sampled_from([1, 3, 5, 7, 9]), st.sampled_from(["GET", "POST", "POST of 5", "CONNECT"]), st.booleans()
-)
-BODIES = st.builds(
-    lambda stream_id, size, end: h.data(stream_id, bytes(size), end=end),
-    st.sampled_from([1, 3, 5, 7, 9]),
-    st.sampled_from([0, 5, 100, 16_000]),
-    st.booleans(),
-)
-STEPS = st.one_of(REQUESTS, REQUESTS, BODIES, BODIES, FRAMES, st.sampled_from([1, 3, 5, 7, 9]))
+# What is compared
+
+HANDSHAKE = 3
+"""How many events the peer's half of the handshake is: its SETTINGS, its acknowledgement, the connection's window."""
 
 
-@given(script=st.lists(STEPS, min_size=1, max_size=15))
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_actors_and_the_in_memory_engine_do_the_same(script: list[bytes | int]) -> None:
-    trio.run(play, script)
-
-
-async def play(script: list[bytes | int]) -> None:
-    """A step is a frame of the peer's, or a stream ID to be answered."""
-    async with server("memory") as memory, server("actors", LIKE_MEMORY) as actors:
-        answered: set[int] = set()
-        for step in script:
-            if isinstance(step, int) and (step in answered or not can_answer(memory, step)):
-                continue
-            frames = {}
-            for side in (memory, actors):
-                if isinstance(step, int):
-                    answered.add(step)
-                    await side.respond(step)
-                frames[side] = sent(await side.receive(step if isinstance(step, bytes) else b""))
-                if memory.goaways():  # what goes with it is what was cut before
-                    frames[side] = Counter({key: n for key, n in frames[side].items() if key[0] == "GOAWAY"})
-            assert frames[memory] == frames[actors], step
-            for event in memory.of(ev.DataReceived):
-                if event.stream_id not in answered:  # type: ignore[attr-defined]
-                    give_back(memory, event)  # type: ignore[arg-type]
-            if memory.goaways() or memory.of(ev.ConnectionTerminated):
-                return
-            assert memory.live == actors.live, step
-            assert messages(memory, answered) == messages(actors, answered), step
-
-
-def can_answer(side: Side, stream_id: int) -> bool:
-    """Is there a request, and is it no tunnel's? A tunnel lingers in actors, and is the program's in memory."""
-    stream = side.connection._machine.table.get(stream_id)  # type: ignore[attr-defined]
-    return stream is not None and not stream.tunnel
-
-
-def give_back(side: Side, event: ev.DataReceived) -> None:
-    """Acknowledge once: the event's length is 0 then."""
-    if event.flow_controlled_length:
-        side.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)  # type: ignore[attr-defined]
-        event.flow_controlled_length = 0
-
-
-def sent(frames: list[Frame]) -> Counter[Any]:
+def sent(frames: Iterable[tuple[Frame, Any]]) -> Counter[Any]:
     """What was sent, apart from credit, and whatever the order of streams: DATA may be cut differently."""
     out: Counter[Any] = Counter()
-    for frame in frames:
+    for frame, fields in frames:
         if isinstance(frame, DataFrame):
             out["DATA", frame.stream_id] += len(frame.data)
             out["END_STREAM", frame.stream_id] += "END_STREAM" in frame.flags
@@ -109,26 +182,298 @@ def sent(frames: list[Frame]) -> Counter[Any]:
             out["GOAWAY", frame.last_stream_id, frame.error_code] += 1
         elif isinstance(frame, RstStreamFrame):
             out["RST_STREAM", frame.stream_id, frame.error_code] += 1
+        elif isinstance(frame, SettingsFrame):
+            out["SETTINGS", "ACK" in frame.flags] += 1
         elif not isinstance(frame, WindowUpdateFrame):
-            out[type(frame).__name__, frame.stream_id, tuple(sorted(frame.flags))] += 1
-    return out
+            payload = getattr(frame, "opaque_data", fields)
+            out[type(frame).__name__, frame.stream_id, tuple(sorted(frame.flags)), payload] += 1
+    return +out
 
 
-def messages(side: Side, answered: set[int]) -> dict[int, Any]:
-    """What each stream's reader was told, apart from those whose reader has left or never came."""
-    told: dict[int, list[Any]] = {}
-    known = set(side.told) if isinstance(side, ActorSide) else {e.stream_id for e in side.of(ev.RequestReceived)}  # type: ignore[attr-defined]
-    for event in side.events:
-        stream_id = getattr(event, "stream_id", 0)
-        if stream_id in answered or stream_id not in known:
-            continue
-        of_stream = told.setdefault(stream_id, [0])
-        if isinstance(event, ev.DataReceived):
-            of_stream[0] += len(event.data)
-        elif "StreamEnded" in of_stream:
-            continue  # the reader is done; of a reset its handler learns by being cancelled
-        elif isinstance(event, ev.StreamReset):
-            of_stream.append(("reset", event.error_code, event.remote_reset))
-        elif isinstance(event, ev.TrailersReceived | ev.StreamEnded):
-            of_stream.append(type(event).__name__)
-    return {stream_id: one for stream_id, one in told.items() if one != [0]}
+def compare(memory: MemoryEndpoint, actors: ActorEndpoint) -> list[Mismatch]:
+    """All that is not the same at rest. What was sent is then looked at."""
+    pairs: list[tuple[str, dict[Any, Any], dict[Any, Any]]] = [
+        ("frames", dict(sent(memory.frames)), dict(sent(actors.frames))),
+        ("outcomes", memory.outcomes, actors.outcomes),
+        ("told", {key: one for key, one in memory.told.items() if one}, {k: v for k, v in actors.told.items() if v}),
+    ]
+    memory.frames.clear()
+    actors.frames.clear()
+    if memory.failure is None:
+        pairs.append(("handles", dict.fromkeys(memory.handles, "open"), dict.fromkeys(actors.handles, "open")))
+    if actors.machine is not None:
+        # The handshake's are apart: a server of actors also says that it takes no RFC 7540 priorities.
+        events, others = memory.events[HANDSHAKE:], actors.events[HANDSHAKE:]
+        pairs.append(("events", dict(enumerate(events)), dict(enumerate(others))))
+        if memory.failure is None:
+            pairs.append(("state", state_of(memory.machine, memory.abandoned), state_of(actors.machine, ())))
+    return [
+        Mismatch(what, key, one.get(key), other.get(key), memory)
+        for what, one, other in pairs
+        for key in sorted({*one, *other}, key=repr)
+        if one.get(key) != other.get(key)
+    ]
+
+
+# What the peer says
+
+
+def _headers(stream_id: int, name: str, end: bool) -> bytes:
+    fields = FIELDS.get(name) or MALFORMED[name]
+    return h.raw(h.HEADERS, h.END_HEADERS | (h.END_STREAM if end else 0), stream_id, block(fields))
+
+
+def _id_of(frame: bytes) -> int:
+    return int.from_bytes(frame[5:9], "big") & 0x7FFF_FFFF
+
+
+PICKS = st.integers(0, 5)
+CUTS = st.lists(st.integers(0, 60), max_size=2)
+CODES = st.sampled_from([0, 2, 7, 8, 0x99])
+REQUESTS = st.sampled_from(["GET", "GET", "POST", "POST", "POST of 5", "HEAD", "CONNECT", "upper case"])
+RESPONSES = st.sampled_from(["200", "200", "200", "200 of 5", "103", "204", "trailers", "trailers", "no status"])
+PADS = st.sampled_from([None, None, None, 0, 9])
+SETTINGS = st.lists(
+    st.sampled_from([(3, 0), (3, 1), (3, 100), (4, 0), (4, 100), (4, 65_535), (4, 70_000), (5, 20_000), (1, 0)]),
+    max_size=2,
+    unique_by=lambda pair: pair[0],
+)
+SIZES = st.sampled_from([1, 5, 100, 16_000, 70_000])
+
+
+class Compositions(RuleBasedStateMachine):
+    """One script and one program, twice. A connection that has ended is followed by another."""
+
+    client: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = GuestRun()
+        self.memory: MemoryEndpoint
+        self.actors: ActorEndpoint
+
+    def teardown(self) -> None:
+        self.run.close()
+
+    @initialize(push=st.booleans())
+    def start(self, push: bool) -> None:
+        self.memory = MemoryEndpoint(client=self.client, push=push)
+        self.actors = ActorEndpoint(self.run, client=self.client, push=push and self.client)
+        self.over = False
+        self.step(lambda side: side.greet(2**30))
+
+    @precondition(lambda self: self.over)
+    @rule(push=st.booleans())
+    def start_again(self, push: bool) -> None:
+        self.actors.leave()
+        self.start(push)
+
+    def step(self, act: Callable[[Endpoint], None]) -> None:
+        act(self.memory)
+        act(self.actors)
+        for one in compare(self.memory, self.actors):
+            assert explained(one), f"{one.what} {one.key}\nmemory: {one.memory}\nactors: {one.actors}"
+        self.over = self.memory.failure is not None
+
+    # The peer
+
+    def deliver(self, octets: bytes, cuts: list[int]) -> None:
+        start = 0
+        for cut in [*sorted({cut for cut in cuts if 0 < cut < len(octets)}), len(octets)]:
+            if not self.over:
+                self.step(lambda side: side.receive(octets[start:cut]))  # noqa: B023
+            start = cut
+
+    def some_id(self, pick: int) -> int:
+        """A stream that lives, as long as there is one."""
+        ids = list(self.memory.connection.streams)
+        return ids[pick % len(ids)] if ids else 1
+
+    def keeps_its_word(self, frames: list[bytes]) -> bool:
+        """Is nothing on a stream that the peer gave up with GOAWAY, and no content that only one side has credit for?
+
+        What the actors forget at once lives on in memory, and credit that one has announced the other may not have.
+        """
+        if self.memory.abandoned & {_id_of(frame) for frame in frames}:
+            return False
+        contents = [frame for frame in frames if len(frame) > 8 and frame[3] == h.DATA]
+        windows = [self.memory.machine.inbound]
+        if self.actors.machine is not None:
+            windows.append(self.actors.machine.inbound)
+            ids = {_id_of(frame) for frame in contents}
+            for table in (self.memory.machine.table, self.actors.machine.table):
+                windows += [stream.inbound for stream in table if stream.stream_id in ids]
+        size = sum(len(frame) - 9 for frame in contents)
+        return not any(window.available < size <= window.available + window.unannounced for window in windows)
+
+    def say(self, *frames: bytes, cuts: list[int]) -> None:
+        if self.keeps_its_word(list(frames)):
+            self.deliver(b"".join(frames), cuts)
+
+    @precondition(lambda self: not self.over)
+    @rule(pick=PICKS, size=st.sampled_from([0, 5, 5, 100, 16_000]), end=st.booleans(), pad=PADS, cuts=CUTS)
+    def peer_sends(self, pick: int, size: int, end: bool, pad: int | None, cuts: list[int]) -> None:
+        self.say(h.data(self.some_id(pick), bytes(size), end=end, pad=pad), cuts=cuts)
+
+    @precondition(lambda self: not self.over)
+    @rule(
+        pick=PICKS, name=st.sampled_from(["trailers", *MALFORMED]), end=st.sampled_from([True, True, False]), cuts=CUTS
+    )
+    def peer_sends_trailers(self, pick: int, name: str, end: bool, cuts: list[int]) -> None:
+        self.say(_headers(self.some_id(pick), name, end), cuts=cuts)
+
+    @precondition(lambda self: not self.over)
+    @rule(pick=PICKS, code=CODES, cuts=CUTS)
+    def peer_resets(self, pick: int, code: int, cuts: list[int]) -> None:
+        self.say(h.rst_stream(self.some_id(pick), code), cuts=cuts)
+
+    @precondition(lambda self: not self.over)
+    @rule(pick=PICKS, increment=st.sampled_from([1, 1000, 70_000]), cuts=CUTS)
+    def peer_gives_credit(self, pick: int, increment: int, cuts: list[int]) -> None:
+        self.say(h.window_update(self.some_id(pick), increment), cuts=cuts)
+
+    @precondition(lambda self: not self.over)
+    @rule(values=SETTINGS, cuts=CUTS)
+    def peer_sets(self, values: list[tuple[int, int]], cuts: list[int]) -> None:
+        self.say(h.settings(*values), cuts=cuts)
+
+    @precondition(lambda self: not self.over)
+    @rule(number=st.integers(0, 2), ack=st.booleans())
+    def peer_pings(self, number: int, ack: bool) -> None:
+        self.say(h.ping(number.to_bytes(8, "big"), ack=ack), cuts=[])
+
+    @precondition(lambda self: not self.over)
+    @rule(last=st.sampled_from([0, 1, 2, 3, 2**31 - 1]), code=CODES)
+    def peer_goes_away(self, last: int, code: int) -> None:
+        self.say(h.goaway(last, code, b"bye"), cuts=[])
+
+    @precondition(lambda self: not self.over)
+    @rule(frames=st.lists(FRAMES, min_size=1, max_size=3), cuts=CUTS)
+    def peer_says_anything(self, frames: list[bytes], cuts: list[int]) -> None:
+        self.say(*frames, cuts=cuts)
+
+    # The program
+
+    def free(self, pick: int, *, calling: bool = True) -> int:
+        """A stream of the program's, and unless it is to be left none with a call that waits; 0 for none."""
+        if self.over:
+            return 0
+        busy = {self.memory.handle_of(stream_id) for stream_id in self.memory.sending} if calling else set()
+        busy |= {one.handle for one in self.memory.waiting} if calling else set()
+        handles = [handle for handle in self.memory.handles if handle not in busy]
+        return handles[pick % len(handles)] if handles else 0
+
+    @precondition(lambda self: self.free(0))
+    @rule(pick=PICKS, size=SIZES)
+    def send(self, pick: int, size: int) -> None:
+        handle = self.free(pick)
+        self.step(lambda side: side.send(handle, bytes(size)))
+
+    @precondition(lambda self: self.free(0))
+    @rule(pick=PICKS)
+    def send_trailers(self, pick: int) -> None:
+        handle = self.free(pick)
+        self.step(lambda side: side.trailers(handle))
+
+    @precondition(lambda self: self.free(0))
+    @rule(pick=PICKS)
+    def end(self, pick: int) -> None:
+        handle = self.free(pick)
+        self.step(lambda side: side.end(handle))
+
+    @precondition(lambda self: self.free(0, calling=False))
+    @rule(pick=PICKS)
+    def read(self, pick: int) -> None:
+        handle = self.free(pick, calling=False)
+        if self.memory.unread_by_anybody(handle):
+            self.step(lambda side: side.read(handle))
+
+    @precondition(lambda self: self.free(0, calling=False))
+    @rule(pick=PICKS, code=CODES)
+    def reset(self, pick: int, code: int) -> None:
+        handle = self.free(pick, calling=False)
+        self.step(lambda side: side.reset(handle, code))
+
+    @precondition(lambda self: self.free(0, calling=False))
+    @rule(pick=PICKS)
+    def close(self, pick: int) -> None:
+        handle = self.free(pick, calling=False)
+        if not self.memory.is_tunnel(handle):  # one that is closed lingers, and in memory that is the program's affair
+            self.step(lambda side: side.close(handle))
+
+    @precondition(lambda self: not self.over and self.memory.handles)
+    @rule()
+    def ping(self) -> None:
+        self.step(lambda side: side.ping())
+
+
+class Server(Compositions):
+    """The side under test is a server."""
+
+    client = False
+
+    @precondition(lambda self: not self.over)
+    @rule(name=REQUESTS, skip=st.sampled_from([0, 0, 0, 2]), end=st.booleans(), cuts=CUTS)
+    def peer_requests(self, name: str, skip: int, end: bool, cuts: list[int]) -> None:
+        stream_id = (self.memory.connection.highest_inbound_stream_id + 1 | 1) + skip
+        self.say(_headers(stream_id, name, end), cuts=cuts)
+
+    @precondition(lambda self: self.free(0))
+    @rule(pick=PICKS, status=st.sampled_from([103, 200, 200, 204, 304]), end=st.booleans())
+    def respond_with(self, pick: int, status: int, end: bool) -> None:
+        handle = self.free(pick)
+        self.step(lambda side: side.response(handle, status, end and status >= 200))
+
+    @precondition(lambda self: self.free(0))
+    @rule(pick=PICKS)
+    def respond(self, pick: int) -> None:
+        handle = self.free(pick)
+        self.step(lambda side: side.respond(handle))
+
+    @precondition(lambda self: self.free(0))
+    @rule(pick=PICKS)
+    def push(self, pick: int) -> None:
+        handle = self.free(pick)
+        self.step(lambda side: side.push(handle))
+
+    @precondition(lambda self: self.free(0))
+    @rule(pick=PICKS)
+    def finish(self, pick: int) -> None:
+        handle = self.free(pick)
+        if handle % 2 and not self.memory.is_tunnel(handle):  # a promise has no handler of its own
+            self.step(lambda side: side.finish(handle))
+
+
+class Client(Compositions):
+    """The side under test is a client."""
+
+    client = True
+
+    @precondition(lambda self: not self.over)
+    @rule(name=st.sampled_from(["GET", "POST", "POST", "POST of 5", "HEAD", "CONNECT"]), end=st.booleans())
+    def request(self, name: str, end: bool) -> None:
+        ends = end and name not in ("POST of 5", "CONNECT")
+        fields = FIELDS[name]
+        self.step(lambda side: side.request(fields[0][1].decode(), fields, ends))
+
+    @precondition(lambda self: not self.over)
+    @rule(pick=PICKS, name=RESPONSES, end=st.booleans(), cuts=CUTS)
+    def peer_responds(self, pick: int, name: str, end: bool, cuts: list[int]) -> None:
+        self.say(_headers(self.some_id(pick), name, end), cuts=cuts)
+
+    @precondition(lambda self: not self.over)
+    @rule(pick=PICKS, name=st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "no path"]), cuts=CUTS)
+    def peer_promises(self, pick: int, name: str, cuts: list[int]) -> None:
+        promised = self.memory.connection.highest_inbound_stream_id + 2 & ~1
+        payload = h.uint32(promised) + block(FIELDS.get(name) or MALFORMED[name])
+        self.say(h.raw(h.PUSH_PROMISE, h.END_HEADERS, self.some_id(pick), payload), cuts=cuts)
+
+
+SETTINGS_OF_A_TEST = settings(
+    max_examples=EXAMPLES // 2,
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestServer, TestClient = Server.TestCase, Client.TestCase
+TestServer.settings = TestClient.settings = SETTINGS_OF_A_TEST

@@ -262,6 +262,7 @@ class ConnectionMachine:
             NoAvailableStreamIDError: every ID of ours is used.
             InvalidBodyLengthError: the stream would end with a content-length not met.
         """
+        self._check_accepting()  # first: who is told of the limit waits for it
         if not self.can_open:
             raise TooManyStreamsError("the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached", initiator="local")
         stream_id = self._take_stream_id(stream_id)
@@ -296,6 +297,7 @@ class ConnectionMachine:
             raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
         if self.table.is_own(parent.stream_id):
             raise ProtocolError("a promise on a pushed stream (6.6)", initiator="local", scope="stream")
+        self._check_accepting()
         stream_id = self._take_stream_id(stream_id)
         parent.send(Input.SEND_PUSH_PROMISE)
         stream = self.new_stream(stream_id)
@@ -307,9 +309,12 @@ class ConnectionMachine:
         self.outbox.push_promise(parent.stream_id, stream_id, fields)
         return stream
 
-    def _take_stream_id(self, wanted: int | None) -> int:
+    def _check_accepting(self) -> None:
+        """The receiver of a GOAWAY opens no more streams (6.8)."""
         if self.remote_goaway is not None:
             raise ProtocolError("the peer sent GOAWAY", initiator="remote", safe_to_retry=True)
+
+    def _take_stream_id(self, wanted: int | None) -> int:
         if wanted is not None:
             self._check_stream_id(wanted)
             return wanted
