@@ -120,7 +120,9 @@ class H2Connection:
         self.config = config or H2Configuration()
         client = self.config.client_side
         rules = InboundRules(
-            validate=self.config.validate_inbound_headers, join_cookies=self.config.normalize_inbound_headers
+            validate=self.config.validate_inbound_headers,
+            join_cookies=self.config.normalize_inbound_headers,
+            return_padding=False,  # the program does, with flow_controlled_length
         )
         self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules)
         self.local_settings = Settings(
@@ -258,6 +260,8 @@ class H2Connection:
         if stream.sending.phase is Phase.HEAD:
             fields, response = self._outbound.response(headers, to_connect=stream.tunnel)
             machine.send_response(stream, fields, response, end_stream=end_stream)
+        elif stream.sending.phase is Phase.DONE:
+            raise StreamClosedError(stream_id, initiator="local")
         elif not end_stream:
             raise ProtocolError("trailers have to end the stream", scope="stream", initiator="local")
         else:
@@ -351,7 +355,7 @@ class H2Connection:
             raise ValueError(f"acknowledged_size must not be negative: {acknowledged_size}")
         machine = self._machine
         stream = machine.table.get(stream_id)
-        # No more than is owed: padding has gone back on receipt, and so has what was regranted.
+        # No more than is owed: what was regranted has gone back already.
         if stream is not None:
             machine.acknowledge(stream, min(acknowledged_size, stream.inbound.held, machine.inbound.unread))
         elif machine.table.is_idle(stream_id):

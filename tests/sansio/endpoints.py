@@ -273,13 +273,16 @@ class MemoryEndpoint(Endpoint):
             self._on_goaway(event)
         elif isinstance(event, ev.PingAckReceived) and event.ping_data in self._pings:
             self.outcomes[self._pings.pop(event.ping_data)] = ("ping", 0, DONE)
+        elif isinstance(event, ev.DataReceived):
+            padding = event.flow_controlled_length - len(event.data)
+            self.connection.acknowledge_received_data(padding, stream_id)
         if isinstance(event, ev.StreamEnded) and self._pointless(stream_id):
             self._drop(stream_id, POINTLESS)
         one = token(event)
         if one is not None and stream_id in self._readers:
             reader = self._readers[stream_id]
             if not reader.ended:
-                reader.unread.append((one, getattr(event, "flow_controlled_length", 0)))
+                reader.unread.append((one, one[1] if one[0] == "data" else 0))
             reader.ended |= one == ("ended",)
         elif isinstance(event, OF_THE_CONNECTION) or (isinstance(event, ev.WindowUpdated) and not stream_id):
             self.events += shape([event])
@@ -288,7 +291,8 @@ class MemoryEndpoint(Endpoint):
         self.goaway = self.goaway or event
         why = _why_gone(event, safe_to_retry=True)
         for stream_id in self.connection.streams:
-            if stream_id > event.last_stream_id and (stream_id % 2 == 1) is self.client:
+            own = (stream_id % 2 == 1) is self.client
+            if own and stream_id > event.last_stream_id and stream_id not in self.abandoned:
                 self.abandoned.add(stream_id)
                 self._end(stream_id, why)
                 if stream_id in self._readers and not self._readers[stream_id].ended:

@@ -361,6 +361,28 @@ def test_flow_controlled_length_counts_padding() -> None:
     assert one.local_flow_control_window(1) == other.remote_flow_control_window(1) == 65_535 - 16
 
 
+def test_rfc9113_6_9_padding_is_credit_once_and_not_that_of_other_streams() -> None:
+    """A stream that was reset is acknowledged by `flow_controlled_length` too, and that is all it gives back."""
+    one, other = opened()
+    one.send_headers(3, h.POST)
+    one.send_data(1, b"12345", pad_length=255)
+    one.send_data(3, bytes(1000))
+    one.reset_stream(1)
+    events = pump(one, other)
+    other.acknowledge_received_data(next(e for e in events if isinstance(e, ev.DataReceived)).flow_controlled_length, 1)
+    assert other._machine.inbound.held == 1000
+
+
+def test_headers_on_a_half_that_has_ended_are_a_closed_stream_whatever_they_are() -> None:
+    _, other = opened()
+    other.send_headers(1, h.status(204), end_stream=True)
+    for end_stream in (False, True):
+        with pytest.raises(StreamClosedError):
+            other.send_headers(1, h.status(200), end_stream=end_stream)
+    with pytest.raises(StreamClosedError):
+        other.send_headers(1, h.TRAILERS, end_stream=True)
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_bodies_of_every_kind_of_bytes_are_taken_as_they_are_now(kind: type) -> None:
     one, other = opened()

@@ -52,15 +52,17 @@ _all_indexed = re.compile(rb"[\x81-\xfe]+").fullmatch
 
 @attrs.frozen
 class InboundRules:
-    """How far received field sections are checked and mended before anybody sees them.
+    """How far received field sections are checked and mended before anybody sees them, and what becomes of padding.
 
     Attributes:
         validate: RFC 9113 section 8.2 and 8.3; without it only what the protocol needs is read from them.
         join_cookies: RFC 9113 section 8.2.3.
+        return_padding: padding is credit again on receipt (6.1); without it the user acknowledges it with the content.
     """
 
     validate: bool = True
     join_cookies: bool = True
+    return_padding: bool = True
 
 
 STRICT = InboundRules()

@@ -57,6 +57,7 @@ class ConnectionMachine:
 
     def __init__(self, config: Config, *, client: bool, rules: InboundRules = STRICT) -> None:
         self.config = config
+        self.rules = rules
         self.client = client
         self.failure: ConnectionFailure | None = None
         self.remote_goaway: GoAwayFrame | None = None

@@ -109,7 +109,7 @@ class Receiver:
             machine.release_connection(length)
             return verdict
         assert stream is not None
-        if length > len(frame.data):
+        if length > len(frame.data) and machine.rules.return_padding:
             machine.acknowledge(stream, length - len(frame.data))
         event = ev.DataReceived(frame.stream_id, frame.data, length)
         events.append(event)
