@@ -21,7 +21,7 @@ import attrs
 import hpack
 import trio
 import trio.testing
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import Frame
 
 import trio_h2
 from tests.protocol import helpers as h
@@ -451,17 +451,7 @@ class MemoryEndpoint(Endpoint):
             self.handles.append(handle)
 
         self.waiting.append(Waiting(number, "request", handle, send))
-        if self.goaway is not None:
-            self._grant_nothing()
         self._rest()
-
-    def _grant_nothing(self) -> None:
-        """After the peer's GOAWAY nothing waits for its limit: let the refusal come now."""
-        one = self.waiting.pop()
-        try:
-            one.send()
-        except exceptions.H2Error as error:
-            self.outcomes[one.call] = (one.method, one.handle, outcome_of(error))
 
     def response(self, handle: int, status: int, end: bool) -> None:
         self._respond("response", handle, [(":status", str(status))], end, b"")
@@ -768,7 +758,3 @@ class ActorEndpoint(Endpoint):
     def _let_go(self, handle: int) -> None:
         if handle in self._leaving:
             self._do(self._leaving[handle].set)
-
-
-def goaways(frames: Iterable[tuple[Frame, Any]]) -> bool:
-    return any(isinstance(frame, GoAwayFrame) for frame, _ in frames)
