@@ -650,10 +650,7 @@ class ActorEndpoint(Endpoint):
             pass
 
     def receive(self, octets: bytes) -> None:
-        try:
-            self._do(lambda: self._input.put_data(octets))
-        except trio.ClosedResourceError:
-            pass
+        self._do(lambda: self._input.put_data(octets))
 
     def stream_id(self, handle: int) -> int:
         return self._streams[handle].stream_id if handle in self._streams else 0

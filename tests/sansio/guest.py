@@ -28,26 +28,29 @@ class GuestRun:
     def __init__(self) -> None:
         self.nursery: trio.Nursery
         self._ticks: deque[Callable[[], object]] = deque()
-        self._outcomes: list[Outcome[None]] = []
         self._step: Callable[[], object] | None = None
-        self._over = False
+        self._outcome: Outcome[None] | None = None
+        self._raised = False
         trio.lowlevel.start_guest_run(
             self._drive,
             run_sync_soon_threadsafe=self._ticks.append,
-            done_callback=self._outcomes.append,
+            done_callback=self._done,
             host_uses_signal_set_wakeup_fd=True,
             clock=trio.testing.MockClock(),
         )
+        self.do(lambda: None)
 
     async def _drive(self) -> None:
         async with trio.open_nursery() as self.nursery:
-            while not self._over:
+            while True:
                 if self._step is not None:
                     self._step()
                     await trio.testing.wait_all_tasks_blocked()
                     self._step = None
                 await trio.lowlevel.checkpoint()
-            self.nursery.cancel_scope.cancel()
+
+    def _done(self, outcome: Outcome[None]) -> None:
+        self._outcome = outcome
 
     def do(self, step: Callable[[], object]) -> None:
         """Call `step` inside the run, and let the tasks go on until all of them wait."""
@@ -55,18 +58,23 @@ class GuestRun:
         self._pump(lambda: self._step is None)
 
     def close(self) -> None:
-        """Cancel what is left and end the run. Raises what leaked from a task."""
-        self._over = True
-        if not self._outcomes:
-            self._pump(lambda: bool(self._outcomes))
-        self._outcomes[0].unwrap()
+        """Cancel what is left and end the run. Raises what leaked from a task, unless `do` has done so."""
+        if self._outcome is None:
+            self.nursery.cancel_scope.cancel()
+            self._pump(lambda: self._outcome is not None)
+        self._raise()
 
     def _pump(self, done: Callable[[], bool]) -> None:
         for _ in range(MAX_TICKS):
             if done():
                 return
-            if self._outcomes:
-                self._outcomes[0].unwrap()
+            if self._outcome is not None:
+                self._raise()
                 raise AssertionError("the run has ended")
             self._ticks.popleft()()
         raise AssertionError("the run does not come to rest")
+
+    def _raise(self) -> None:
+        if self._outcome is not None and not self._raised:
+            self._raised = True
+            self._outcome.unwrap()
