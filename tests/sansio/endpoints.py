@@ -94,7 +94,9 @@ def token(event: ev.Event) -> Token | None:
 
 
 def tell(told: list[Token], one: Token) -> None:
-    """However content is cut, it is the same content."""
+    """However content is cut, it is the same content; empty DATA is none."""
+    if one == ("data", 0):
+        return
     if one[0] == "data" and told and told[-1][0] == "data":
         one = "data", told.pop()[1] + one[1]
     told.append(one)
