@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_h2.protocol import huffman
-from trio_h2.protocol.compression import _Decoder
+from trio_h2.protocol.compression import FieldEncoder, _Decoder
 from trio_h2.protocol.huffman import decode_huffman
 
 NAMES = st.sampled_from([b":path", b":status", b"cookie", b"etag", b"x-a", b"x-" + b"long" * 40])
@@ -98,8 +98,36 @@ def test_4_2_a_size_that_was_not_taken_up() -> None:
 
 
 @given(st.binary(max_size=60))
-def test_5_2_huffman_coded_text_comes_back(text: bytes) -> None:
-    assert decode_huffman(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)) == text
+def test_5_2_huffman_codes_are_those_of_hpack_and_come_back(text: bytes) -> None:
+    coded = huffman.HuffmanEncoder().encode(text)
+    assert coded == HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)
+    assert decode_huffman(coded) == text
+
+
+@given(st.lists(FIELDS, max_size=8))
+def test_6_what_we_encode_is_what_was_given(sections: list[list[tuple[bytes, bytes]]]) -> None:
+    encoder, decoder = FieldEncoder(), hpack.Decoder(max_header_list_size=2**62)
+    for fields in sections * 2:
+        result = decoded(decoder, encoder.encode(tuple(fields)))
+        assert result == [(*field, getattr(field, "indexable", True)) for field in fields]
+
+
+@pytest.mark.parametrize("field", [(b":path", b"/a"), (b"content-length", b"5"), (b"set-cookie", b"a=1")])
+def test_6_2_2_volatile_fields_leave_the_table_alone(field: tuple[bytes, bytes]) -> None:
+    encoder, decoder = FieldEncoder(), hpack.Decoder()
+    first = encoder.encode((field, (b"server", b"x")))
+    again = encoder.encode((field, (b"server", b"x")))
+    other = encoder.encode(((field[0], b"another"), (b"server", b"x")))
+    assert [list(decoder.decode(block, raw=True)) for block in (first, again, other)] == [
+        [field, (b"server", b"x")],
+        [field, (b"server", b"x")],
+        [(field[0], b"another"), (b"server", b"x")],
+    ]
+    assert list(decoder.header_table.dynamic_entries) == [(b"server", b"x")]
+
+
+def test_6_1_a_volatile_field_that_the_static_table_has_is_indexed() -> None:
+    assert FieldEncoder().encode(((b":path", b"/"),)) == b"\x84"
 
 
 @given(st.binary(max_size=12))

@@ -3,13 +3,11 @@
 While the dynamic table stands still the same octets decode to the same fields, and the same fields encode to the
 same octets, unless they are to change the table. Most requests and responses of a connection are such repeats, and
 hpack takes longer for one than everything else that happens to it; so both directions remember the blocks that left
-the table as it was (of indexed fields, and when received of literals that are not to be indexed, as nghttp2 sends
-content-length), until a block comes that changes it.
+the table as it was (of indexed fields, and of literals that are not to be indexed), until one comes that changes it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,7 +17,7 @@ from hpack.hpack import decode_integer, encode_integer
 from hpack.table import HeaderTable
 
 from ..headers import Headers
-from .huffman import decode_huffman
+from .huffman import HuffmanEncoder, decode_huffman
 from .limits import HeaderLimits
 from .validation import (
     Malformed,
@@ -41,13 +39,10 @@ MAX_REMEMBERED = 64
 """Blocks remembered in each direction of a connection."""
 
 MAX_REMEMBERED_BLOCK = 1024
-"""Octets of a received block that is remembered: one of literals holds memory of its own."""
+"""Octets of a block that is remembered: one of literals holds memory of its own."""
 
 MAX_TABLE_SIZE = 4096
 """Octets of our encoder's table: hpack searches it field by field, so a larger one costs more than it saves."""
-
-# RFC 7541 section 6.1: a first octet of 1xxxxxxx; 0x80 is no index, and 0xff starts one of several octets.
-_all_indexed = re.compile(rb"[\x81-\xfe]+").fullmatch
 
 
 @attrs.frozen
@@ -253,13 +248,56 @@ class FieldDecoder:
         return section
 
 
+# By their index in the static table: fields whose values seldom come twice on a connection. Put into the table they
+# would push out what does, and every block that follows would have to be encoded afresh.
+_VOLATILE = {
+    name: HeaderTable.STATIC_TABLE_MAPPING[name][0]
+    for name in (
+        b":path",
+        b"age",
+        b"content-length",
+        b"content-range",
+        b"etag",
+        b"if-modified-since",
+        b"if-none-match",
+        b"last-modified",
+        b"location",
+        b"range",
+        b"set-cookie",
+    )
+}
+
+
 class _Encoder(hpack.Encoder):
-    """hpack's encoder, but a never-indexed field stays a literal also when the table holds its like (6.2.3)."""
+    """hpack's encoder, but for what goes into the table, and for Huffman codes.
+
+    A never-indexed field stays a literal also when the table holds its like (RFC 7541 section 6.2.3), and volatile
+    ones are literals without indexing (6.2.2).
+
+    Attributes:
+        changes: how often a field was put into the table.
+    """
+
+    changes = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.huffman_coder = HuffmanEncoder()
 
     def add(self, to_add: tuple[bytes, bytes], sensitive: bool, huffman: bool = False) -> bytes:
-        if not sensitive:
-            return super().add(to_add, sensitive, huffman)
-        return b"\x10" + b"".join(bytes(encode_integer(len(text), 7)) + text for text in to_add)
+        if sensitive:
+            return b"\x10" + b"".join(bytes(encode_integer(len(text), 7)) + text for text in to_add)
+        name, value = to_add
+        index = _VOLATILE.get(name)
+        if index is not None and value not in HeaderTable.STATIC_TABLE_MAPPING[name][1]:
+            text = self.huffman_coder.encode(value)
+            length = encode_integer(len(text), 7)
+            length[0] |= 0x80
+            return bytes(encode_integer(index, 4) + length) + text
+        encoded = super().add(to_add, sensitive, huffman)
+        if encoded[0] & 0xC0 == 0x40:
+            self.changes += 1
+        return encoded
 
 
 class FieldEncoder:
@@ -296,10 +334,12 @@ class FieldEncoder:
             block = self._remembered.get(key)
             if block is not None:
                 return block
+        changes = self._encoder.changes
         block = self._encoder.encode(cast("Any", fields))
-        if not _all_indexed(block):
+        changed = self._encoder.changes != changes
+        if changed or len(self._remembered) == MAX_REMEMBERED:
             self._remembered.clear()
-        elif key is not None and len(self._remembered) < MAX_REMEMBERED:
+        if not changed and key is not None and len(block) <= MAX_REMEMBERED_BLOCK:
             self._remembered[key] = block
         return block
 
