@@ -139,12 +139,3 @@ def test_5_2_any_octets_are_the_huffman_codes_that_hpack_takes_them_for(text: by
             decode_huffman(text)
     else:
         assert decode_huffman(text) == expected
-
-
-def test_5_2_steps_that_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = huffman._Steps()
-    monkeypatch.setattr(huffman, "_steps", steps)
-    monkeypatch.setattr(huffman, "MAX_REMEMBERED", 3)
-    text = b"what a full memory does not change"
-    assert decode_huffman(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)) == text
-    assert len(steps) == 3

@@ -138,12 +138,16 @@ class _Decoder(hpack.Decoder):
         """The fields of one whole block, raw. Raises hpack.HPACKError where `decode` does."""
         fields: list[tuple[bytes, bytes]] = []
         position, end = 0, len(block)
+        entry = self._entry
         try:
             while position < end:
                 first = block[position]
-                if first & 0x80:
-                    index, position = (first & 0x7F, position + 1) if first < 0xFF else _integer(block, position, 0x7F)
-                    fields.append(self._entry(index))
+                if 0x80 < first < 0xFF:
+                    fields.append(entry(first & 0x7F))
+                    position += 1
+                elif first & 0x80:
+                    index, position = _integer(block, position, 0x7F)
+                    fields.append(entry(index))
                 elif first & 0xE0 == 0x20:
                     if fields:
                         raise hpack.HPACKDecodingError("a table size update after a field (RFC 7541 section 4.2)")

@@ -2,7 +2,7 @@
 
 Encoding joins the codes as text, which Python does faster than it shifts them one by one. To decode, hpack steps
 through its automaton by half octets; whole octets are half as many steps. What an octet does in a state is worked out
-from the half steps when it is first met, and remembered: text meets few of the 65,792 pairs there are.
+from the half steps when it is first met, and remembered: text meets few of the 65,536 steps there are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
 
 __all__ = ["HuffmanEncoder", "decode_huffman"]
-
-MAX_REMEMBERED = 16_384
 
 _CODES = [f"{code:0{length}b}" for code, length in zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)]
 
@@ -32,38 +30,40 @@ class HuffmanEncoder(hpack.huffman.HuffmanEncoder):
         return int(bits or "0", 2).to_bytes(len(bits) // 8, "big")
 
 
-_Step = tuple[int, bytes, int]
+class _State(dict[int, "tuple[_State, bytes]"]):
+    """A state of hpack's automaton: by octet, the next state, and the octets of text that are complete with it.
 
+    Attributes:
+        may_end: may a string end here?
+    """
 
-class _Steps(dict[int, _Step]):
-    """By state * 256 + octet: the next state * 256, the octets that are complete, and whether the string may end."""
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.may_end = number in _FINAL
 
-    def __missing__(self, key: int) -> _Step:
-        state, flags = key >> 8, 0
-        out = b""
-        for half in (key >> 4 & 15, key & 15):
-            state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
+    def __missing__(self, octet: int) -> tuple[_State, bytes]:
+        number, text = self._number, b""
+        for half in (octet >> 4, octet & 15):
+            number, flags, symbol = HUFFMAN_TABLE[number * 16 + half]
             if flags & HUFFMAN_FAIL:
                 raise HPACKDecodingError("no Huffman code of RFC 7541")
             if flags & HUFFMAN_EMIT_SYMBOL:
-                out += bytes([symbol])
-        step = state << 8, out, flags & HUFFMAN_COMPLETE
-        if len(self) < MAX_REMEMBERED:
-            self[key] = step
+                text += bytes([symbol])
+        step = self[octet] = _STATES[number], text
         return step
 
 
-_steps = _Steps()
+_FINAL = {number for number, flags, _ in HUFFMAN_TABLE if flags & HUFFMAN_COMPLETE}
+_STATES = [_State(number) for number in range(len(HUFFMAN_TABLE) // 16)]
 
 
-def decode_huffman(text: bytes) -> bytes:
-    """The octets that `text` stands for. Raises hpack.HPACKDecodingError for a code or a padding that is none."""
-    state, may_end = 0, 1
-    out = []
-    steps = _steps
-    for octet in text:
-        state, complete, may_end = steps[state | octet]
-        out.append(complete)
-    if not may_end:
+def decode_huffman(coded: bytes) -> bytes:
+    """The text that `coded` stands for. Raises hpack.HPACKDecodingError for a code or a padding that is none."""
+    state = _STATES[0]
+    text = bytearray()
+    for octet in coded:
+        state, complete = state[octet]
+        text += complete
+    if not state.may_end:
         raise HPACKDecodingError("padding that is no end of a Huffman-coded string (RFC 7541 section 5.2)")
-    return b"".join(out)
+    return bytes(text)
