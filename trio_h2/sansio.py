@@ -9,7 +9,7 @@ credit goes back when the program acknowledges what it was given, on the stream 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import attrs
@@ -38,10 +38,21 @@ from .protocol.settings import (
     decode_settings_header,
     encode_settings_header,
 )
-from .protocol.stream import Phase, StreamMachine
+from .protocol.stream import Phase, StreamMachine, StreamState
+from .protocol.table import MAX_STREAM_ID
 from .protocol.windows import MAX_WINDOW
 
-__all__ = ["ChangedSetting", "ConnectionState", "H2Configuration", "H2Connection", "SettingCodes", "Settings"]
+__all__ = [
+    "ChangedSetting",
+    "ConnectionState",
+    "DummyLogger",
+    "H2Configuration",
+    "H2Connection",
+    "H2Stream",
+    "SettingCodes",
+    "Settings",
+    "StreamState",
+]
 
 # max_unread=0: the connection's credit, like the stream's, is the program's to give back.
 _CONFIG = Config(max_unread=0, max_header_fields=2**31, max_continuations=64)
@@ -66,6 +77,19 @@ class ConnectionState(enum.Enum):
     CLOSED = 3
 
 
+class DummyLogger:
+    """A base for loggers, and the default one. This package logs nothing."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def debug(self, *args: Any, **kwargs: Any) -> None:
+        """Log nothing."""
+
+    def trace(self, *args: Any, **kwargs: Any) -> None:
+        """Log nothing."""
+
+
 def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:
     if not isinstance(value, bool):
         raise ValueError(f"{attribute.name} must be True or False")
@@ -74,6 +98,10 @@ def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> No
 def _encoding(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and value is not False and not isinstance(value, str):
         raise ValueError(f"{attribute.name} must be the name of an encoding, or None")
+
+
+def _logger(value: Any) -> Any:
+    return DummyLogger() if value is None else value
 
 
 @attrs.define
@@ -100,7 +128,7 @@ class H2Configuration:
     split_outbound_cookies: bool = attrs.field(default=False, validator=_flag)
     validate_inbound_headers: bool = attrs.field(default=True, validator=_flag)
     normalize_inbound_headers: bool = attrs.field(default=True, validator=_flag)
-    logger: Any = None
+    logger: Any = attrs.field(default=None, converter=_logger)
 
 
 class H2Connection:
@@ -114,7 +142,15 @@ class H2Connection:
         local_settings: our settings. What is assigned to it, or in its place, before `initiate_connection` is sent by
             that; later changes go through `update_settings` and show here once acknowledged.
         state_machine: its `state` is a ConnectionState; CLOSED when no new stream can be opened.
+        decoder: its `max_header_list_size` is the largest header list that we take.
     """
+
+    DEFAULT_MAX_OUTBOUND_FRAME_SIZE = 65_535
+    DEFAULT_MAX_INBOUND_FRAME_SIZE = 2**24
+    HIGHEST_ALLOWED_STREAM_ID = MAX_STREAM_ID
+    MAX_WINDOW_INCREMENT = MAX_WINDOW
+    DEFAULT_MAX_HEADER_LIST_SIZE = 2**16
+    MAX_CLOSED_STREAMS = _CONFIG.max_closed_streams
 
     def __init__(self, config: H2Configuration | None = None) -> None:
         self.config = config or H2Configuration()
@@ -125,10 +161,19 @@ class H2Connection:
             return_padding=False,  # the program does, with flow_controlled_length
         )
         self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules)
+        # Streams that closed since bytes were last received: the events of those bytes are still being worked on.
+        self._closed_lately: dict[int, StreamMachine] = {}
+        self._machine.table.closed_lately = self._closed_lately
         self.local_settings = Settings(
-            client, {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024}
+            client,
+            {
+                SettingCodes.MAX_CONCURRENT_STREAMS: 100,
+                SettingCodes.MAX_HEADER_LIST_SIZE: self.DEFAULT_MAX_HEADER_LIST_SIZE,
+            },
         )
         self.state_machine = _StateView(self)
+        self.decoder = _DecoderView(self._machine)
+        self.decoder.max_header_list_size = self.DEFAULT_MAX_HEADER_LIST_SIZE
         self._initiated = False
         self._terminated = False
         self._outbound = OutboundHeaders(
@@ -206,6 +251,7 @@ class H2Connection:
         machine = self._machine
         if machine.failure is not None:
             raise ProtocolError("the connection is closed", initiator="local")
+        self._closed_lately.clear()
         events = machine.receive(data)
         for event in events:
             self._present(event)
@@ -253,6 +299,7 @@ class H2Connection:
         priority = self._priority(stream_id, priority_weight, priority_depends_on, priority_exclusive)
         stream = machine.table.get(stream_id)
         if stream is None and self.config.client_side and machine.table.how_closed(stream_id) is None:
+            self._closed_lately.clear()
             fields, head = self._outbound.request(headers)
             machine.open_stream(fields, head, end_stream=end_stream, priority=priority, stream_id=stream_id)
             return
@@ -314,15 +361,20 @@ class H2Connection:
             raise NoSuchStreamError(stream_id, initiator="local")
         raise StreamClosedError(stream_id, initiator="local")
 
+    def _seen(self, stream_id: int) -> StreamMachine:
+        """The stream, also if it closed only just: an event before that in the same bytes may be about it."""
+        stream = self._closed_lately.get(stream_id)
+        return self._stream(stream_id) if stream is None else stream
+
     # Flow control
 
     def local_flow_control_window(self, stream_id: int) -> int:
         """Octets of DATA that we may send on the stream now."""
-        return min(self._stream(stream_id).outbound.available, self._machine.outbound.available)
+        return min(self._seen(stream_id).outbound.available, self._machine.outbound.available)
 
     def remote_flow_control_window(self, stream_id: int) -> int:
         """Octets of DATA that the peer may send on the stream now."""
-        return min(self._stream(stream_id).inbound.available, self._machine.inbound.available)
+        return min(self._seen(stream_id).inbound.available, self._machine.inbound.available)
 
     @property
     def inbound_flow_control_window(self) -> int:
@@ -421,18 +473,20 @@ class H2Connection:
         return stream_id
 
     @property
-    def streams(self) -> Mapping[int, StreamMachine]:
-        """The streams that are not closed, by ID, to look at: each has `open` and `closed`."""
-        return self._machine.table.live
+    def streams(self) -> Mapping[int, H2Stream]:
+        """The streams by ID, to look at: those that are not closed, and those that closed only just."""
+        return _StreamsView(self._machine.table.live, self._closed_lately)
 
     @property
     def open_outbound_streams(self) -> int:
         """Our streams that count as concurrent (5.1.2)."""
+        self._closed_lately.clear()
         return self._machine.table.open_outbound
 
     @property
     def open_inbound_streams(self) -> int:
         """The peer's streams that count as concurrent (5.1.2)."""
+        self._closed_lately.clear()
         return self._machine.table.open_inbound
 
     @property
@@ -447,13 +501,21 @@ class H2Connection:
 
     @property
     def max_outbound_frame_size(self) -> int:
-        """The largest frame payload that the peer takes."""
+        """The largest frame payload that the peer takes. What is assigned holds until the peer's next setting."""
         return self._machine.outbox.max_frame_size
+
+    @max_outbound_frame_size.setter
+    def max_outbound_frame_size(self, size: int) -> None:
+        self._machine.outbox.max_frame_size = size
 
     @property
     def max_inbound_frame_size(self) -> int:
-        """The largest frame payload that we take."""
+        """The largest frame payload that we take. What is assigned holds until a setting of ours is acknowledged."""
         return self._machine.reader.max_frame_size
+
+    @max_inbound_frame_size.setter
+    def max_inbound_frame_size(self, size: int) -> None:
+        self._machine.reader.max_frame_size = size
 
 
 class _StateView:
@@ -471,6 +533,87 @@ class _StateView:
         if not machine.table.highest_inbound and not machine.table.highest_outbound:
             return ConnectionState.IDLE
         return ConnectionState.CLIENT_OPEN if machine.client else ConnectionState.SERVER_OPEN
+
+
+class _DecoderView:
+    """`H2Connection.decoder`, of which programs set `max_header_list_size`."""
+
+    def __init__(self, machine: ConnectionMachine) -> None:
+        self._machine = machine
+
+    @property
+    def max_header_list_size(self) -> int:
+        return self._machine.reader.max_header_list_size
+
+    @max_header_list_size.setter
+    def max_header_list_size(self, size: int) -> None:
+        self._machine.reader.set_max_header_list_size(size)
+
+
+class H2Stream:
+    """One stream of `H2Connection.streams`, to look at. Its `state_machine`, which has the state, is itself."""
+
+    def __init__(self, stream: StreamMachine) -> None:
+        self._stream = stream
+
+    @property
+    def stream_id(self) -> int:
+        return self._stream.stream_id
+
+    @property
+    def state_machine(self) -> H2Stream:
+        return self
+
+    @property
+    def state(self) -> StreamState:
+        """Its state by RFC 9113 section 5.1."""
+        return self._stream.state
+
+    @property
+    def open(self) -> bool:
+        """Does it count as concurrent (5.1.2)?"""
+        return self._stream.open
+
+    @property
+    def closed(self) -> bool:
+        """Is it over in both directions?"""
+        return self._stream.closed
+
+    @property
+    def headers_sent(self) -> bool:
+        """Have we sent a header section that is not an interim one?"""
+        return self._stream.sending.phase is not Phase.HEAD
+
+    @property
+    def headers_received(self) -> bool:
+        """Has the peer?"""
+        return self._stream.receiving.phase is not Phase.HEAD
+
+    @property
+    def outbound_flow_control_window(self) -> int:
+        """Octets of DATA that its own window lets us send."""
+        return self._stream.outbound.available
+
+    @property
+    def inbound_flow_control_window(self) -> int:
+        """Octets of DATA that its own window lets the peer send."""
+        return self._stream.inbound.available
+
+
+class _StreamsView(Mapping[int, H2Stream]):
+    def __init__(self, live: Mapping[int, StreamMachine], closed: Mapping[int, StreamMachine]) -> None:
+        self._live = live
+        self._closed = closed
+
+    def __getitem__(self, stream_id: int) -> H2Stream:
+        stream = self._live.get(stream_id)
+        return H2Stream(self._closed[stream_id] if stream is None else stream)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([*self._live, *self._closed])
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._closed)
 
 
 def _presented(pairs: Iterable[tuple[bytes, bytes]], encoding: str | bool | None) -> list[HeaderTuple]:

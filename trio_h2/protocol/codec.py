@@ -260,6 +260,11 @@ class FrameReader:
         """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
         self._decoder.set_max_table_size(size)
 
+    @property
+    def max_header_list_size(self) -> int:
+        """The largest field section that is taken."""
+        return self._decoder.max_list_size
+
     def set_max_header_list_size(self, size: int) -> None:
         """Our SETTINGS_MAX_HEADER_LIST_SIZE was acknowledged (6.5.2)."""
         self._decoder.set_max_list_size(size)

@@ -230,6 +230,11 @@ class FieldDecoder:
         self._decoder.max_allowed_table_size = size
         self._remembered.clear()
 
+    @property
+    def max_list_size(self) -> int:
+        """The largest field section that is taken."""
+        return self._limits.max_list_size
+
     def set_max_list_size(self, size: int) -> None:
         """Our SETTINGS_MAX_HEADER_LIST_SIZE was acknowledged (RFC 9113 section 6.5.2)."""
         if size != self._limits.max_list_size:

@@ -418,7 +418,7 @@ class Receiver:
 
     def _settings_acknowledged(self, events: Events) -> Verdict | None:
         machine = self._machine
-        changes = machine.local_settings.acknowledge()
+        changes = machine.local_settings.acknowledge_oldest()
         if changes is None:
             return _protocol_error("a SETTINGS acknowledgement, and nothing to acknowledge")
         for change in changes:

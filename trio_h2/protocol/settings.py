@@ -208,7 +208,14 @@ class Settings(MutableMapping[int, int]):
         """Make this the value in force; what that changed."""
         change = ChangedSetting(setting_code_from_int(code), self._values.get(code), value)
         self._values[code] = value
+        if self._staged.get(code) == value:
+            del self._staged[code]
         return change
+
+    def acknowledge(self) -> dict[SettingCodes | int, ChangedSetting]:
+        """Put everything that is staged in force, without waiting for the peer; what that changed, by code."""
+        changes = [self.put_in_force(code, value) for code, value in list(self._staged.items())]
+        return {change.setting: change for change in changes}
 
 
 def _check(code: int, value: int) -> None:
@@ -296,7 +303,7 @@ class LocalSettings(Settings):
             return
         raise InvalidSettingsValueError(problem, ErrorCodes.PROTOCOL_ERROR, initiator="local")
 
-    def acknowledge(self) -> list[ChangedSetting] | None:
+    def acknowledge_oldest(self) -> list[ChangedSetting] | None:
         """The peer acknowledged our oldest frame: its changes, now in force. None if none was waiting."""
         if not self._unacknowledged:
             return None

@@ -27,6 +27,8 @@ class StreamTable:
         highest_outbound: the highest stream ID we have used or promised.
         open_inbound: how many of the peer's streams count as concurrent (RFC 9113 section 5.1.2).
         open_outbound: how many of ours do.
+        closed_lately: where closed streams are kept by ID, for an owner who wants to look at them and clears it;
+            None, the default, keeps none.
     """
 
     def __init__(self, *, client: bool, max_tombstones: int) -> None:
@@ -40,6 +42,7 @@ class StreamTable:
         self.highest_outbound = 0
         self.open_inbound = 0
         self.open_outbound = 0
+        self.closed_lately: dict[int, StreamMachine] | None = None
 
     def __iter__(self) -> Iterator[StreamMachine]:
         return iter(list(self._live.values()))
@@ -101,6 +104,8 @@ class StreamTable:
                 self.open_outbound -= 1
             else:
                 self.open_inbound -= 1
+        if self.closed_lately is not None:
+            self.closed_lately[stream.stream_id] = stream
         self.bury(stream.stream_id, reason)
 
     def bury(self, stream_id: int, reason: CloseReason) -> None:
