@@ -176,8 +176,8 @@ class StreamClosedError(NoSuchStreamError):
 class InvalidSettingsValueError(ProtocolError, ValueError):
     """A setting's value is outside what RFC 9113 section 6.5.2 allows."""
 
-    def __init__(self, message: str, error_code: ErrorCodes | int, **details: Any) -> None:
-        super().__init__(message, error_code=error_code, **details)
+    def __init__(self, msg: str, error_code: ErrorCodes | int, **details: Any) -> None:
+        super().__init__(msg, error_code=error_code, **details)
 
 
 class InvalidBodyLengthError(ProtocolError, ValueError):
@@ -185,10 +185,10 @@ class InvalidBodyLengthError(ProtocolError, ValueError):
 
     scope: Scope = "stream"
 
-    def __init__(self, expected_length: int, actual_length: int, **details: Any) -> None:
-        super().__init__(expected_length, actual_length, **details)
-        self.expected_length = expected_length
-        self.actual_length = actual_length
+    def __init__(self, expected: int, actual: int, **details: Any) -> None:
+        super().__init__(expected, actual, **details)
+        self.expected_length = expected
+        self.actual_length = actual
 
     def __str__(self) -> str:
         return f"content-length says {self.expected_length} bytes, the body has {self.actual_length}"
