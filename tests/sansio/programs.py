@@ -63,6 +63,58 @@ def httpcore(package: str, url: str, ca: str = "") -> None:
         assert len(pool.connections) == 1
 
 
+def twisted(port: str, certificate: str, key: str) -> None:
+    """What the ASGI application does, as resources; /late answers in two parts, later."""
+    from pathlib import Path
+
+    from twisted.internet import endpoints, reactor, ssl
+    from twisted.web import resource, server
+
+    class Root(resource.Resource):  # type: ignore[misc]
+        isLeaf = True
+
+        def render_GET(self, request: Any) -> Any:
+            if request.path == b"/late":
+                reactor.callLater(0, request.write, b"late ")
+                reactor.callLater(0.01, request.finish)
+                return server.NOT_DONE_YET
+            return bytes(3_000_000) if request.path == b"/big" else b"hello " + request.clientproto
+
+        def render_POST(self, request: Any) -> bytes:
+            request.setHeader(b"connection", b"keep-alive")
+            return bytes(request.content.read())
+
+    both = ssl.PrivateCertificate.loadPEM(Path(key).read_bytes() + Path(certificate).read_bytes())
+    endpoint = endpoints.SSL4ServerEndpoint(reactor, int(port), both.options(), interface="127.0.0.1")
+    endpoint.listen(server.Site(Root()))
+    reactor.run()
+
+
+async def aioapns(port: str, ca: str) -> None:
+    """A hundred notifications at once, and one that is refused; prints the answers."""
+    import ssl
+
+    from aioapns import NotificationRequest
+    from aioapns.connection import APNsProductionClientProtocol
+
+    loop = asyncio.get_running_loop()
+    context = ssl.create_default_context(cafile=ca)
+    context.set_alpn_protocols(["h2"])
+    _, client = await loop.create_connection(
+        lambda: APNsProductionClientProtocol("topic"), "localhost", int(port), ssl=context
+    )
+    requests = [NotificationRequest(f"token{number}", {"aps": {"alert": "hi"}}) for number in range(100)]
+    answers = await asyncio.gather(*map(client.send_notification, requests))
+    print(len(answers), {answer.status for answer in answers})
+    answer = await client.send_notification(NotificationRequest("bad", {}))
+    print(answer.status, answer.description)
+    client.close()
+
+
+PROGRAMS = {"hypercorn": hypercorn, "httpcore": httpcore, "twisted": twisted, "aioapns": aioapns}
+
 if __name__ == "__main__":
-    {"hypercorn": hypercorn, "httpcore": httpcore}[sys.argv[1]](*sys.argv[2:])
+    done = PROGRAMS[sys.argv[1]](*sys.argv[2:])
+    if asyncio.iscoroutine(done):
+        asyncio.run(done)
     print("h2 is", (sys.modules["h2"].__spec__ and "h2") or "trio_h2")

@@ -1,10 +1,14 @@
 """Put trio_h2 in the place of the `h2` package: `python -m tests.sansio.shim PROGRAM [ARGUMENT...]` runs a program so.
 
 `install()` has to come before anything imports `h2`. PROGRAM is a module, or a path that ends in `.py`.
+
+`h2.utilities`, functions on header lists that are inside hyper-h2 and that some programs import all the same, stays
+hyper-h2's: it is found where that package is installed, and imports the errors from here.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import runpy
 import sys
 from types import ModuleType
@@ -16,16 +20,18 @@ def install() -> None:
     """Make `import h2.connection` and its siblings give trio_h2's names."""
     assert not any(name == "h2" or name.startswith("h2.") for name in sys.modules), "h2 was imported already"
     package = ModuleType("h2")
-    package.__path__ = []  # a package, with nothing in it but what follows
+    real = importlib.util.find_spec("h2")
+    package.__path__ = list(real.submodule_search_locations or ()) if real else []
     package.__version__ = "4.0.0"  # type: ignore[attr-defined]
     sys.modules["h2"] = package
     names: dict[str, tuple[ModuleType, list[str]]] = {
         "connection": (sansio, ["H2Connection", "ConnectionState"]),
-        "config": (sansio, ["H2Configuration"]),
+        "config": (sansio, ["H2Configuration", "DummyLogger"]),
         "settings": (sansio, ["Settings", "SettingCodes", "ChangedSetting"]),
         "events": (events, events.__all__),
         "exceptions": (exceptions, [name for name in vars(exceptions) if name.endswith("Error")]),
         "errors": (exceptions, ["ErrorCodes"]),
+        "stream": (sansio, ["H2Stream", "StreamState"]),
     }
     for name, (source, wanted) in names.items():
         module = ModuleType(f"h2.{name}")

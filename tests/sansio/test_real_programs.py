@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 import trio
 
+import trio_h2
 from tests import peers
 
 if TYPE_CHECKING:
@@ -190,6 +193,51 @@ async def test_hypercorn_serves_curl_nghttp_and_h2load(
         answer = await peers.run_program(h2load, "-n300", "-c3", "-m10", f"{peer.url}/")
         assert peers.parse_h2load(answer.text).all_succeeded
         assert "Traceback" not in peer.output()
+
+
+@SHIMMED
+async def test_twisted_serves_curl_nghttp_and_h2load(tmp_path: Path, tls_files: peers.TLSFiles, shim: bool) -> None:
+    curl = peers.require_program("curl", package="curl")
+    nghttp = peers.require_program("nghttp", package="nghttp2-client")
+    h2load = peers.require_program("h2load", package="nghttp2-client")
+    upload = tmp_path / "upload"
+    upload.write_bytes(FILE)
+    port = peers.free_port()
+    arguments = program(shim, "twisted", str(port), str(tls_files.certificate), str(tls_files.key))
+    options = ["-sS", "--cacert", str(tls_files.ca), "--http2"]
+    async with python(tmp_path, *arguments, port=port, scheme="https") as peer:
+        answer = await peers.run_program(curl, *options, "-w", " %{http_version}", f"{peer.url}/")
+        assert answer.text == "hello HTTP/2 2"
+        assert (await peers.run_program(curl, *options, f"{peer.url}/late")).text == "late "
+        answer = await peers.run_program(curl, *options, "--data-binary", f"@{upload}", f"{peer.url}/")
+        assert answer.stdout == FILE
+        answer = await peers.run_program(nghttp, f"{peer.url}/big")
+        assert len(answer.stdout) == 3_000_000
+        answer = await peers.run_program(h2load, "-n300", "-c3", "-m10", f"{peer.url}/")
+        assert peers.parse_h2load(answer.text).all_succeeded
+        assert "Traceback" not in peer.output()
+
+
+async def push_service(stream: trio_h2.ServerStream) -> None:
+    """What Apple's answers: nothing, or the reason that a token is refused."""
+    headers = [("apns-id", stream.request.headers["apns-id"])]
+    if stream.request.path.endswith("bad"):
+        await stream.respond(400, headers, b'{"reason": "BadDeviceToken"}')
+    else:
+        await stream.respond(200, headers)
+
+
+@SHIMMED
+async def test_aioapns_notifies_at_an_actor_server(
+    nursery: trio.Nursery, tls_files: peers.TLSFiles, shim: bool
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls_files.certificate, tls_files.key)
+    context.set_alpn_protocols(["h2"])
+    port = peers.free_port()
+    await nursery.start(partial(trio_h2.serve_h2, push_service, port, host=peers.HOST, ssl_context=context))
+    output = await run(*program(shim, "aioapns", str(port), str(tls_files.ca)))
+    assert output.splitlines()[:2] == ["100 {'200'}", "400 BadDeviceToken"]
 
 
 async def test_hypercorn_upgrades_from_http_1_1(tmp_path: Path) -> None:
