@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import threading
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+import h2.stream
 import hpack
 import pytest
 from hyperframe.frame import AltSvcFrame, ExtensionFrame, GoAwayFrame, HeadersFrame, SettingsFrame
@@ -20,6 +24,7 @@ from trio_h2 import ErrorCodes, SettingCodes, exceptions, sansio
 from trio_h2 import events as ev
 from trio_h2.exceptions import (
     FlowControlError,
+    FrameTooLargeError,
     InvalidBodyLengthError,
     NoSuchStreamError,
     ProtocolError,
@@ -27,7 +32,7 @@ from trio_h2.exceptions import (
     StreamClosedError,
     TooManyStreamsError,
 )
-from trio_h2.sansio import ConnectionState, H2Configuration, H2Connection, Settings
+from trio_h2.sansio import ConnectionState, DummyLogger, H2Configuration, H2Connection, Settings, StreamState
 
 
 def sent(connection: H2Connection) -> list[object]:
@@ -59,7 +64,7 @@ def opened(fields: h.Fields = h.POST, *, end: bool = False) -> tuple[H2Connectio
 
 
 def public(thing: object) -> set[str]:
-    return {name for name in vars(thing) if not name.startswith("_") and not name.isupper()}
+    return {name for name in vars(thing) if not name.startswith("_")}
 
 
 def test_every_public_name_of_h2_is_here() -> None:
@@ -67,8 +72,11 @@ def test_every_public_name_of_h2_is_here() -> None:
     assert methods <= public(sansio.H2Connection)
     assert public(h2.config.H2Configuration) <= {*inspect.signature(H2Configuration).parameters}
     # What h2's own connection calls.
-    internal = {"acknowledge", "validate_received_setting"}
+    internal = {"validate_received_setting"}
     assert public(h2.settings.Settings) - internal <= public(Settings)
+    ours = H2Connection()
+    attributes = public(h2.connection.H2Connection())
+    assert {name for name in attributes if not hasattr(ours, name)} == {"encoder", "incoming_buffer"}
     for theirs, ours in ((h2.exceptions, exceptions), (h2.events, ev)):
         names = {name for name, value in vars(theirs).items() if getattr(value, "__module__", "") == theirs.__name__}
         assert {name for name in names if not name.startswith("_")} <= {*vars(ours)}
@@ -81,9 +89,57 @@ def test_methods_have_the_signatures_of_h2() -> None:
         theirs = [(p.name, p.default, p.kind) for p in inspect.signature(method).parameters.values()]
         mine = inspect.signature(getattr(H2Connection, name)).parameters.values()
         assert [(p.name, p.default, p.kind) for p in mine] == theirs, name
+    for theirs_class, ours_class in (
+        (h2.connection.H2Connection, H2Connection),
+        (h2.settings.Settings, Settings),
+        (h2.settings.ChangedSetting, sansio.ChangedSetting),
+    ):
+        ours_are = [(p.name, p.default) for p in inspect.signature(ours_class).parameters.values()]
+        assert ours_are == [(p.name, p.default) for p in inspect.signature(theirs_class).parameters.values()]
     theirs_made = inspect.signature(h2.config.H2Configuration).parameters
     ours_made = inspect.signature(H2Configuration).parameters
     assert [(p.name, p.default) for p in ours_made.values()] == [(p.name, p.default) for p in theirs_made.values()]
+
+
+def test_enumerations_have_the_members_of_h2() -> None:
+    for theirs, ours in (
+        (h2.errors.ErrorCodes, ErrorCodes),
+        (h2.settings.SettingCodes, SettingCodes),
+    ):
+        assert {member.name: member.value for member in theirs}.items() <= {m.name: m.value for m in ours}.items()
+    for theirs, ours in ((h2.connection.ConnectionState, ConnectionState), (h2.stream.StreamState, StreamState)):
+        assert {*theirs.__members__} == {*ours.__members__}
+    assert [H2Connection.HIGHEST_ALLOWED_STREAM_ID, H2Connection.MAX_WINDOW_INCREMENT] == [2**31 - 1] * 2
+
+
+def test_errors_have_the_parents_and_the_arguments_of_h2() -> None:
+    for name, theirs in vars(h2.exceptions).items():
+        if not inspect.isclass(theirs) or theirs.__module__ != "h2.exceptions":
+            continue
+        ours = getattr(exceptions, name)
+        assert {each.__name__ for each in theirs.__mro__} <= {each.__name__ for each in ours.__mro__}
+        assert {*dir(theirs)} - {*dir(ours)} == set()
+        if theirs.__init__ is not Exception.__init__ and "__init__" in vars(theirs):
+            expected = [*inspect.signature(theirs).parameters]
+            assert [*inspect.signature(ours).parameters][: len(expected)] == expected, name
+
+
+def test_events_and_errors_are_pickled_and_copied() -> None:
+    one, other = pair()
+    one.send_headers(1, h.POST, priority_weight=7)
+    one.send_data(1, b"x", end_stream=True)
+    one.update_settings({SettingCodes.ENABLE_PUSH: 0})
+    _, *events = pump(one, other)  # the first has hpack's header tuples, which cannot be pickled
+    assert len(events) == 5
+    assert pickle.loads(pickle.dumps(events)) == events == copy.deepcopy(events)
+    for error in (
+        StreamClosedError(3),
+        exceptions.StreamIDTooLowError(1, 3),
+        InvalidBodyLengthError(expected=3, actual=4),
+        ProtocolError("why", error_code=ErrorCodes.CANCEL),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), again.args, vars(again)) == (type(error), error.args, vars(error))
 
 
 def test_events_have_the_attributes_of_h2_and_are_built_by_keyword_or_attribute() -> None:
@@ -131,6 +187,70 @@ def test_local_settings_may_be_replaced_and_changed_before_they_are_sent() -> No
     assert isinstance(frame, SettingsFrame)
     assert frame.settings == {1: 4096, 2: 1, 3: 7, 4: 100_000, 5: 20_000}
     assert one.local_settings.max_concurrent_streams == 7
+
+
+def test_what_is_staged_may_be_put_in_force_before_it_is_sent() -> None:
+    one = H2Connection(H2Configuration(client_side=False))
+    settings = dict(one.local_settings)
+    settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+    one.local_settings.update(settings)
+    changes = one.local_settings.acknowledge()
+    change = changes[SettingCodes.ENABLE_CONNECT_PROTOCOL]
+    assert (change.original_value, change.new_value, one.local_settings.enable_connect_protocol) == (0, 1, 1)
+    assert one.local_settings.acknowledge() == {}
+    one.initiate_connection()
+    (frame,) = sent(one)
+    assert frame.settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] == 1  # type: ignore[attr-defined]
+    one.receive_data(h.PREFACE + h.settings() + h.settings_ack())
+    assert one.local_settings.acknowledge() == {}
+
+
+def test_frame_sizes_may_be_assigned() -> None:
+    one, other = opened()
+    other.max_inbound_frame_size = 20_000
+    one.max_outbound_frame_size = 20_000
+    one.send_data(1, bytes(20_000))
+    (event,) = pump(one, other)
+    assert len(event.data) == 20_000  # type: ignore[attr-defined]
+    one.max_outbound_frame_size = 8192
+    with pytest.raises(FrameTooLargeError):
+        one.send_data(1, bytes(8193))
+    other.update_settings({SettingCodes.MAX_FRAME_SIZE: 30_000})
+    pump(one, other)
+    assert one.max_outbound_frame_size == other.max_inbound_frame_size == 30_000
+
+
+def test_the_decoder_has_the_limit_on_header_lists() -> None:
+    one, other = pair()
+    assert other.decoder.max_header_list_size == H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE == 65_536
+    other.decoder.max_header_list_size = 1000
+    one.send_headers(1, [*h.GET, ("x", "y" * 1000)], end_stream=True)
+    pump(one, other)
+    assert one.receive_data(other.data_to_send()) == []
+    other.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: 5000})
+    pump(one, other)
+    assert other.decoder.max_header_list_size == 5000
+
+
+def test_a_subclass_may_have_another_limit_on_header_lists() -> None:
+    class Careful(H2Connection):
+        DEFAULT_MAX_HEADER_LIST_SIZE = 5000
+
+    careful = Careful()
+    assert careful.local_settings.max_header_list_size == careful.decoder.max_header_list_size == 5000
+
+
+def test_loggers_may_be_given_and_are_there() -> None:
+    H2Configuration().logger.debug("%s", 1)
+    H2Configuration(logger=None).logger.trace("%s", 1)
+
+    class Logger(DummyLogger):
+        def __init__(self, peer: str) -> None:
+            super().__init__()
+            self.peer = peer
+
+    logger = Logger("peer")
+    assert H2Configuration(logger=logger).logger is logger
 
 
 def test_local_settings_show_an_update_when_it_is_acknowledged() -> None:
@@ -534,6 +654,103 @@ def test_extended_connect() -> None:
     other.send_data(1, b"frames")
     one.send_data(1, b"frames")
     assert [type(e) for e in pump(one, other)].count(ev.DataReceived) == 2
+
+
+def test_streams_are_to_be_looked_at() -> None:
+    one, other = opened()
+    stream = one.streams[1]
+    assert (stream.stream_id, stream.open, stream.closed) == (1, True, False)
+    assert stream.state_machine.state is StreamState.OPEN
+    assert (stream.state_machine.headers_sent, stream.state_machine.headers_received) == (True, False)
+    one.send_data(1, bytes(10))
+    assert (stream.outbound_flow_control_window, stream.inbound_flow_control_window) == (65_525, 65_535)
+    one.end_stream(1)
+    assert stream.state_machine.state is StreamState.HALF_CLOSED_LOCAL
+    assert list(one.streams) == [1]
+    assert one.streams.get(3) is None
+    with pytest.raises(KeyError):
+        one.streams[3]
+    assert len(other.streams) == 1
+
+
+def test_a_stream_that_closed_in_the_same_bytes_can_still_be_asked_for() -> None:
+    """Its first events are worked on when its last has come: a server that is about to answer asks for the window."""
+    one, other = pair()
+    for stream_id in (1, 3):
+        one.send_headers(stream_id, h.GET, end_stream=True)
+        one.reset_stream(stream_id)
+    events = other.receive_data(one.data_to_send())
+    assert [type(event) for event in events] == [ev.RequestReceived, ev.StreamEnded, ev.StreamReset] * 2
+    for stream_id in (1, 3):
+        assert other.local_flow_control_window(stream_id) == other.remote_flow_control_window(stream_id) == 65_535
+        assert other.streams[stream_id].closed
+        with pytest.raises(StreamClosedError):
+            other.send_headers(stream_id, h.OK)
+    assert len(other.streams) == 2
+    other.receive_data(b"")
+    assert len(other.streams) == 0
+    with pytest.raises(StreamClosedError):
+        other.local_flow_control_window(1)
+
+
+def test_streams_that_closed_are_kept_no_longer_than_they_are_needed() -> None:
+    one, _ = pair()
+    for stream_id in range(1, 201, 2):
+        one.send_headers(stream_id, h.GET)
+        one.reset_stream(stream_id)
+        assert list(one.streams) == [stream_id]
+    assert one.open_outbound_streams == 0
+    assert len(one.streams) == 0
+
+
+class Buffered(H2Connection):
+    """A connection as proxies extend it: windows as large as can be, and bodies that wait in it for credit."""
+
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config)
+        self.local_settings.initial_window_size = 2**31 - 1
+        self.local_settings.max_frame_size = 2**17
+        self.max_inbound_frame_size = 2**17
+        self.local_settings.acknowledge()
+        self.waiting: dict[int, bytes] = {}
+
+    def initiate_connection(self) -> None:
+        super().initiate_connection()
+        self.increment_flow_control_window(2**31 - 1 - self.inbound_flow_control_window)
+
+    def send_body(self, stream_id: int, data: bytes) -> None:
+        self.waiting[stream_id] = self.waiting.get(stream_id, b"") + data
+        while window := min(self.local_flow_control_window(stream_id), self.max_outbound_frame_size):
+            rest = self.waiting.get(stream_id, b"")
+            if not rest:
+                break
+            super().send_data(stream_id, data=rest[:window], end_stream=False)
+            self.waiting[stream_id] = rest[window:]
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[ev.Event]:
+        events = super().receive_data(data)
+        for event in events:
+            if isinstance(event, (ev.WindowUpdated, ev.RemoteSettingsChanged)):
+                for stream_id in list(self.waiting):
+                    if self.streams[stream_id].state_machine.state in (
+                        StreamState.OPEN,
+                        StreamState.HALF_CLOSED_REMOTE,
+                    ):
+                        self.send_body(stream_id, b"")
+        return events
+
+
+def test_a_subclass_that_has_buffers_and_the_largest_windows() -> None:
+    one, other = Buffered(H2Configuration()), Buffered(H2Configuration(client_side=False))
+    one.initiate_connection()
+    other.initiate_connection()
+    one.send_headers(1, h.POST)
+    one.send_body(1, bytes(1_000_000))
+    assert len(one.waiting[1]) == 1_000_000 - 65_535
+    received = sum(len(e.data) for e in pump(one, other) if isinstance(e, ev.DataReceived))
+    assert received == 1_000_000
+    assert other.inbound_flow_control_window == 2**31 - 1 - 1_000_000
+    assert one.max_outbound_frame_size == 2**17
 
 
 # Upgrade, extensions
