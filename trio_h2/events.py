@@ -201,13 +201,6 @@ class AlternativeServiceAvailable(Event):
 
 
 @attrs.define
-class OriginReceived(Event):
-    """The server said which origins this connection may serve (RFC 8336)."""
-
-    origins: tuple[bytes, ...] = ()
-
-
-@attrs.define
 class UnknownFrameReceived(Event):
     """A frame of a type this package does not know arrived, and was ignored (RFC 9113 section 5.5)."""
 
@@ -219,4 +212,24 @@ class UnknownFrameReceived(Event):
     @property
     def frame(self) -> ExtensionFrame:
         """The frame as an object of hyperframe, which is what hyper-h2 gives."""
-        return ExtensionFrame(self.type, self.stream_id, flag_byte=self.flags, body=self.payload)
+        frame = ExtensionFrame(self.type, self.stream_id, flag_byte=self.flags, body=self.payload)
+        frame.body_len = len(self.payload)
+        return frame
+
+
+@attrs.define
+class OriginReceived(UnknownFrameReceived):
+    """The server said which origins this connection may serve (RFC 8336).
+
+    hyper-h2 does not know this frame, so programs take the event for the one that it gives.
+    """
+
+    origins: tuple[bytes, ...] = ()
+    type: int = attrs.field(default=0xC, init=False, repr=False)
+    flags: int = attrs.field(default=0, init=False, repr=False)
+    stream_id: int = attrs.field(default=0, init=False, repr=False)
+    payload: bytes = attrs.field(init=False, repr=False)
+
+    @payload.default
+    def _encode(self) -> bytes:
+        return b"".join(len(origin).to_bytes(2, "big") + origin for origin in self.origins)

@@ -363,7 +363,7 @@ class H2Connection:
 
     def _seen(self, stream_id: int) -> StreamMachine:
         """The stream, also if it closed only just: an event before that in the same bytes may be about it."""
-        stream = self._closed_lately.get(stream_id)
+        stream = self._machine.table.get(stream_id) or self._closed_lately.get(stream_id)
         return self._stream(stream_id) if stream is None else stream
 
     # Flow control

@@ -25,7 +25,8 @@ def install() -> None:
     package.__version__ = "4.0.0"  # type: ignore[attr-defined]
     sys.modules["h2"] = package
     names: dict[str, tuple[ModuleType, list[str]]] = {
-        "connection": (sansio, ["H2Connection", "ConnectionState"]),
+        # Some programs take from it what it imports.
+        "connection": (sansio, ["H2Connection", "ConnectionState", "H2Configuration", "H2Stream", "Settings"]),
         "config": (sansio, ["H2Configuration", "DummyLogger"]),
         "settings": (sansio, ["Settings", "SettingCodes", "ChangedSetting"]),
         "events": (events, events.__all__),

@@ -816,6 +816,15 @@ def test_unknown_frames_are_events_with_a_frame() -> None:
     assert (event.frame.type, event.frame.flag_byte, event.frame.stream_id, event.frame.body) == (0x55, 3, 1, b"what")
 
 
+def test_rfc8336_origin_is_an_unknown_frame_for_programs_that_do_not_know_it() -> None:
+    one, _ = pair()
+    (event,) = one.receive_data(h.origin(b"https://a", b"https://b"))
+    assert event == ev.OriginReceived((b"https://a", b"https://b"))
+    assert isinstance(event, ev.UnknownFrameReceived)
+    assert event.frame.serialize() == h.origin(b"https://a", b"https://b")
+    assert repr(event) == "OriginReceived(origins=(b'https://a', b'https://b'))"
+
+
 def test_a_server_does_not_prioritize() -> None:
     _, other = opened()
     with pytest.raises(RFC1122Error):

@@ -705,7 +705,7 @@ def event_size(event: ev.Event) -> int:
         return len(event.additional_data or b"")
     if isinstance(event, ev.AlternativeServiceAvailable):
         return len(event.origin) + len(event.field_value)
-    return sum(map(len, event.origins)) if isinstance(event, ev.OriginReceived) else 0
+    return 0
 
 
 def may_become_http1(data: bytes) -> bool:
