@@ -80,6 +80,7 @@ HOUSE = {
             "receiving",
             "table",
             "verdicts",
+            "views",
         )
     ),
     *(

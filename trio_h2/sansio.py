@@ -9,7 +9,7 @@ credit goes back when the program acknowledges what it was given, on the stream 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import attrs
@@ -40,6 +40,7 @@ from .protocol.settings import (
 )
 from .protocol.stream import Phase, StreamMachine, StreamState
 from .protocol.table import MAX_STREAM_ID
+from .protocol.views import DecoderView, H2Stream, StreamsView
 from .protocol.windows import MAX_WINDOW
 
 __all__ = [
@@ -159,6 +160,7 @@ class H2Connection:
             validate=self.config.validate_inbound_headers,
             join_cookies=self.config.normalize_inbound_headers,
             return_padding=False,  # the program does, with flow_controlled_length
+            settings_first=False,  # peers that programs' own tests script often send none
         )
         self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules)
         # Streams that closed since bytes were last received: the events of those bytes are still being worked on.
@@ -172,7 +174,7 @@ class H2Connection:
             },
         )
         self.state_machine = _StateView(self)
-        self.decoder = _DecoderView(self._machine)
+        self.decoder = DecoderView(self._machine.reader)
         self.decoder.max_header_list_size = self.DEFAULT_MAX_HEADER_LIST_SIZE
         self._initiated = False
         self._terminated = False
@@ -475,7 +477,7 @@ class H2Connection:
     @property
     def streams(self) -> Mapping[int, H2Stream]:
         """The streams by ID, to look at: those that are not closed, and those that closed only just."""
-        return _StreamsView(self._machine.table.live, self._closed_lately)
+        return StreamsView(self._machine.table.live, self._closed_lately)
 
     @property
     def open_outbound_streams(self) -> int:
@@ -533,87 +535,6 @@ class _StateView:
         if not machine.table.highest_inbound and not machine.table.highest_outbound:
             return ConnectionState.IDLE
         return ConnectionState.CLIENT_OPEN if machine.client else ConnectionState.SERVER_OPEN
-
-
-class _DecoderView:
-    """`H2Connection.decoder`, of which programs set `max_header_list_size`."""
-
-    def __init__(self, machine: ConnectionMachine) -> None:
-        self._machine = machine
-
-    @property
-    def max_header_list_size(self) -> int:
-        return self._machine.reader.max_header_list_size
-
-    @max_header_list_size.setter
-    def max_header_list_size(self, size: int) -> None:
-        self._machine.reader.set_max_header_list_size(size)
-
-
-class H2Stream:
-    """One stream of `H2Connection.streams`, to look at. Its `state_machine`, which has the state, is itself."""
-
-    def __init__(self, stream: StreamMachine) -> None:
-        self._stream = stream
-
-    @property
-    def stream_id(self) -> int:
-        return self._stream.stream_id
-
-    @property
-    def state_machine(self) -> H2Stream:
-        return self
-
-    @property
-    def state(self) -> StreamState:
-        """Its state by RFC 9113 section 5.1."""
-        return self._stream.state
-
-    @property
-    def open(self) -> bool:
-        """Does it count as concurrent (5.1.2)?"""
-        return self._stream.open
-
-    @property
-    def closed(self) -> bool:
-        """Is it over in both directions?"""
-        return self._stream.closed
-
-    @property
-    def headers_sent(self) -> bool:
-        """Have we sent a header section that is not an interim one?"""
-        return self._stream.sending.phase is not Phase.HEAD
-
-    @property
-    def headers_received(self) -> bool:
-        """Has the peer?"""
-        return self._stream.receiving.phase is not Phase.HEAD
-
-    @property
-    def outbound_flow_control_window(self) -> int:
-        """Octets of DATA that its own window lets us send."""
-        return self._stream.outbound.available
-
-    @property
-    def inbound_flow_control_window(self) -> int:
-        """Octets of DATA that its own window lets the peer send."""
-        return self._stream.inbound.available
-
-
-class _StreamsView(Mapping[int, H2Stream]):
-    def __init__(self, live: Mapping[int, StreamMachine], closed: Mapping[int, StreamMachine]) -> None:
-        self._live = live
-        self._closed = closed
-
-    def __getitem__(self, stream_id: int) -> H2Stream:
-        stream = self._live.get(stream_id)
-        return H2Stream(self._closed[stream_id] if stream is None else stream)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter([*self._live, *self._closed])
-
-    def __len__(self) -> int:
-        return len(self._live) + len(self._closed)
 
 
 def _presented(pairs: Iterable[tuple[bytes, bytes]], encoding: str | bool | None) -> list[HeaderTuple]:

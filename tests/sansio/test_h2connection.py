@@ -914,3 +914,15 @@ def test_connections_in_plain_threads() -> None:
     for thread in threads:
         thread.join()
     assert counts == [2] * 1000
+
+
+def test_rfc9113_3_4_a_peer_that_says_nothing_of_its_settings_is_heard() -> None:
+    """As with hyper-h2: programs' own tests script such peers. On actors it ends the connection."""
+    server = H2Connection(H2Configuration(client_side=False))
+    server.initiate_connection()
+    request = h.raw(h.HEADERS, h.END_HEADERS | h.END_STREAM, 1, hpack.Encoder().encode(h.GET))
+    received = server.receive_data(h.PREFACE + request)
+    assert [type(event) for event in received] == [ev.RequestReceived, ev.StreamEnded]
+    client = H2Connection()
+    client.initiate_connection()
+    assert [type(event) for event in client.receive_data(h.ping(b"12345678"))] == [ev.PingReceived]

@@ -240,6 +240,7 @@ class FrameReader:
         self._need = FRAME_HEADER_SIZE
         self._block: _FieldBlock | None = None
         self._first = True
+        self._settings_first = rules.settings_first
         self._parsers: dict[int, Callable[[int, int, bytes], Parsed]] = {
             DATA: self._data,
             HEADERS: self._headers,
@@ -341,7 +342,7 @@ class FrameReader:
 
     def _judge_header(self, length: int, type_: int, flags: int, stream_id: int) -> ConnectionFailure | None:
         """Every rule that the nine octets of a frame's header can break; the payload is not there yet."""
-        if self._first and (type_ != SETTINGS or flags & ACK):
+        if self._first and self._settings_first and (type_ != SETTINGS or flags & ACK):
             return _protocol_error("the first frame is not SETTINGS")
         if length > self.max_frame_size:
             reason = f"a frame of {length} octets, SETTINGS_MAX_FRAME_SIZE is {self.max_frame_size}"

@@ -47,17 +47,19 @@ MAX_TABLE_SIZE = 4096
 
 @attrs.frozen
 class InboundRules:
-    """How far received field sections are checked and mended before anybody sees them, and what becomes of padding.
+    """How far what is received is checked and mended before anybody sees it.
 
     Attributes:
-        validate: RFC 9113 section 8.2 and 8.3; without it only what the protocol needs is read from them.
-        join_cookies: RFC 9113 section 8.2.3.
+        validate: field sections by RFC 9113 section 8.2 and 8.3; without it, what the protocol needs is read from them.
+        join_cookies: cookie crumbs become one field (8.2.3).
+        settings_first: the peer's first frame has to be SETTINGS (3.4).
         return_padding: padding is credit again on receipt (6.1); without it the user acknowledges it with the content.
     """
 
     validate: bool = True
     join_cookies: bool = True
     return_padding: bool = True
+    settings_first: bool = True
 
 
 STRICT = InboundRules()

@@ -1,0 +1,94 @@
+"""What programs look at inside hyper-h2's connection: its streams, and its decoder's limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .codec import FrameReader
+from .stream import Phase, StreamMachine, StreamState
+
+__all__ = ["DecoderView", "H2Stream", "StreamsView"]
+
+
+class DecoderView:
+    """`H2Connection.decoder`, of which programs set `max_header_list_size`."""
+
+    def __init__(self, reader: FrameReader) -> None:
+        self._reader = reader
+
+    @property
+    def max_header_list_size(self) -> int:
+        """Octets of a field section as SETTINGS_MAX_HEADER_LIST_SIZE counts them (RFC 9113 section 6.5.2)."""
+        return self._reader.max_header_list_size
+
+    @max_header_list_size.setter
+    def max_header_list_size(self, size: int) -> None:
+        self._reader.set_max_header_list_size(size)
+
+
+class H2Stream:
+    """One stream of `H2Connection.streams`, to look at. Its `state_machine`, which has the state, is itself."""
+
+    def __init__(self, stream: StreamMachine) -> None:
+        self._stream = stream
+
+    @property
+    def stream_id(self) -> int:
+        return self._stream.stream_id
+
+    @property
+    def state_machine(self) -> H2Stream:
+        return self
+
+    @property
+    def state(self) -> StreamState:
+        """Its state by RFC 9113 section 5.1."""
+        return self._stream.state
+
+    @property
+    def open(self) -> bool:
+        """Does it count as concurrent (5.1.2)?"""
+        return self._stream.open
+
+    @property
+    def closed(self) -> bool:
+        """Is it over in both directions?"""
+        return self._stream.closed
+
+    @property
+    def headers_sent(self) -> bool:
+        """Have we sent a header section that is not an interim one?"""
+        return self._stream.sending.phase is not Phase.HEAD
+
+    @property
+    def headers_received(self) -> bool:
+        """Has the peer?"""
+        return self._stream.receiving.phase is not Phase.HEAD
+
+    @property
+    def outbound_flow_control_window(self) -> int:
+        """Octets of DATA that its own window lets us send."""
+        return self._stream.outbound.available
+
+    @property
+    def inbound_flow_control_window(self) -> int:
+        """Octets of DATA that its own window lets the peer send."""
+        return self._stream.inbound.available
+
+
+class StreamsView(Mapping[int, H2Stream]):
+    """`H2Connection.streams`: those that are not closed, and those that closed only just."""
+
+    def __init__(self, live: Mapping[int, StreamMachine], closed: Mapping[int, StreamMachine]) -> None:
+        self._live = live
+        self._closed = closed
+
+    def __getitem__(self, stream_id: int) -> H2Stream:
+        stream = self._live.get(stream_id)
+        return H2Stream(self._closed[stream_id] if stream is None else stream)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([*self._live, *self._closed])
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._closed)
