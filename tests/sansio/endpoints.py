@@ -292,7 +292,7 @@ class MemoryEndpoint(Endpoint):
     def _on_goaway(self, event: ev.ConnectionTerminated) -> None:
         self.goaway = self.goaway or event
         why = _why_gone(event, safe_to_retry=True)
-        for stream_id in self.connection.streams:
+        for stream_id in self.connection._machine.table.live:
             own = (stream_id % 2 == 1) is self.client
             if own and stream_id > event.last_stream_id and stream_id not in self.abandoned:
                 self.abandoned.add(stream_id)
@@ -395,7 +395,7 @@ class MemoryEndpoint(Endpoint):
 
     def _pointless(self, stream_id: int) -> bool:
         """Has the response to an ordinary request of ours ended before the request?"""
-        stream = self.connection.streams.get(stream_id)
+        stream = self.connection._machine.table.live.get(stream_id)
         if stream is None or not self.client or stream.tunnel or not stream.can_send:
             return False
         return stream.receiving.phase is Phase.DONE and stream_id not in self.abandoned
@@ -409,7 +409,7 @@ class MemoryEndpoint(Endpoint):
         return next((handle for handle, one in self._ids.items() if one == stream_id), stream_id)
 
     def is_tunnel(self, handle: int) -> bool:
-        stream = self.connection.streams.get(self.stream_id(handle))
+        stream = self.connection._machine.table.live.get(self.stream_id(handle))
         return stream is not None and stream.tunnel
 
     def unread_by_anybody(self, handle: int) -> bool:
@@ -459,7 +459,7 @@ class MemoryEndpoint(Endpoint):
         self._respond("response", handle, [(":status", str(status))], end, b"")
 
     def respond(self, handle: int) -> None:
-        stream = self.connection.streams.get(handle)
+        stream = self.connection._machine.table.live.get(handle)
         to_connect = stream is not None and stream.request_method == b"CONNECT"
         bodiless = stream is not None and stream.request_method == b"HEAD"
         length = [] if to_connect else [("content-length", str(len(ANSWER)))]
@@ -483,7 +483,7 @@ class MemoryEndpoint(Endpoint):
     def send(self, handle: int, data: bytes) -> None:
         number = self.next_call()
         stream_id = self.stream_id(handle)
-        stream = self.connection.streams.get(stream_id)
+        stream = self.connection._machine.table.live.get(stream_id)
         if self._given_up(number, "send", handle):
             return
         try:
@@ -504,11 +504,11 @@ class MemoryEndpoint(Endpoint):
 
     def push(self, handle: int) -> None:
         promised = self.connection.get_next_available_stream_id()
-        stream = self.connection.streams.get(handle)
+        stream = self.connection._machine.table.live.get(handle)
         authority = AUTHORITY if stream is None else stream.authority.decode()
         fields = [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", "/pushed")]
         self._call("push", handle, lambda i: self.connection.push_stream(i, promised, fields))
-        if promised in self.connection.streams:
+        if promised in self.connection._machine.table.live:
             self.handles.append(promised)
 
     def ping(self) -> None:
@@ -531,7 +531,7 @@ class MemoryEndpoint(Endpoint):
     def close(self, handle: int) -> None:
         """What `aclose` does: CANCEL, but NO_ERROR when only the request has not ended (RFC 9113 section 8.1)."""
         self._leave(handle)
-        stream = self.connection.streams.get(self.stream_id(handle))
+        stream = self.connection._machine.table.live.get(self.stream_id(handle))
         answered = stream is not None and not self.client and stream.sending.phase is Phase.DONE
         self._call("close", handle, lambda i: self.connection.reset_stream(i, 0 if answered else 8))
 
@@ -539,7 +539,7 @@ class MemoryEndpoint(Endpoint):
         """The handler returns: end the response as its contract says."""
         connection = self.connection
         self._leave(handle)
-        stream = connection.streams.get(handle)
+        stream = connection._machine.table.live.get(handle)
         if stream is not None and stream.sending.phase is Phase.HEAD:
             connection.send_headers(handle, [(":status", "500"), ("content-length", "0")], end_stream=True)
         elif stream is not None and stream.can_send:
@@ -547,7 +547,7 @@ class MemoryEndpoint(Endpoint):
                 connection.reset_stream(handle, 2)
             else:
                 connection.end_stream(handle)
-        if handle in connection.streams:
+        if handle in connection._machine.table.live:
             connection.reset_stream(handle, 0)
         self._rest()
 

@@ -311,7 +311,7 @@ class Compositions(RuleBasedStateMachine):
 
     def some_id(self, pick: int) -> int:
         """A stream that lives, as long as there is one."""
-        ids = list(self.memory.connection.streams)
+        ids = list(self.memory.connection._machine.table.live)
         return ids[pick % len(ids)] if ids else 1
 
     def keeps_its_word(self, frames: list[bytes]) -> bool:
