@@ -68,8 +68,11 @@ class Bench:
         """A file of so many zeros in the document root, named by its size."""
         path = self.docroot / str(size)
         if not path.exists():
-            with path.open("wb") as file:
+            with path.open("w+b") as file:
                 file.truncate(size)
+                # Into the page cache, which the side that is measured first would wait for otherwise.
+                while file.read(1024 * 1024):
+                    pass
         return path
 
     async def run(self, core: int, *argv: str | Path, codes: tuple[int, ...] = (0,)) -> Completed:
