@@ -284,41 +284,53 @@ class FrameReader:
                 return
         if self._preface or self._have < self._need:
             return
-        data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
-        if self._first and data.startswith(b"HTTP/"):
+        if self._first and b"".join(self._parts).startswith(b"HTTP/"):
             yield _protocol_error("the peer answers in HTTP/1.x: it does not speak HTTP/2 here")
             return
-        offset = 0
-        while True:
-            if len(data) - offset < FRAME_HEADER_SIZE:
-                self._need = FRAME_HEADER_SIZE
-                break
-            high, low, type_, flags, stream_id = _FRAME_HEADER.unpack_from(data, offset)
-            length = high << 8 | low
-            stream_id &= _STREAM_MASK
-            if not self._is_ordinary(length, type_, stream_id):
-                failure = self._judge_header(length, type_, flags, stream_id)
-                if failure is not None:
-                    yield failure
-                    return
-            end = offset + FRAME_HEADER_SIZE + length
-            if len(data) < end:
-                self._need = FRAME_HEADER_SIZE + length
-                break
-            payload = data[offset + FRAME_HEADER_SIZE : end]
-            offset = end
-            parser = self._parsers.get(type_)
-            if parser is None:
-                yield UnknownFrame(type_, flags, stream_id, payload)
-                continue
-            parsed = parser(flags, stream_id, payload)
-            if parsed is not None:
-                yield parsed
-                if type(parsed) is ConnectionFailure:
-                    return
-        rest = data[offset:] if offset else data
-        self._parts = [rest] if rest else []
-        self._have = len(rest)
+        for buffer, offset in self._whole_buffers(data):
+            while True:
+                if len(buffer) - offset < FRAME_HEADER_SIZE:
+                    self._need = FRAME_HEADER_SIZE
+                    break
+                high, low, type_, flags, stream_id = _FRAME_HEADER.unpack_from(buffer, offset)
+                length = high << 8 | low
+                stream_id &= _STREAM_MASK
+                if not self._is_ordinary(length, type_, stream_id):
+                    failure = self._judge_header(length, type_, flags, stream_id)
+                    if failure is not None:
+                        yield failure
+                        return
+                end = offset + FRAME_HEADER_SIZE + length
+                if len(buffer) < end:
+                    self._need = FRAME_HEADER_SIZE + length
+                    break
+                payload = buffer[offset + FRAME_HEADER_SIZE : end]
+                offset = end
+                parser = self._parsers.get(type_)
+                if parser is None:
+                    yield UnknownFrame(type_, flags, stream_id, payload)
+                    continue
+                parsed = parser(flags, stream_id, payload)
+                if parsed is not None:
+                    yield parsed
+                    if type(parsed) is ConnectionFailure:
+                        return
+            rest = buffer[offset:] if offset else buffer
+            self._parts = [rest] if rest else []
+            self._have = len(rest)
+
+    def _whole_buffers(self, data: bytes) -> list[tuple[bytes, int]]:
+        """What to parse, and from where on; `data` came last. A frame that came in pieces is put together alone.
+
+        The rest of what came with its last piece is parsed where it is: joining it would copy it once more.
+        """
+        if len(self._parts) == 1:
+            return [(self._parts[0], 0)]
+        if self._need == FRAME_HEADER_SIZE:  # where the frame ends is not known yet
+            return [(b"".join(self._parts), 0)]
+        end = len(data) - (self._have - self._need)
+        self._parts[-1] = data[:end]
+        return [(b"".join(self._parts), 0), (data, end)]
 
     def _match_preface(self) -> ConnectionFailure | None:
         data = b"".join(self._parts)
