@@ -1,0 +1,197 @@
+"""Every fast path of the protocol beside the slow path that it stands for: the same octets, events and state."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_h2.protocol.codec import _ON_STREAM, FrameReader, HeadersFrame
+from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.limits import HeaderLimits
+from trio_h2.protocol.priority import Priority, parse_priority_untrusted, priority_untrusted
+from trio_h2.protocol.stream import StreamMachine
+from trio_h2.protocol.validation import _IN_TRAILERS, _ORDINARY, _RECEIVED, _SENT, Malformed, check_response
+
+from . import helpers as h
+
+BLOCK = b"\x82\x86\x84\x41\x01a"
+
+
+def reader() -> FrameReader:
+    limits = HeaderLimits(max_block_size=2**16, max_continuations=8, max_list_size=2**16, max_fields=100)
+    found = FrameReader(limits, expect_preface=False)
+    assert len(list(found.feed(h.settings()))) == 1
+    return found
+
+
+def shown(frame: object) -> object:
+    """A frame or a verdict as a value; field sections are none."""
+    if isinstance(frame, HeadersFrame):
+        return frame.stream_id, list(frame.section.fields), frame.end_stream, frame.priority
+    return frame
+
+
+# Reading frames
+
+
+@pytest.mark.parametrize("end", [h.END_STREAM, 0])
+@pytest.mark.parametrize("block", [BLOCK, b"", b"\x80", b"\x82" * 70_000])
+def test_rfc9113_6_2_whole_headers_are_read_as_those_in_fragments(block: bytes, end: int) -> None:
+    def read(*frames: bytes) -> list[object]:
+        found = reader()
+        found.max_frame_size = 2**20
+        return [shown(frame) for frame in found.feed(b"".join(frames))]
+
+    whole = read(h.raw(h.HEADERS, h.END_HEADERS | end, 1, block))
+    padded = read(h.raw(h.HEADERS, h.END_HEADERS | h.PADDED | end, 1, h.padded(block, 3)))
+    in_two = read(h.raw(h.HEADERS, end, 1, block), h.raw(h.CONTINUATION, h.END_HEADERS, 1))
+    assert len(whole) == 1
+    assert whole == padded == in_two
+
+
+@given(st.integers(0, 12), st.integers(0, 255), st.sampled_from([0, 1, 2, 2**31 - 1]), st.sampled_from([0, 16_384]))
+def test_rfc9113_4_1_no_rule_is_about_the_frames_that_are_not_judged(
+    type_: int, flags: int, stream_id: int, length: int
+) -> None:
+    found = reader()
+    if found._is_ordinary(length, type_, stream_id):
+        assert found._judge_header(length, type_, flags, stream_id) is None
+
+
+def test_rfc9113_4_1_the_frames_that_are_not_judged_are_those_of_streams() -> None:
+    found = reader()
+    ordinary = {type_ for type_ in range(20) if found._is_ordinary(5, type_, 1)}
+    assert ordinary == {h.DATA, h.HEADERS}
+    assert ordinary < _ON_STREAM
+    assert not found._is_ordinary(5, h.DATA, 0)
+    assert not found._is_ordinary(found.max_frame_size + 1, h.DATA, 1)
+    assert len(list(found.feed(h.raw(h.HEADERS, 0, 1, BLOCK)))) == 0
+    assert not found._is_ordinary(5, h.DATA, 1)  # a field block has begun
+
+
+FRAMES = [
+    h.data(1, b"a" * 500),
+    h.raw(h.HEADERS, h.END_HEADERS, 1, BLOCK),
+    h.raw(h.HEADERS, 0, 3, BLOCK[:3]) + h.raw(h.CONTINUATION, h.END_HEADERS, 3, BLOCK[3:]),
+    h.ping(),
+    h.data(3),
+    h.raw(0x55, 0, 1, b"unknown"),
+    h.ping(b"short"),
+]
+
+
+@given(
+    st.lists(st.sampled_from(FRAMES[:-1]), max_size=6),
+    st.booleans(),
+    st.lists(st.integers(1, 40), min_size=1, max_size=60),
+)
+def test_rfc9113_4_1_frames_that_come_in_pieces_are_those_that_come_whole(
+    frames: list[bytes], broken: bool, cuts: list[int]
+) -> None:
+    octets = b"".join(frames) + (FRAMES[-1] if broken else b"")
+    whole, in_pieces = reader(), reader()
+    expected = [shown(frame) for frame in whole.feed(octets)]
+    got: list[object] = []
+    position = 0
+    for cut in [*cuts, len(octets)]:
+        got += [shown(frame) for frame in in_pieces.feed(octets[position : position + cut])]
+        position += cut
+        if broken and len(got) == len(expected):
+            break  # nothing is read after a failure
+    assert got == expected
+
+
+# What is known of fields
+
+
+def test_rfc9113_8_2_1_names_known_to_be_valid_are() -> None:
+    for name in _ORDINARY:
+        for rules in (_RECEIVED, _SENT):
+            assert name.translate(rules.names) == name
+        assert _IN_TRAILERS[name] in ("ordinary", "ruled", "connection-specific")
+
+
+@given(st.one_of(st.sampled_from([b"u=0, i", b"u=9", b"", b"i=?0", b"u=1;x, i=?1"]), st.binary(max_size=24)))
+def test_rfc9218_4_remembered_priorities_are_those_that_are_parsed(value: bytes) -> None:
+    expected = Priority(*parse_priority_untrusted(value))
+    assert priority_untrusted(value) == priority_untrusted(value) == expected
+
+
+# Sending a whole response
+
+
+def answering(fields: h.Fields, *, end: bool, window: int) -> tuple[h.Pair, StreamMachine]:
+    """A pair, and the server's side of a request that waits for its response."""
+    pair = h.Pair()
+    pair.client.update_settings({h.INITIAL_WINDOW_SIZE: window})
+    pair.pump()
+    return pair, pair.request(fields, end=end)[1]
+
+
+def outcome(pair: h.Pair, stream: StreamMachine) -> object:
+    """All that is to be seen of a response that was sent."""
+    at_client, _ = pair.pump()
+    return (
+        at_client,
+        (stream.state, stream.close_reason, stream.sending.phase, stream.sending.seen, stream.sending.expected),
+        (stream.outbound.available, pair.server.outbound.available),
+        h.state_of(pair.server),
+    )
+
+
+def slowly(machine: ConnectionMachine, stream: StreamMachine, fields: h.Fields, body: bytes) -> None:
+    h.respond(machine, stream, fields)
+    machine.send_data(stream, body, end_stream=True)
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("fields", [h.status(200), h.status(200, h.length(5)), h.status(404, (b"x", b"y"))])
+def test_rfc9113_8_1_a_whole_response_is_what_its_parts_are(fields: h.Fields, end: bool) -> None:
+    request = h.GET if end else h.POST
+    fast, stream = answering(request, end=end, window=65_535)
+    head = check_response(fields)
+    assert not isinstance(head, Malformed)
+    assert fast.server.send_whole_response(stream, fields, head, b"hello")
+    slow, other = answering(request, end=end, window=65_535)
+    slowly(slow.server, other, fields, b"hello")
+    assert outcome(fast, stream) == outcome(slow, other)
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "fields", "body", "window"),
+    [
+        pytest.param(h.HEAD, h.status(200), b"hello", 100, id="HEAD"),
+        pytest.param(h.GET, h.status(204), b"hello", 100, id="204"),
+        pytest.param(h.GET, h.status(304), b"hello", 100, id="304"),
+        pytest.param(h.GET, h.status(103), b"hello", 100, id="interim"),
+        pytest.param(h.GET, h.status(200, h.length(4)), b"hello", 100, id="another content-length"),
+        pytest.param(h.GET, h.status(200), b"", 100, id="nothing"),
+        pytest.param(h.GET, h.status(200), b"hello", 4, id="more than the window"),
+        pytest.param(h.GET, h.status(200), bytes(20_000), 65_535, id="more than a frame"),
+        pytest.param(h.CONNECT, h.status(200), b"hello", 100, id="CONNECT"),
+    ],
+)
+def test_rfc9113_8_1_what_is_not_like_most_responses_is_left_to_the_slow_path(
+    request_fields: h.Fields, fields: h.Fields, body: bytes, window: int
+) -> None:
+    pair, stream = answering(request_fields, end=request_fields is not h.CONNECT, window=window)
+    head = check_response(fields)
+    assert not isinstance(head, Malformed)
+    before = h.state_of(pair.server)
+    assert not pair.server.send_whole_response(stream, fields, head, body)
+    assert h.state_of(pair.server) == before
+
+
+def test_rfc9113_5_1_a_response_that_has_begun_and_a_promised_one_are_left_to_the_slow_path() -> None:
+    pair, stream = answering(h.POST, end=False, window=100)
+    head = check_response(h.OK)
+    assert not isinstance(head, Malformed)
+    pair.client.update_settings({h.ENABLE_PUSH: 1})
+    pair.pump()
+    promised = h.promise(pair.server, stream)
+    assert not pair.server.send_whole_response(promised, h.OK, head, b"hello")
+    h.respond(pair.server, stream)
+    assert not pair.server.send_whole_response(stream, h.OK, head, b"hello")
+    pair.server.send_data(stream, b"", end_stream=True)
+    assert not pair.server.send_whole_response(stream, h.OK, head, b"hello")
