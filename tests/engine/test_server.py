@@ -658,3 +658,65 @@ async def test_a_handler_nursery_holds_the_connections(autojump_clock: MockClock
         await peer.expect(DataFrame)
         assert body_of(peer.log, 1) == b"hello"
         connections.cancel_scope.cancel()
+
+
+# Whole responses: `bytes` that fit go in one step, before the call's checkpoint; anything else step by step
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize("body", [b"hello", b"", bytes(100_000)])
+async def test_respond_is_the_same_in_one_step_and_in_many(method: str, body: bytes, autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        given = body if stream.request.path == "/bytes" else bytearray(body)
+        await stream.respond(200, [("x-field", "1")], given)
+        with pytest.raises(trio_h2.ProtocolError):
+            await stream.send_trailers([("x-late", "1")])
+
+    async with client_and_server(handler) as pair:
+        one = await pair.client.request(method, "/bytes")
+        other = await pair.client.request(method, "/bytearray")
+        assert one == other
+        assert one.body == (b"" if method == "HEAD" else body)
+        await check_quiet(pair)
+
+
+async def test_a_response_that_was_cancelled_before_is_not_sent(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await stream.respond(200, [], b"never")
+        assert scope.cancelled_caught
+        await stream.respond(404, [], b"instead")
+
+    async with client_and_server(handler) as pair:
+        response = await pair.client.request("GET", "/")
+        assert (response.status, response.body) == (404, b"instead")
+
+
+@pytest.mark.parametrize("body", [b"hello", bytearray(b"hello"), b""])
+async def test_respond_is_a_checkpoint(body: bytes, autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with trio.testing.assert_checkpoints():
+            await stream.respond(200, [], body)
+
+    async with client_and_server(handler) as pair:
+        assert (await pair.client.request("GET", "/")).body == body
+
+
+async def test_two_tasks_that_respond_at_once(autojump_clock: MockClock) -> None:
+    failures: list[Exception] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        async def respond() -> None:
+            try:
+                await stream.respond(200, [], b"hello")
+            except (trio.BusyResourceError, trio.ClosedResourceError, trio_h2.ProtocolError) as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(respond)
+            nursery.start_soon(respond)
+
+    async with client_and_server(handler) as pair:
+        assert (await pair.client.request("GET", "/")).body == b"hello"
+    assert len(failures) == 1
