@@ -233,8 +233,11 @@ def _refuses(theirs: Result, ours: Result) -> bool:
     """The events are the same, but that streams are missing that we refused to open."""
     opened = {e[1] for e in theirs.events if e[0] in ("RequestReceived", "PushedStreamReceived")}
     refused = opened - {e[1] for e in ours.events if e[0] in ("RequestReceived", "PushedStreamReceived")}
-    kept = [e for e in theirs.events if e[0] == "ConnectionTerminated" or e[1] not in refused]
-    left = [e for e in ours.events if e[0] != "StreamReset" or e[1] not in refused]
+    # ALTSVC on a refused stream goes with it, and its event does not say which stream that was.
+    theirs_told = [e for e in theirs.events if e[0] != "AlternativeServiceAvailable"]
+    ours_told = [e for e in ours.events if e[0] != "AlternativeServiceAvailable"]
+    kept = [e for e in theirs_told if e[0] == "ConnectionTerminated" or e[1] not in refused]
+    left = [e for e in ours_told if e[0] != "StreamReset" or e[1] not in refused]
     return bool(refused) and not theirs.error and not ours.error and kept == left
 
 
