@@ -108,12 +108,7 @@ class OutboundHeaders:
             if name in _CONNECTION_SPECIFIC:
                 continue
             crumbs = value.split(b"; ") if name == b"cookie" and self._split_cookies else [value]
-            for crumb in crumbs:
-                # RFC 7541 section 7.1.3: what could be guessed octet by octet. A long cookie could not.
-                guessable = name in (b"authorization", b"proxy-authorization") or (
-                    name == b"cookie" and len(crumb) < 20
-                )
-                fields.append(_field(name, crumb, secret or guessable))
+            fields += [_field(name, crumb, secret or _is_guessable(name, crumb)) for crumb in crumbs]
         return tuple(_with_authority(fields) if kind == "request" else fields)
 
 
