@@ -386,6 +386,17 @@ def test_header_encoding() -> None:
     assert value.encode("utf-8", "surrogateescape") == b"\xff"  # type: ignore[union-attr]
 
 
+def test_text_that_was_received_can_be_sent_on_whatever_its_octets() -> None:
+    one, other = connected(header_encoding="utf-8")
+    one.send_headers(1, [*h.GET, (b"x", b"\xff\xc3\xa4")], end_stream=True)
+    request = pump(one, other)[0]
+    field = request.headers[-1]  # type: ignore[attr-defined]
+    assert field == ("x", "\udcff\u00e4")
+    other.send_headers(1, [*h.OK, field], end_stream=True)
+    response = pump(one, other)[0]
+    assert response.headers[-1] == field  # type: ignore[attr-defined]
+
+
 def test_never_indexed_headers_stay_so() -> None:
     one, other = pair()
     fields = [*h.GET, hpack.NeverIndexedHeaderTuple("x-secret", "1"), ("authorization", "a"), ("cookie", "short=1")]

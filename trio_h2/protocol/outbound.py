@@ -113,7 +113,8 @@ class OutboundHeaders:
 
 
 def _octets(text: Any) -> bytes:
-    return text.encode("utf-8") if isinstance(text, str) else bytes(memoryview(text))
+    """As octets; surrogates, which received text may have, become again the octets that they stand for."""
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(memoryview(text))
 
 
 def _is_secret(pair: Any) -> bool:
