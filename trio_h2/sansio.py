@@ -18,6 +18,7 @@ from hpack import HeaderTuple, NeverIndexedHeaderTuple
 from . import events as ev
 from .config import Config
 from .exceptions import (
+    ErrorCodes,
     FlowControlError,
     FrameTooLargeError,
     NoAvailableStreamIDError,
@@ -233,8 +234,15 @@ class H2Connection:
     def close_connection(
         self, error_code: int = 0, additional_data: bytes | None = None, last_stream_id: int | None = None
     ) -> None:
-        """Queue GOAWAY; nothing more can be sent after it, and what still comes is received."""
-        self._machine.goaway(error_code, last_stream_id=last_stream_id, additional_data=additional_data or b"")
+        """Queue GOAWAY; nothing more can be sent after it, and what still comes is received.
+
+        Raises:
+            ValueError: a code or a stream ID that has no room in the frame.
+        """
+        if last_stream_id is not None and not 0 <= last_stream_id <= MAX_STREAM_ID:
+            raise ValueError(f"last_stream_id must be from 0 to 2**31-1, not {last_stream_id}")
+        debug_data = bytes(memoryview(additional_data or b""))
+        self._machine.goaway(_error_code(error_code), last_stream_id=last_stream_id, additional_data=debug_data)
         self._terminated = True
 
     def _check_open(self) -> None:
@@ -344,9 +352,9 @@ class H2Connection:
         self._machine.end_stream(self._stream(stream_id))
 
     def reset_stream(self, stream_id: int, error_code: int = 0) -> None:
-        """Send RST_STREAM. Raises StreamClosedError if the stream is closed."""
+        """Send RST_STREAM. Raises StreamClosedError if the stream is closed, ValueError for what is no error code."""
         self._check_open()
-        self._machine.reset_stream(self._stream(stream_id), error_code_from_int(error_code))
+        self._machine.reset_stream(self._stream(stream_id), _error_code(error_code))
 
     def push_stream(self, stream_id: int, promised_stream_id: int, request_headers: HeaderPairs) -> None:
         """Promise a response with PUSH_PROMISE."""
@@ -435,6 +443,8 @@ class H2Connection:
     ) -> None:
         """Send RFC 7540's PRIORITY (deprecated by RFC 9113 section 5.3.2)."""
         self._check_open()
+        if not 0 < stream_id <= MAX_STREAM_ID:
+            raise ProtocolError(f"{stream_id} is no stream ID (5.1.1)", initiator="local")
         priority = self._priority(stream_id, 16 if weight is None else weight, depends_on, exclusive)
         self._machine.outbox.priority(stream_id, cast(PriorityFields, priority))
 
@@ -450,7 +460,10 @@ class H2Connection:
             raise ProtocolError(f"a weight is from 1 to 256, not {weight}", initiator="local")
         if depends_on == stream_id:
             raise ProtocolError(f"stream {stream_id} cannot depend on itself", initiator="local")
-        return PriorityFields(depends_on or 0, weight, bool(exclusive))
+        depends_on = depends_on or 0
+        if not 0 <= depends_on <= MAX_STREAM_ID:
+            raise ProtocolError(f"{depends_on} is no stream ID (5.1.1)", initiator="local")
+        return PriorityFields(depends_on, weight, bool(exclusive))
 
     def advertise_alternative_service(
         self, field_value: bytes, origin: bytes | None = None, stream_id: int | None = None
@@ -535,6 +548,12 @@ class _StateView:
         if not machine.table.highest_inbound and not machine.table.highest_outbound:
             return ConnectionState.IDLE
         return ConnectionState.CLIENT_OPEN if machine.client else ConnectionState.SERVER_OPEN
+
+
+def _error_code(code: int) -> ErrorCodes | int:
+    if not 0 <= code < 2**32:
+        raise ValueError(f"error_code must be from 0 to 2**32-1, not {code}")
+    return error_code_from_int(code)
 
 
 def _presented(pairs: Iterable[tuple[bytes, bytes]], encoding: str | bool | None) -> list[HeaderTuple]:

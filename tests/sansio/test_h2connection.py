@@ -894,6 +894,34 @@ def test_a_refused_call_sends_nothing_and_changes_nothing() -> None:
     assert isinstance(sent(one)[0], HeadersFrame)
 
 
+def test_what_has_no_room_in_a_frame_is_refused_and_changes_nothing() -> None:
+    one, other = opened()
+    for call in (
+        lambda: one.reset_stream(1, 2**32),
+        lambda: one.reset_stream(1, -1),
+        lambda: one.close_connection(2**32),
+        lambda: one.close_connection(0, None, 2**31),
+        lambda: one.close_connection(0, None, -1),
+        lambda: one.prioritize(0, 16),
+        lambda: one.prioritize(2**31, 16),
+        lambda: one.prioritize(1, 16, 2**31),
+        lambda: one.send_headers(3, h.GET, priority_depends_on=-1),
+        lambda: one.update_settings({2**16: 1}),
+        lambda: one.update_settings({1: 1.5}),  # type: ignore[dict-item]
+    ):
+        with pytest.raises((ValueError, ProtocolError)):
+            call()
+    with pytest.raises(TypeError):
+        one.close_connection(0, "text")  # type: ignore[arg-type]
+    assert one.data_to_send() == b""
+    assert (one.open_outbound_streams, one.get_next_available_stream_id()) == (1, 3)
+    assert one._machine.goaway_last_stream_id is None
+    assert one._machine.local_settings.awaiting_acknowledgement == 0
+    one.send_headers(3, h.GET, end_stream=True)
+    one.reset_stream(1, 2**32 - 1)
+    assert [type(event) for event in pump(one, other)] == [ev.RequestReceived, ev.StreamEnded, ev.StreamReset]
+
+
 def test_the_body_of_a_closed_stream() -> None:
     one, other = opened()
     other.reset_stream(1, ErrorCodes.CANCEL)

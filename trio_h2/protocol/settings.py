@@ -219,10 +219,11 @@ class Settings(MutableMapping[int, int]):
 
 
 def _check(code: int, value: int) -> None:
-    error_code = invalid_setting(code, value)
+    fits = isinstance(code, int) and isinstance(value, int) and 0 <= code < 2**16
+    error_code = invalid_setting(code, value) if fits else ErrorCodes.PROTOCOL_ERROR
     if error_code is not None:
         raise InvalidSettingsValueError(
-            f"{setting_code_from_int(code)!r} cannot be {value}", error_code, initiator="local"
+            f"{setting_code_from_int(code)!r} cannot be {value!r}", error_code, initiator="local"
         )
 
 
