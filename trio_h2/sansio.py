@@ -9,6 +9,7 @@ credit goes back when the program acknowledges what it was given, on the stream 
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -98,8 +99,19 @@ def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> No
 
 
 def _encoding(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and value is not False and not isinstance(value, str):
-        raise ValueError(f"{attribute.name} must be the name of an encoding, or None")
+    if value is not None and value is not False and not (isinstance(value, str) and _decodes_anything(value)):
+        raise ValueError(
+            f"{attribute.name} must be None, or the name of an encoding that any octets can be decoded with"
+        )
+
+
+@functools.cache
+def _decodes_anything(encoding: str) -> bool:
+    """Can a peer send nothing that this encoding fails on? UTF-16, say, wants octets in pairs."""
+    try:
+        return all(bytes((octet,)).decode(encoding, "surrogateescape") for octet in range(256))
+    except (LookupError, UnicodeError):
+        return False
 
 
 def _logger(value: Any) -> Any:
@@ -195,6 +207,7 @@ class H2Connection:
     def update_settings(self, new_settings: Mapping[int, int]) -> None:
         """Send SETTINGS; they are in force when acknowledged. Raises InvalidSettingsValueError."""
         self._check_open()
+        Settings(self.config.client_side, new_settings)  # raises before any is staged
         if self._initiated:
             self._machine.update_settings(new_settings)
         self.local_settings.update(new_settings)
@@ -359,6 +372,8 @@ class H2Connection:
     def push_stream(self, stream_id: int, promised_stream_id: int, request_headers: HeaderPairs) -> None:
         """Promise a response with PUSH_PROMISE."""
         self._check_open()
+        if len(self._closed_lately) >= self.MAX_CLOSED_STREAMS:
+            self._closed_lately.clear()  # a server that pushes need not receive anything
         parent = self._stream(stream_id)
         fields, head = self._outbound.request(request_headers)
         self._machine.promise(parent, fields, head, stream_id=promised_stream_id)

@@ -165,7 +165,7 @@ def test_a_configuration_refuses_what_is_no_flag() -> None:
     for name in ("client_side", "validate_outbound_headers", "split_outbound_cookies", "normalize_inbound_headers"):
         with pytest.raises(ValueError, match=name):
             H2Configuration(**{name: "yes"})
-    for encoding in (True, 7):
+    for encoding in (True, 7, "no such encoding", "utf-16", "utf-7", "hex"):
         with pytest.raises(ValueError, match="header_encoding"):
             H2Configuration(header_encoding=encoding)
     config = H2Configuration(False, "ascii")
@@ -187,6 +187,14 @@ def test_local_settings_may_be_replaced_and_changed_before_they_are_sent() -> No
     assert isinstance(frame, SettingsFrame)
     assert frame.settings == {1: 4096, 2: 1, 3: 7, 4: 100_000, 5: 20_000}
     assert one.local_settings.max_concurrent_streams == 7
+
+
+def test_an_update_with_an_invalid_setting_changes_nothing_before_the_start_either() -> None:
+    one = H2Connection()
+    with pytest.raises(exceptions.InvalidSettingsValueError):
+        one.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 70_000, SettingCodes.MAX_FRAME_SIZE: 1})
+    one.initiate_connection()
+    assert sent(one)[0].settings[SettingCodes.INITIAL_WINDOW_SIZE] == 65_535  # type: ignore[attr-defined]
 
 
 def test_what_is_staged_may_be_put_in_force_before_it_is_sent() -> None:
@@ -714,6 +722,15 @@ def test_streams_that_closed_are_kept_no_longer_than_they_are_needed() -> None:
     assert len(one.streams) == 0
 
 
+def test_streams_that_closed_are_bounded_when_a_server_pushes_and_never_receives() -> None:
+    _, other = opened()
+    for promised in range(2, 4002, 2):
+        other.push_stream(1, promised, h.GET)
+        other.reset_stream(promised)
+        assert other.local_flow_control_window(promised) == 65_535
+    assert len(other.streams) <= H2Connection.MAX_CLOSED_STREAMS + 1
+
+
 class Buffered(H2Connection):
     """A connection as proxies extend it: windows as large as can be, and bodies that wait in it for credit."""
 
@@ -785,8 +802,8 @@ def test_upgrade_from_http_1_1(text: bool) -> None:
     assert one.get_next_available_stream_id() == 3
 
 
-@pytest.mark.parametrize("header", [b"!", b"AAMAAABkAA", b"AAQAAP\xff"])
-def test_an_upgrade_with_broken_settings_is_a_protocol_error(header: bytes) -> None:
+@pytest.mark.parametrize("header", [b"!", b"AAMAAABkAA", b"AAQAAP\xff", "AAMAAAB\udcff"])
+def test_an_upgrade_with_broken_settings_is_a_protocol_error(header: str | bytes) -> None:
     with pytest.raises(ProtocolError):
         H2Connection(H2Configuration(client_side=False)).initiate_upgrade_connection(header)
 
@@ -907,12 +924,15 @@ def test_what_has_no_room_in_a_frame_is_refused_and_changes_nothing() -> None:
         lambda: one.prioritize(1, 16, 2**31),
         lambda: one.send_headers(3, h.GET, priority_depends_on=-1),
         lambda: one.update_settings({2**16: 1}),
-        lambda: one.update_settings({1: 1.5}),  # type: ignore[dict-item]
     ):
         with pytest.raises((ValueError, ProtocolError)):
             call()
-    with pytest.raises(TypeError):
-        one.close_connection(0, "text")  # type: ignore[arg-type]
+    for call in (
+        lambda: one.close_connection(0, "text"),  # type: ignore[arg-type]
+        lambda: one.update_settings({1: 1.5}),  # type: ignore[dict-item]
+    ):
+        with pytest.raises(TypeError):
+            call()
     assert one.data_to_send() == b""
     assert (one.open_outbound_streams, one.get_next_available_stream_id()) == (1, 3)
     assert one._machine.goaway_last_stream_id is None

@@ -11,6 +11,7 @@ import enum
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from operator import index
 
 import attrs
 
@@ -219,11 +220,11 @@ class Settings(MutableMapping[int, int]):
 
 
 def _check(code: int, value: int) -> None:
-    fits = isinstance(code, int) and isinstance(value, int) and 0 <= code < 2**16
-    error_code = invalid_setting(code, value) if fits else ErrorCodes.PROTOCOL_ERROR
+    fits = 0 <= index(code) < 2**16
+    error_code = invalid_setting(code, index(value)) if fits else ErrorCodes.PROTOCOL_ERROR
     if error_code is not None:
         raise InvalidSettingsValueError(
-            f"{setting_code_from_int(code)!r} cannot be {value!r}", error_code, initiator="local"
+            f"{setting_code_from_int(code)!r} cannot be {value}", error_code, initiator="local"
         )
 
 
@@ -318,9 +319,9 @@ def encode_settings_header(values: Mapping[int, int]) -> bytes:
 
 def decode_settings_header(header: str | bytes) -> list[tuple[int, int]]:
     """The settings that such a value says, in order. Raises ProtocolError if it is none."""
-    octets = header.encode() if isinstance(header, str) else header
     try:
+        octets = header.encode() if isinstance(header, str) else header
         payload = base64.b64decode(octets + b"=" * (-len(octets) % 4), b"-_", validate=True)
         return list(struct.iter_unpack(">HL", payload))
-    except (binascii.Error, struct.error) as error:
+    except (UnicodeEncodeError, binascii.Error, struct.error) as error:
         raise ProtocolError("HTTP2-Settings is not base64url of SETTINGS") from error
