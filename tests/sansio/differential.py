@@ -172,11 +172,20 @@ class Call:
 
     Attributes:
         frame: the frame that was received, if it was one built by hand.
+        args: what the method was called with.
+        begun: had h2 sent a header section, not an interim one, on that stream?
+        idle, closed: was the frame's stream so with h2?
+        room: how many streams the peer could open by what was said of it last, in force or not.
     """
 
     method: str
     client: bool
     frame: bytes = b""
+    args: tuple[Any, ...] = ()
+    begun: bool = False
+    idle: bool = False
+    closed: bool = False
+    room: int = 100
 
     @property
     def type(self) -> int:
@@ -189,6 +198,12 @@ class Call:
     @property
     def payload(self) -> bytes:
         return self.frame[9:]
+
+    @property
+    def section(self) -> str:
+        """The name of the header section that is sent."""
+        sections = {fields: name for name, fields in (*FIELDS.items(), *MALFORMED.items())}
+        return sections[tuple(self.args[-1])]
 
 
 @dataclass(frozen=True)
@@ -229,6 +244,11 @@ def _refused_promise(result: Result) -> list[tuple[Any, ...]]:
     return kept
 
 
+def _opened(result: Result) -> int:
+    """How many streams the peer opened."""
+    return sum(event[0] == "RequestReceived" for event in result.events)
+
+
 def _refuses(theirs: Result, ours: Result) -> bool:
     """The events are the same, but that streams are missing that we refused to open."""
     opened = {e[1] for e in theirs.events if e[0] in ("RequestReceived", "PushedStreamReceived")}
@@ -243,7 +263,7 @@ def _refuses(theirs: Result, ours: Result) -> bool:
 
 def _to_stream_error(theirs: Result, ours: Result, *codes: int) -> bool:
     """Their connection error is a stream error of one of these codes with us."""
-    return bool(theirs.error) and not ours.error and set(ours.resets.values()) <= set(codes)
+    return bool(theirs.error) and not ours.error and bool(ours.resets) and set(ours.resets.values()) <= set(codes)
 
 
 SENDING = ("send_headers", "push_stream", "send_data", "end_stream")
@@ -267,7 +287,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 8.2, 8.3",
         "a header section is checked as wholly when it is sent as when it is received",
         lambda call, theirs, ours: (
-            call.method in ("send_headers", "push_stream") and _only_ours(theirs, ours, "ProtocolError")
+            call.method in ("send_headers", "push_stream")
+            # Content-Length in a response to CONNECT is wrong too (RFC 9110 section 9.3.6).
+            and (call.section in MALFORMED or (call.section == "200 of 5" and not call.client))
+            and _only_ours(theirs, ours, "ProtocolError")
         ),
     ),
     Difference(
@@ -296,7 +319,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 8.1",
         "a body does not come before its header section",
         lambda call, theirs, ours: (
-            call.method in ("send_data", "end_stream") and _only_ours(theirs, ours, "ProtocolError")
+            call.method in ("send_data", "end_stream") and not call.begun and _only_ours(theirs, ours, "ProtocolError")
         ),
     ),
     Difference(
@@ -314,6 +337,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         lambda call, theirs, ours: (
             call.method == "update_settings"
             and not call.client
+            and call.args[0].get(SettingCodes.ENABLE_PUSH) == 1
             and theirs.error in ("", ours.error)
             and ours.error == "InvalidSettingsValueError"
         ),
@@ -322,7 +346,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 5.1",
         "a promised stream of ours takes no WINDOW_UPDATE from us",
         lambda call, theirs, ours: (
-            call.method == "increment_flow_control_window" and not call.client and ours.error == "ProtocolError"
+            call.method == "increment_flow_control_window"
+            and not call.client
+            and call.args[1] is not None
+            and call.args[1] % 2 == 0
+            and ours.error == "ProtocolError"
         ),
     ),
     # What is received
@@ -334,7 +362,9 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "RFC 9113 4.3",
         "a field block that cannot be decoded is a COMPRESSION_ERROR",
-        lambda call, theirs, ours: call.method == "receive" and ours.error == "ProtocolError" and ours.code == 9,
+        lambda call, theirs, ours: (
+            call.method == "receive" and bool(theirs.error) and ours.error == "ProtocolError" and ours.code == 9
+        ),
     ),
     Difference(
         "RFC 9110 15.3.5, RFC 9113 8.1.1",
@@ -349,6 +379,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         lambda call, theirs, ours: (
             call.type == h.WINDOW_UPDATE
             and call.client
+            and call.stream_id % 2 == 0
             and theirs.names == {"WindowUpdated"}
             and ours.error == "ProtocolError"
         ),
@@ -357,14 +388,20 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 6.5.3",
         "an acknowledgement of no SETTINGS is a connection error",
         lambda call, theirs, ours: (
-            call.type == h.SETTINGS and theirs.names == {"SettingsAcknowledged"} and ours.error == "ProtocolError"
+            call.type == h.SETTINGS
+            and theirs.events == (("SettingsAcknowledged", ()),)
+            and ours.error == "ProtocolError"
         ),
     ),
     Difference(
         "RFC 9113 6.4",
         "RST_STREAM on an idle stream is a connection error",
         lambda call, theirs, ours: (
-            call.type == h.RST_STREAM and theirs == Result() and ours.error == "ProtocolError" and ours.code == 1
+            call.type == h.RST_STREAM
+            and call.idle
+            and theirs == Result()
+            and ours.error == "ProtocolError"
+            and ours.code == 1
         ),
     ),
     Difference(
@@ -409,6 +446,9 @@ DIFFERENCES: tuple[Difference, ...] = (
         lambda call, theirs, ours: (
             call.type == h.ALTSVC
             and call.client
+            and call.stream_id > 0
+            and not call.idle
+            and call.payload[:2] == b"\0\0"
             and theirs == Result()
             and ours.names == {"AlternativeServiceAvailable"}
         ),
@@ -416,7 +456,9 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "RFC 9113 6.6, 4.2",
         "a PUSH_PROMISE whose padding leaves no room for the promised stream ID",
-        lambda call, theirs, ours: call.type == h.PUSH_PROMISE and ours.error == "FrameDataMissingError",
+        lambda call, theirs, ours: (
+            call.type == h.PUSH_PROMISE and bool(theirs.error) and ours.error == "FrameDataMissingError"
+        ),
     ),
     Difference(
         "RFC 9113 8.4.2, 6.8",
@@ -440,13 +482,15 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "RFC 9113 5.1.2",
         "a limit of streams holds from when it was said, and what is beyond it is refused, stream by stream",
-        lambda call, theirs, ours: not call.client and _refuses(theirs, ours),
+        lambda call, theirs, ours: not call.client and _refuses(theirs, ours) and call.room < _opened(theirs),
     ),
     Difference(
         "RFC 9113 6.5.2",
         "a setting that nobody knows is reported and not kept, so it has no original value the next time",
         lambda call, theirs, ours: (
             not ours.error
+            and not theirs.error
+            and "RemoteSettingsChanged" in ours.names
             and ours.names == theirs.names
             and _without_unknown_settings(ours) == _without_unknown_settings(theirs)
         ),
@@ -465,7 +509,20 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 8.1.1",
         "a header section that ends the stream is held to its content-length too",
         lambda call, theirs, ours: (
-            call.type == h.HEADERS and "StreamEnded" in theirs.names and set(ours.resets.values()) == {1}
+            call.type == h.HEADERS
+            and (b"content-length" in call.frame or not call.idle)
+            and "StreamEnded" in theirs.names
+            and set(ours.resets.values()) == {1}
+        ),
+    ),
+    Difference(
+        "RFC 9113 5.1",
+        "HEADERS on a stream that was reset are ignored, also when h2 has forgotten it, and whatever is in them",
+        lambda call, theirs, ours: (
+            call.type == h.HEADERS
+            and call.closed
+            and theirs.error in ("StreamIDTooLowError", "ProtocolError")
+            and ours == Result()
         ),
     ),
     Difference(

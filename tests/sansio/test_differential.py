@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,7 @@ from tests.sansio.differential import (
     attempt,
     block,
 )
+from trio_h2 import SettingCodes
 
 EXAMPLES = int(os.environ.get("TRIO_H2_EXAMPLES", "2000"))
 
@@ -138,19 +140,22 @@ class Pairs(RuleBasedStateMachine):
 
     def call(self, client: bool, method: str, *args: Any, **kwargs: Any) -> bool:
         """Make a call on both; did it do what it should? A refused one must change nothing, which h2 does not hold."""
+        stream = self.theirs[client].streams.get(args[0]) if method in ("send_data", "end_stream") else None
+        begun = stream is not None and bool(stream.state_machine.headers_sent)
         ours = attempt(lambda: getattr(self.ours[client], method)(*args, **kwargs))
         theirs_side = self.theirs[client] if not ours.error else copy.deepcopy(self.theirs[client])
         theirs = attempt(lambda: getattr(theirs_side, method)(*args, **kwargs))
-        check(Call(method, client), theirs, ours)
+        check(Call(method, client, args=args, begun=begun), theirs, ours)
         if theirs.error and not ours.error:
             self.over = True  # an allowed difference, and they are no longer alike
         return not ours.error and not theirs.error
 
     def receive(self, client: bool, ours_data: bytes, theirs_data: bytes) -> None:
         """Let one side receive on both."""
+        call = Call("receive", client, room=room_of(self.ours[client], self.theirs[client]))
         ours = attempt(lambda: self.ours[client].receive_data(ours_data))
         theirs = attempt(lambda: self.theirs[client].receive_data(theirs_data))
-        check(Call("receive", client), theirs, ours)
+        check(call, theirs, ours)
         if ours.error or theirs.error or ours != theirs:
             self.over = True
         for event in ours.events:
@@ -312,9 +317,13 @@ class Pairs(RuleBasedStateMachine):
         """Frames by hand, to copies of one side: the pairs go on as if they had not come."""
         ours, theirs = copy.deepcopy((self.ours[client], self.theirs[client]))
         for frame in frames:
+            call = Call("receive", client, frame, room=room_of(ours, theirs))
+            stream = theirs.streams.get(call.stream_id)
+            idle = is_idle(theirs, call.stream_id)
+            call = replace(call, idle=idle, closed=not idle and (stream is None or stream.closed))
             mine = attempt(lambda: ours.receive_data(frame))  # noqa: B023
             other = attempt(lambda: theirs.receive_data(frame))  # noqa: B023
-            check(Call("receive", client, frame), other, mine)
+            check(call, other, mine)
             if mine != other or mine.error or "ConnectionTerminated" in mine.names:
                 return  # they are no longer alike: see `close` for GOAWAY
             compare(ours, theirs, client)
@@ -324,6 +333,17 @@ class Pairs(RuleBasedStateMachine):
         if not self.over:
             for client in (True, False):
                 compare(self.ours[client], self.theirs[client], client)
+
+
+def is_idle(connection: Any, stream_id: int) -> bool:
+    """Is the stream idle (RFC 9113 section 5.1)?"""
+    own = stream_id % 2 == connection.config.client_side
+    return stream_id > (connection.highest_outbound_stream_id if own else connection.highest_inbound_stream_id)
+
+
+def room_of(ours: Any, theirs: Any) -> int:
+    """How many more streams may the peer open by what it was told last?"""
+    return ours._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS) - theirs.open_inbound_streams
 
 
 def compare(ours: Any, theirs: Any, client: bool) -> None:
@@ -344,6 +364,33 @@ def compare(ours: Any, theirs: Any, client: bool) -> None:
             assert ours.local_flow_control_window(stream_id) == theirs.local_flow_control_window(stream_id)
         if stream.receiving.phase < 2:
             assert ours.remote_flow_control_window(stream_id) == theirs.remote_flow_control_window(stream_id)
+
+
+def test_no_entry_is_so_wide_that_it_hides_what_would_be_a_bug() -> None:
+    refused = Result(error="ProtocolError", code=1)
+    opened = Result((("RequestReceived", 1, (), False, False),))
+    request = h.raw(h.HEADERS, h.END_HEADERS, 1, block(FIELDS["GET"]))
+    get = (1, fields_of("GET"))
+    for call, theirs, ours in (
+        # What the peer may not send is taken without a word.
+        (Call("receive", False), refused, Result()),
+        (Call("receive", False, request, idle=True), refused, Result()),
+        (
+            Call("receive", False, h.raw(h.PRIORITY, 0, 1, b"1")),
+            Result(error="FrameDataMissingError", code=6),
+            Result(),
+        ),
+        # What it may send is refused, or lost.
+        (Call("receive", False, request, idle=True), opened, Result()),
+        (Call("receive", False, request, idle=True), opened, Result(error="ProtocolError", code=9)),
+        (Call("receive", False, h.rst_stream(1, 8)), Result(), refused),
+        # What we may send is refused.
+        (Call("send_headers", True, args=get), Result(), refused),
+        (Call("send_data", True, args=(1, b"x"), begun=True), Result(), refused),
+        (Call("increment_flow_control_window", False, args=(1, None)), Result(), refused),
+        (Call("update_settings", False, args=({3: 1},)), Result(), Result(error="InvalidSettingsValueError", code=1)),
+    ):
+        assert not explained(call, theirs, ours), (call, theirs, ours)
 
 
 TestDifferential = Pairs.TestCase
