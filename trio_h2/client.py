@@ -159,6 +159,8 @@ class ClientConnection(Connection):
         if body is not None or trailing is not None:
             expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields)
             pump = Pump(b"" if body is None else body, trailing, expect_continue=expects)
+        # The stream opens before the first wait: a call that is cancelled already must not send the request.
+        await trio.lowlevel.checkpoint_if_cancelled()
         actor = await self._open(fields, head, end_stream=pump is None, pump=pump)
         try:
             return await _read_response(actor, max_body)

@@ -117,6 +117,19 @@ async def test_a_stream_that_is_cancelled_before_it_is_entered_sends_nothing(aut
         assert of(await peer.sync(), HeadersFrame) == []
 
 
+@pytest.mark.parametrize("body", [None, b"body"])
+async def test_a_request_that_is_cancelled_before_it_is_made_sends_nothing(
+    body: bytes | None, autojump_clock: MockClock
+) -> None:
+    async with raw_server() as (connection, peer):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await connection.request("POST", "/", body=body)
+        assert scope.cancelled_caught
+        assert [type(frame) for frame in await peer.sync()] == []
+        assert connection.statistics().streams == ()
+
+
 HEADER_LISTS = [
     (),
     [],
