@@ -109,6 +109,7 @@ class ClientConnection(Connection):
             authority = self.authority
         return repeated_request_fields(method, target, self.scheme, authority, headers, protocol, priority)
 
+    @trio.lowlevel.enable_ki_protection
     async def request(
         self,
         method: str,
@@ -233,6 +234,7 @@ class _Opening(AbstractAsyncContextManager[ClientStream]):
         self._arguments = (fields, head, end_stream)
         self._stream: ClientStream | None = None
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientStream:
         fields, head, end_stream = self._arguments
         await trio.lowlevel.checkpoint()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import struct
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +36,8 @@ from tests.engine.helpers import (
 )
 from tests.engine.test_shutdown import MemoryListener
 from trio_h2 import Config, ErrorCodes
+from trio_h2.actors.connection import ConnectionActor
+from trio_h2.actors.stream import StreamActor
 from trio_h2.protocol.connection import ConnectionMachine
 
 EXPECT = (*POST, ("expect", "100-continue"))
@@ -388,6 +391,34 @@ async def test_keyboard_interrupt_cannot_stop_a_server_call_half_way(
         await peer.expect(HeadersFrame, lambda frame: "END_STREAM" in frame.flags, stream_id=1)
     names = ["send_response", "promise", *["send_response"] * 3, "send_trailers"]
     assert recorder.protected == [(name, True) for name in names]
+
+
+@pytest.mark.parametrize("call", ["request", "stream"])
+def test_keyboard_interrupt_as_a_stream_opens_leaves_no_stream_behind(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = ConnectionActor.start_client_stream
+
+    def start_and_press_ctrl_c(connection: ConnectionActor, actor: StreamActor) -> None:
+        start(connection, actor)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(ConnectionActor, "start_client_stream", start_and_press_ctrl_c)
+
+    async def main() -> None:
+        client_end, server_end = trio.testing.memory_stream_pair()
+        trio.lowlevel.spawn_system_task(trio_h2.serve_h2_connection, echo, server_end)
+        async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+            with pytest.raises(KeyboardInterrupt):
+                if call == "request":
+                    await connection.request("POST", "/")
+                else:
+                    async with connection.stream("POST", "/") as stream:
+                        await stream.response()
+            await trio.testing.wait_all_tasks_blocked()
+            assert connection.statistics().streams == ()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 # Pushes
