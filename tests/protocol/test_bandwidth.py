@@ -178,6 +178,25 @@ def test_rfc9113_6_9_1_a_closed_stream_returns_what_it_grew_by() -> None:
     assert budget.take(other, 100) == 80
 
 
+def test_rfc9113_6_9_1_a_stream_that_ended_returns_what_it_grew_by_when_it_has_been_read() -> None:
+    """What nobody has read is held, whether its stream is closed or not."""
+    peer = server(1, 3, max_concurrent_streams=2, initial_window_size=256 * KIB, max_unread=612 * KIB)
+    flow = Flow(peer)
+    flow.run(300, 1)
+    assert target(peer, 1) == 356 * KIB
+    flow.run(20, 1, unread=1)
+    ended, other = h.live(peer.machine, 1), h.live(peer.machine, 3)
+    peer.receive(h.data(1, end=True))
+    h.respond(peer.machine, ended, end=True)
+    assert ended.closed
+    assert ended.inbound.held > 256 * KIB
+    flow.run(300, 3)
+    assert other.inbound.target == 256 * KIB
+    peer.machine.acknowledge(ended, ended.inbound.held)
+    flow.run(300, 3)
+    assert other.inbound.target == 356 * KIB
+
+
 @pytest.mark.parametrize("octets", [0, -100])
 def test_rfc9113_6_9_1_no_budget_no_growth(octets: int) -> None:
     assert GrowthBudget(octets).take(new_stream(1), 60) == 0

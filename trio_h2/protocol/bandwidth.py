@@ -103,7 +103,10 @@ class BandwidthEstimator:
 
 
 class GrowthBudget:
-    """The octets by which the windows of all live streams together may grow; a closed stream's come back."""
+    """The octets by which the windows of all streams together may grow.
+
+    A stream's come back when it is closed and all of it was taken: until then they may be full of unread octets.
+    """
 
     __slots__ = ("_given", "_octets")
 
@@ -114,7 +117,9 @@ class GrowthBudget:
     def take(self, stream: StreamMachine, wanted: int) -> int:
         """Give the stream as much of `wanted` as is left."""
         # Here and not when a stream closes: few streams grow, and every one closes.
-        self._given = {stream: given for stream, given in self._given.items() if not stream.closed}
+        self._given = {
+            stream: given for stream, given in self._given.items() if not stream.closed or stream.inbound.held
+        }
         count = max(0, min(wanted, self._octets - sum(self._given.values())))
         if count:
             self._given[stream] = self._given.get(stream, 0) + count
