@@ -92,6 +92,14 @@ def test_bad_blocks(block: bytes, error: type[Exception]) -> None:
     assert check_same(ours, theirs, block) is error
 
 
+@pytest.mark.parametrize("octets", [b"\xff\x80", b"\xff" * 20, b"\x40\xff", b"\x3f" + b"\xff" * 20])
+def test_5_1_what_is_said_of_a_bad_integer_shows_no_addresses(octets: bytes) -> None:
+    """It goes to the peer, in GOAWAY."""
+    with pytest.raises(hpack.HPACKDecodingError, match="an integer is cut off, or too long") as caught:
+        _Decoder().decode_block(octets)
+    assert "0x" not in str(caught.value)
+
+
 def test_4_2_a_size_that_was_not_taken_up() -> None:
     ours, theirs = decoders(100)
     assert check_same(ours, theirs, b"\x82") is hpack.InvalidTableSizeError

@@ -203,7 +203,11 @@ def _integer(block: bytes, position: int, most: int) -> tuple[int, int]:
     value = block[position] & most
     if value < most:
         return value, position + 1
-    value, length = decode_integer(memoryview(block)[position:], most.bit_length())
+    try:
+        value, length = decode_integer(memoryview(block)[position:], most.bit_length())
+    except hpack.HPACKDecodingError:
+        # Not in hpack's words, which say where the block lies in our memory: GOAWAY would tell the peer.
+        raise hpack.HPACKDecodingError("an integer is cut off, or too long") from None
     return value, position + length
 
 
