@@ -100,6 +100,12 @@ def test_5_1_what_is_said_of_a_bad_integer_shows_no_addresses(octets: bytes) -> 
     assert "0x" not in str(caught.value)
 
 
+def test_4_2_a_new_table_size_is_signalled_once() -> None:
+    encoder = FieldEncoder()
+    encoder.set_table_size(100)
+    assert [encoder.encode(((b":status", b"200"),)) for _ in range(3)] == [b"\x3f\x45\x88", b"\x88", b"\x88"]
+
+
 def test_4_2_a_size_that_was_not_taken_up() -> None:
     ours, theirs = decoders(100)
     assert check_same(ours, theirs, b"\x82") is hpack.InvalidTableSizeError

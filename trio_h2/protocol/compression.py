@@ -350,8 +350,9 @@ class FieldEncoder:
             if block is not None:
                 return block
         changes = self._encoder.changes
+        resized = self._encoder.header_table.resized  # then this block says so, and no other
         block = self._encoder.encode(cast("Any", fields))
-        changed = self._encoder.changes != changes
+        changed = resized or self._encoder.changes != changes
         if changed or len(self._remembered) == MAX_REMEMBERED:
             self._remembered.clear()
         if not changed and key is not None and len(block) <= MAX_REMEMBERED_BLOCK:
