@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any
 
 import pytest
 import trio
@@ -109,6 +111,128 @@ async def test_data_is_cut_alike_on_either_path(kind: type[bytes | bytearray], a
             await peer.sync()
             with pytest.raises(StreamResetError):
                 await one.send_all(kind(b"7"))
+
+
+Body = bytes | bytearray
+Answer = Callable[[trio_h2.ServerStream, Callable[[bytes], Body]], Awaitable[object]]
+
+
+def respond(body: bytes, status: int = 200, headers: list[tuple[str, str]] | None = None) -> Answer:
+    return lambda stream, kind: stream.respond(status, headers or [], kind(body))
+
+
+async def respond_twice(stream: trio_h2.ServerStream, kind: Callable[[bytes], Body]) -> None:
+    await stream.respond(200, [], kind(b"one"))
+    await stream.respond(200, [], kind(b"two"))
+
+
+async def respond_after_others(stream: trio_h2.ServerStream, kind: Callable[[bytes], Body]) -> None:
+    await stream.send_informational(103)
+    pushed = await stream.push("/pushed")
+    await pushed.respond(200, [], kind(b"pushed"))
+    await stream.respond(200, [], kind(b"body"))
+
+
+async def respond_after_the_head(stream: trio_h2.ServerStream, kind: Callable[[bytes], Body]) -> None:
+    await stream.send_response(200)
+    await stream.respond(200, [], kind(b"body"))
+
+
+async def respond_after_a_reset(stream: trio_h2.ServerStream, kind: Callable[[bytes], Body]) -> None:
+    await stream.reset(7)
+    await stream.respond(200, [], kind(b"body"))
+
+
+async def respond_under_a_cancelled_scope(stream: trio_h2.ServerStream, kind: Callable[[bytes], Body]) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await stream.respond(200, [], kind(b"body"))
+    assert scope.cancelled_caught
+
+
+ANSWERS = {
+    "a body": respond(b"body"),
+    "no body": respond(b""),
+    "several frames": respond(pattern(40_000)),
+    "more than the window": respond(pattern(70_000)),
+    "204": respond(b"body", 204),
+    "304": respond(b"body", 304),
+    "404": respond(b"body", 404),
+    "its length": respond(b"body", 200, [("content-length", "4")]),
+    "another length": respond(b"body", 200, [("content-length", "5")]),
+    "twice": respond_twice,
+    "after others": respond_after_others,
+    "after the head": respond_after_the_head,
+    "after a reset": respond_after_a_reset,
+    "cancelled": respond_under_a_cancelled_scope,
+}
+
+
+@pytest.mark.parametrize("request_fields", [GET, POST, CONNECT, ((":method", "HEAD"), *GET[1:])], ids=lambda f: f[0][1])
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+async def test_a_whole_response_is_sent_alike_on_either_path(
+    answer: Answer, request_fields: tuple[tuple[str, str], ...], autojump_clock: MockClock
+) -> None:
+    """Bytes are cut before the call's checkpoint, if they can be, and a bytearray after it."""
+
+    async def outcome(kind: Callable[[bytes], Body]) -> tuple[object, ...]:
+        errors = []
+
+        async def handler(stream: trio_h2.ServerStream) -> None:
+            try:
+                await answer(stream, kind)
+            except (trio_h2.H2Error, ValueError) as error:
+                errors.append((type(error), str(error)))
+            errors.append(stream.connection.statistics().outbound_window)
+
+        async with raw_client(handler) as peer:
+            ended = request_fields[0][1] in ("GET", "HEAD")
+            await peer.send(peer.headers(1, request_fields, end_stream=ended))
+            await peer.sync()
+            await peer.send(peer.window_update(1, 10_000), peer.window_update(0, 10_000))
+            await peer.sync()
+            frames = [
+                (type(f), f.stream_id, sorted(f.flags), getattr(f, "fields", None), getattr(f, "error_code", None))
+                for f in peer.log
+            ]
+            return errors, frames, body_of(peer.log, 1), body_of(peer.log, 2)
+
+    assert await outcome(bytes) == await outcome(bytearray)
+
+
+@coroutine
+def watched(call: Coroutine[Any, Any, object], look: Callable[[], None]) -> Generator[Any, Any, None]:
+    """Await a call, and look around whenever it yields."""
+    reply = None
+    while True:
+        try:
+            trap = call.send(reply)
+        except StopIteration:
+            return
+        look()
+        reply = yield trap
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+async def test_a_stream_is_busy_while_a_whole_response_is_sent(
+    kind: Callable[[bytes], Body], autojump_clock: MockClock
+) -> None:
+    refused = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        def look() -> None:
+            for call in (stream.send_all(b"x"), stream.send_eof(), stream.send_trailers([]), stream.respond(200)):
+                with pytest.raises(trio.BusyResourceError):
+                    call.send(None)
+                refused.append(call)
+
+        await watched(stream.respond(200, [], kind(b"body")), look)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST))
+        await peer.sync()
+        assert body_of(peer.log, 1) == b"body"
+    assert len(refused) == 4
 
 
 @pytest.mark.parametrize("data", ["text", None, 7, [1, 2]])

@@ -229,7 +229,7 @@ class StreamActor:
             return False
         if stream.closed:
             self._closed()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        await self._yield_busy()
         return True
 
     @trio.lowlevel.enable_ki_protection
@@ -258,6 +258,10 @@ class StreamActor:
             await self.ready_to_send()
             await self.send_body(data, end_stream=end_stream)
             return
+        await self._yield_busy()
+
+    async def _yield_busy(self) -> None:
+        """The checkpoint of a call that has sent already: like one that waits, it lets no other call between."""
         self._busy_sending = True
         try:
             await trio.lowlevel.cancel_shielded_checkpoint()
