@@ -130,6 +130,33 @@ async def test_a_request_that_is_cancelled_before_it_is_made_sends_nothing(
         assert connection.statistics().streams == ()
 
 
+@pytest.mark.parametrize("call", ["request", "stream"])
+async def test_a_call_that_is_cancelled_in_the_instant_of_its_slot_sends_nothing(
+    call: str, autojump_clock: MockClock
+) -> None:
+    async with raw_server(settings={3: 1}) as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.request, "GET", "/")
+        await peer.expect(HeadersFrame, stream_id=1)
+        scope = trio.CancelScope()
+
+        async def wait_for_a_slot() -> None:
+            with scope:
+                if call == "request":
+                    await connection.request("POST", "/", body=b"body")
+                else:
+                    async with connection.stream("POST", "/"):
+                        pytest.fail("entering was cancelled")
+
+        nursery.start_soon(wait_for_a_slot)
+        await trio.testing.wait_all_tasks_blocked()
+        # In one step, as two tasks of one turn of the loop would: cancelled first, and then there is a slot.
+        scope.cancel()
+        connection._actor.receive(peer.headers(1, OK, end_stream=True))
+        assert [type(frame) for frame in await peer.sync()] == []
+        assert scope.cancelled_caught
+        assert connection.statistics().streams == ()
+
+
 HEADER_LISTS = [
     (),
     [],

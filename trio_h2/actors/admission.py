@@ -41,7 +41,7 @@ class Slots:
             self.freed.unpark_all()
         while self.waiting:
             actor = self.waiting[0]
-            if actor.failure is None:
+            if actor.wants_slot:
                 if not self._free():
                     return
                 try:

@@ -72,7 +72,7 @@ class StreamActor:
         mailbox: what was received and not taken.
         failure: why the stream cannot be used any more. The first cause sticks.
         scope: what a peer's reset cancels: the handler. A client's stream has none.
-        opened: where a client waits for a slot: set when its stream has its ID, or never will.
+        opened: where a client waits for a slot: rung when its stream has its ID, or never will.
     """
 
     __slots__ = (
@@ -96,7 +96,7 @@ class StreamActor:
         self.mailbox = Mailbox(connection, stream)
         self.failure: H2Error | None = None
         self.scope = None if connection.client else trio.CancelScope()
-        self.opened: trio.Event | None = None
+        self.opened: Doorbell | None = None
         self.pump: Pump | None = None
         self.closed_by_user = False
         self.started = False
@@ -109,6 +109,11 @@ class StreamActor:
         """The protocol's state; only for streams that are open."""
         assert self.stream is not None
         return self.stream
+
+    @property
+    def wants_slot(self) -> bool:
+        """Is a client's stream still to be opened? Not if its caller was cancelled, even if it has not run since."""
+        return self.failure is None and (self.opened is None or self.opened.waiting)
 
     # What the reader brings: none of this waits
 
@@ -153,7 +158,7 @@ class StreamActor:
         if self.stream is not None:
             self.connection.writer.abort(self.stream, failure)
         if self.opened is not None:
-            self.opened.set()
+            self.opened.ring()
         self._stop_pump()
         if self.scope is not None:
             self.scope.cancel()
@@ -380,7 +385,7 @@ class StreamActor:
         self.mailbox.close(self.failure, by_user=self.closed_by_user)
         self._stop_pump()
         if self.opened is not None:
-            self.opened.set()
+            self.opened.ring()
         self._bell.ring()
 
     def late_data(self) -> None:
@@ -398,7 +403,7 @@ class StreamActor:
     async def wait_open(self) -> None:
         """Wait until the stream has its ID, if it has none yet. Raises why it never will; nothing was sent then."""
         if self.stream is None and self.failure is None:
-            self.opened = trio.Event()
+            self.opened = Doorbell()
             await self.opened.wait()
         if self.stream is None:
             assert self.failure is not None
@@ -413,7 +418,7 @@ class StreamActor:
         self.connection.opened(self)
         self.connection.writer.wake()
         if self.opened is not None:
-            self.opened.set()
+            self.opened.ring()
         self._bell.ring()
 
     @trio.lowlevel.enable_ki_protection
