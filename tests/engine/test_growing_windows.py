@@ -80,6 +80,17 @@ async def test_rfc9113_6_9_1_a_client_that_downloads_fills_a_long_link(autojump_
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("initial", [1_000, 16 * KIB])
+async def test_rfc9113_6_9_1_windows_that_begin_small_grow_too(initial: int, autojump_clock: MockClock) -> None:
+    sink = Sink()
+    config = Config(initial_window_size=initial)
+    async with client_and_server(pour, config=config, transports=link_pair(ROUND_TRIP, RATE)) as pair:
+        async with pair.client.stream("GET", "/") as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(sink.read, stream)
+            assert await sink.share_of_the_third_second() >= 0.9
+            nursery.cancel_scope.cancel()
+
+
 async def test_rfc9113_6_9_1_a_server_that_takes_an_upload_fills_a_long_link(autojump_clock: MockClock) -> None:
     sink = Sink()
     async with client_and_server(sink.handle, transports=link_pair(ROUND_TRIP, RATE)) as pair:

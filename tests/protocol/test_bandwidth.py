@@ -97,6 +97,11 @@ def test_rfc9113_6_7_little_at_a_time_is_not_worth_a_ping() -> None:
         assert not estimator.look(i * 128 * KIB, i * AT_ONCE * 1.01)
 
 
+@pytest.mark.parametrize("window", [0, 1])
+def test_rfc9113_6_7_nothing_received_is_never_due(window: int) -> None:
+    assert BandwidthEstimator(window, 64 * MIB).due == 1
+
+
 def test_rfc9113_6_7_one_ping_at_a_time_and_half_a_window_between_two() -> None:
     estimator = BandwidthEstimator(256 * KIB, 64 * MIB)
     assert not estimator.look(128 * KIB, 0.0)

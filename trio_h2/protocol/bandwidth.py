@@ -63,7 +63,7 @@ class BandwidthEstimator:
         return self._started is not None
 
     def _next(self, received: int) -> float:
-        return received + self.window // 2 if self.window < self._limit else math.inf
+        return received + max(1, self.window // 2) if self.window < self._limit else math.inf
 
     def look(self, received: int, now: float) -> bool:
         """Half a window has come since the last look: should a PING be sent now? If so, it is counted as sent."""

@@ -35,7 +35,7 @@ from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine, Strea
 from .table import MAX_STREAM_ID, StreamTable
 from .validation import RequestHead, ResponseHead
 from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
-from .windows import DEFAULT_WINDOW, ConnectionInboundWindow, InboundWindow, OutboundWindow
+from .windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
 
 __all__ = ["ConnectionMachine"]
 
@@ -75,7 +75,7 @@ class ConnectionMachine:
         if budget > 0:
             present = min(present, config.initial_window_size)
         limit = min(config.max_window_size, config.connection_window_size + config.max_unread)
-        self.bandwidth = BandwidthEstimator(max(present, DEFAULT_WINDOW), limit)
+        self.bandwidth = BandwidthEstimator(present, limit)
         self._grown_to = 0
         self.outbox = FrameWriter()
         limits = HeaderLimits(
