@@ -52,8 +52,8 @@ class Config:
         connection_window_size: octets in flight on the whole connection. 1 MiB (section 6.9.2 only has 65,535).
         max_window_size: octets to which a window of either kind grows when a round trip is found, by PINGs while
             much is received, to carry more than it has. 16 MiB: 2.5 gigabits a second over 50 ms. What all streams
-            grow by has to fit into `max_unread` beside `max_concurrent_streams` windows of the initial size. At or
-            below the initial sizes nothing grows, and nothing is measured.
+            grow by has to fit into `max_unread` beside `max_concurrent_streams` windows of the initial size: by
+            default 7 MiB. At or below the initial sizes nothing grows, and nothing is measured.
         max_frame_size: the largest frame payload we accept, in octets. 16,384, the minimum (section 4.2).
         max_header_list_size: the largest decoded field section we accept, as section 6.5.2 counts it: octets and
             32 for each field. 64 KiB; above it a request is answered with 431, anything else is a stream error.
