@@ -158,6 +158,27 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "RFC 9113 6.8",
+        "a stream above the last stream ID of the peer's GOAWAY is closed with actors: what still comes is ignored",
+        lambda one: (
+            one.what == "frames"
+            and one.key[0] == "RST_STREAM"
+            and one.key[1] in one.program.abandoned
+            and one.actors is None
+        ),
+    ),
+    Difference(
+        "RFC 9113 5.4.2",
+        "a handler whose stream is reset in the read that ended the request is cancelled before it sees the end",
+        lambda one: (
+            one.what == "told"
+            and not one.program.client
+            and not one.actors
+            and one.memory[-1] == ("ended",)
+            and one.program.stream_id(one.key) in one.program.over
+        ),
+    ),
+    Difference(
         "RFC 9113 5.4.2",
         "what comes in one read with the reset of its stream, or with the end of the connection, may not be read",
         lambda one: (
