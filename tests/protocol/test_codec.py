@@ -670,6 +670,23 @@ def test_rfc7541_2_2_what_is_remembered_of_received_blocks_is_bounded() -> None:
         assert len(decoder._remembered) <= 64
 
 
+@pytest.mark.parametrize("crumbs", [1, 2])
+def test_rfc7541_2_2_large_values_that_are_joined_are_not_remembered(crumbs: int) -> None:
+    """Each would be a copy of its own, made of references to one field in the table."""
+    decoder = field_decoder()
+    large = "a" * 4000
+    decoder.decode(b"\x40\x06cookie\x7f\xa1\x1e" + large.encode())
+    block = b"\xbe" * crumbs
+    headers = decoder.decode(block).headers
+    assert headers["cookie"] == "; ".join([large] * crumbs)
+    assert (decoder.decode(block).headers is headers) == (crumbs == 1)
+    assert decoder.decode(block).headers == headers
+    decoder.decode(b"\x40\x08priority\x7f\xa1\x1e" + large.encode())
+    priority = decoder.decode(block).priority
+    assert priority == ", ".join([large] * crumbs).encode()
+    assert (decoder.decode(block).priority is priority) == (crumbs == 1)
+
+
 BLOCK_PARTS = st.sampled_from(
     [
         *(b"\x82", b"\x88", b"\xbe", b"\xbf", b"\xc0"),  # indexed: static, dynamic

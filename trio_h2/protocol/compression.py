@@ -41,6 +41,9 @@ MAX_REMEMBERED = 64
 MAX_REMEMBERED_BLOCK = 1024
 """Octets of a block that is remembered: one of literals holds memory of its own."""
 
+MAX_REMEMBERED_VALUE = 4 * 1024
+"""Octets of a joined value that is remembered: what it was joined from may be a few references to the table."""
+
 MAX_TABLE_SIZE = 4096
 """Octets of our encoder's table: hpack searches it field by field, so a larger one costs more than it saves."""
 
@@ -87,17 +90,24 @@ class FieldSection:
     @property
     def headers(self) -> Headers:
         """The fields for the user, with cookie crumbs joined (RFC 9113 section 8.2.3)."""
-        if self._headers is None:
-            self._headers = Headers._trusted(join_cookies(self.fields) if self._rules.join_cookies else self.fields)
-        return self._headers
+        if self._headers is not None:
+            return self._headers
+        fields = join_cookies(self.fields) if self._rules.join_cookies else self.fields
+        headers = Headers._trusted(fields)
+        if fields is self.fields or len(dict(fields)[b"cookie"]) <= MAX_REMEMBERED_VALUE:
+            self._headers = headers
+        return headers
 
     @property
     def priority(self) -> bytes | None:
         """The value of the priority fields, joined if there are several (RFC 9218 section 5); None without one."""
-        if self._priority is None:
-            values = [value for name, value in self.fields if name == b"priority"]
-            self._priority = (b", ".join(values) if values else None,)
-        return self._priority[0]
+        if self._priority is not None:
+            return self._priority[0]
+        values = [value for name, value in self.fields if name == b"priority"]
+        priority = b", ".join(values) if values else None
+        if priority is None or len(priority) <= MAX_REMEMBERED_VALUE:
+            self._priority = (priority,)
+        return priority
 
     def request(self, *, extended_connect: bool) -> RequestHead | Malformed:
         """What `parse_request_untrusted` says of it."""
