@@ -382,6 +382,7 @@ class ClientStream(_Stream["Connection"]):
         """The interim (1xx) responses that came before the final one, so far as it has been read."""
         return [split_response(event.headers) for event in self._actor.mailbox.interim]
 
+    @trio.lowlevel.enable_ki_protection
     async def update_priority(self, priority: Priority) -> None:
         """Tell the server that this response matters more, or less, now (RFC 9218 section 7.1)."""
         if not isinstance(priority, Priority):
@@ -403,8 +404,9 @@ class PushedStream(ClientStream):
 
 
 class ServerStream(_Stream["Connection"]):
-    """A request to answer, as a handler gets it. The first read asks a client that sent `Expect: 100-continue` for its
-    body.
+    """A request to answer, as a handler gets it.
+
+    The first read asks a client that sent `Expect: 100-continue` for its body.
 
     Attributes:
         request: what the client asked for.

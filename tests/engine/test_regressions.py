@@ -393,6 +393,28 @@ async def test_keyboard_interrupt_cannot_stop_a_server_call_half_way(
     assert recorder.protected == [(name, True) for name in names]
 
 
+async def test_keyboard_interrupt_cannot_leave_a_stream_busy(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between saying that it is busy and seeing to it that this ends, no call can be stopped."""
+    check = StreamActor.check_sending
+    protected = []
+
+    def record(actor: StreamActor) -> None:
+        protected.append(trio.lowlevel.currently_ki_protected())
+        check(actor)
+
+    async with raw_server() as (connection, _), connection.stream("POST", "/") as stream:
+        monkeypatch.setattr(StreamActor, "check_sending", record)
+        await stream.update_priority(trio_h2.Priority(1))
+        await stream.wait_send_all_might_not_block()
+        await stream.send_all(b"bytes")
+        await stream.send_all(bytearray(b"bytearray"))
+        await stream.send_eof()
+    assert protected == [True] * len(protected)
+    assert len(protected) >= 8
+
+
 @pytest.mark.parametrize("call", ["request", "stream"])
 def test_keyboard_interrupt_as_a_stream_opens_leaves_no_stream_behind(
     call: str, monkeypatch: pytest.MonkeyPatch
