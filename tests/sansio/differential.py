@@ -432,6 +432,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "RFC 9113 5.1, 6.9",
+        "WINDOW_UPDATE on a stream that is closed is ignored, also when its increment is 0",
+        lambda call, theirs, ours: (
+            call.type == h.WINDOW_UPDATE and call.closed and theirs.code == 1 and ours == Result()
+        ),
+    ),
+    Difference(
         "RFC 9113 6.8",
         "the reserved bit before GOAWAY's last stream ID says nothing",
         lambda call, theirs, ours: (
@@ -483,6 +490,29 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 5.1.2",
         "a limit of streams holds from when it was said, and what is beyond it is refused, stream by stream",
         lambda call, theirs, ours: not call.client and _refuses(theirs, ours) and call.room < _opened(theirs),
+    ),
+    Difference(
+        "RFC 9113 8.5",
+        "a promise on a tunnel is a stream error of the tunnel",
+        lambda call, theirs, ours: (
+            call.client
+            and not theirs.error
+            and not ours.error
+            and "PushedStreamReceived" in theirs.names - ours.names
+            and all(ours.resets.get(e[2]) == 1 for e in theirs.events if e[0] == "PushedStreamReceived")
+        ),
+    ),
+    Difference(
+        "RFC 9113 5.1.2",
+        "a request beyond the limit is refused, also when it is malformed",
+        lambda call, theirs, ours: (
+            call.type == h.HEADERS
+            and not call.client
+            and call.idle
+            and call.room <= 0
+            and theirs.code == 1
+            and ours == Result()
+        ),
     ),
     Difference(
         "RFC 9113 6.5.2",

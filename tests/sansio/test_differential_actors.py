@@ -163,7 +163,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         lambda one: (
             one.what == "frames"
             and one.key[0] == "RST_STREAM"
-            and one.key[1] in one.program.abandoned
+            and one.program.goaway is not None
+            and one.key[1] > one.program.goaway.last_stream_id
             and one.actors is None
         ),
     ),
