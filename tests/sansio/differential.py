@@ -174,6 +174,7 @@ class Call:
         frame: the frame that was received, if it was one built by hand.
         args: what the method was called with.
         begun: had h2 sent a header section, not an interim one, on that stream?
+        tunnel: had that stream been asked for with CONNECT?
         idle, closed: was the frame's stream so with h2?
         room: how many streams the peer could open by what was said of it last, in force or not.
     """
@@ -183,6 +184,7 @@ class Call:
     frame: bytes = b""
     args: tuple[Any, ...] = ()
     begun: bool = False
+    tunnel: bool = False
     idle: bool = False
     closed: bool = False
     room: int = 100
@@ -490,6 +492,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         "RFC 9113 5.1.2",
         "a limit of streams holds from when it was said, and what is beyond it is refused, stream by stream",
         lambda call, theirs, ours: not call.client and _refuses(theirs, ours) and call.room < _opened(theirs),
+    ),
+    Difference(
+        "RFC 9113 8.5",
+        "a tunnel has no trailers",
+        lambda call, theirs, ours: (
+            call.method == "send_headers" and call.tunnel and _only_ours(theirs, ours, "ProtocolError")
+        ),
     ),
     Difference(
         "RFC 9113 8.5",

@@ -25,6 +25,7 @@ from tests.sansio.differential import (
     FIELDS,
     MALFORMED,
     OURS,
+    SENDING,
     THEIRS,
     Call,
     Result,
@@ -142,10 +143,12 @@ class Pairs(RuleBasedStateMachine):
         """Make a call on both; did it do what it should? A refused one must change nothing, which h2 does not hold."""
         stream = self.theirs[client].streams.get(args[0]) if method in ("send_data", "end_stream") else None
         begun = stream is not None and bool(stream.state_machine.headers_sent)
+        ours_stream = self.ours[client]._machine.table.get(args[0]) if method in SENDING else None
+        tunnel = ours_stream is not None and ours_stream.tunnel
         ours = attempt(lambda: getattr(self.ours[client], method)(*args, **kwargs))
         theirs_side = self.theirs[client] if not ours.error else copy.deepcopy(self.theirs[client])
         theirs = attempt(lambda: getattr(theirs_side, method)(*args, **kwargs))
-        check(Call(method, client, args=args, begun=begun), theirs, ours)
+        check(Call(method, client, args=args, begun=begun, tunnel=tunnel), theirs, ours)
         if theirs.error and not ours.error:
             self.over = True  # an allowed difference, and they are no longer alike
         return not ours.error and not theirs.error
