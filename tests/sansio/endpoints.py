@@ -366,12 +366,11 @@ class MemoryEndpoint(Endpoint):
             reader.unread.extend(kept)
 
     def _grant(self) -> None:
-        while self.waiting:
-            one = self.waiting[0]
+        for one in list(self.waiting):
             try:
                 one.send()
             except exceptions.TooManyStreamsError:
-                return
+                continue
             except exceptions.H2Error as error:
                 self.outcomes[one.call] = (one.method, one.handle, outcome_of(error))
             else:
