@@ -512,6 +512,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "RFC 9113 4.3",
+        "what is wrong with a PUSH_PROMISE is said when its field block is whole",
+        lambda call, theirs, ours: (
+            call.type == h.PUSH_PROMISE and not call.frame[4] & h.END_HEADERS and theirs.code == 1 and ours == Result()
+        ),
+    ),
+    Difference(
         "RFC 9113 5.1.2",
         "a request beyond the limit is refused, also when it is malformed",
         lambda call, theirs, ours: (
