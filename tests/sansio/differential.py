@@ -259,7 +259,7 @@ def _refuses(theirs: Result, ours: Result) -> bool:
     theirs_told = [e for e in theirs.events if e[0] != "AlternativeServiceAvailable"]
     ours_told = [e for e in ours.events if e[0] != "AlternativeServiceAvailable"]
     kept = [e for e in theirs_told if e[0] == "ConnectionTerminated" or e[1] not in refused]
-    left = [e for e in ours_told if e[0] != "StreamReset" or e[1] not in refused]
+    left = [e for e in ours_told if e[0] not in ("StreamReset", "PriorityUpdated") or e[1] not in refused]
     return bool(refused) and not theirs.error and not ours.error and kept == left
 
 
