@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
+from collections.abc import Iterator
 
 import pytest
 import trustme
 
 from tests.peers import TLSFiles
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C does what it does at a prompt: a shell that runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
