@@ -176,6 +176,7 @@ class Call:
         begun: had h2 sent a header section, not an interim one, on that stream?
         tunnel: had that stream been asked for with CONNECT?
         idle, closed: was the frame's stream so with h2?
+        reset: did we reset it?
         room: how many streams the peer could open by what was said of it last, in force or not.
     """
 
@@ -187,6 +188,7 @@ class Call:
     tunnel: bool = False
     idle: bool = False
     closed: bool = False
+    reset: bool = False
     room: int = 100
 
     @property
@@ -570,7 +572,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         lambda call, theirs, ours: (
             call.type == h.HEADERS
             and call.closed
-            and theirs.error in ("StreamIDTooLowError", "ProtocolError")
+            and (
+                theirs.error in ("StreamIDTooLowError", "ProtocolError")
+                or (theirs.error == "StreamClosedError" and call.reset)
+            )
             and ours == Result()
         ),
     ),

@@ -33,6 +33,7 @@ from tests.sansio.differential import (
     block,
 )
 from trio_h2 import SettingCodes
+from trio_h2.protocol.stream import CloseReason
 
 EXAMPLES = int(os.environ.get("TRIO_H2_EXAMPLES", "2000"))
 
@@ -323,7 +324,8 @@ class Pairs(RuleBasedStateMachine):
             call = Call("receive", client, frame, room=room_of(ours, theirs))
             stream = theirs.streams.get(call.stream_id)
             idle = is_idle(theirs, call.stream_id)
-            call = replace(call, idle=idle, closed=not idle and (stream is None or stream.closed))
+            reset = ours._machine.table.how_closed(call.stream_id) is CloseReason.RESET_LOCALLY
+            call = replace(call, idle=idle, closed=not idle and (stream is None or stream.closed), reset=reset)
             mine = attempt(lambda: ours.receive_data(frame))  # noqa: B023
             other = attempt(lambda: theirs.receive_data(frame))  # noqa: B023
             check(call, other, mine)
