@@ -544,11 +544,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
-        "RFC 9113 6.3",
-        "a PRIORITY of the wrong length is a stream error, which says nothing of a stream that is closed",
+        "RFC 9113 6.3, RFC 7540 5.3.1",
+        "a PRIORITY that is wrong is a stream error, which says nothing of a stream that is closed",
         lambda call, theirs, ours: (
             call.type == h.PRIORITY
-            and (_to_stream_error(theirs, ours, 6) or (call.closed and theirs.code == 6 and ours == Result()))
+            and (_to_stream_error(theirs, ours, 6) or (call.closed and theirs.code in (1, 6) and ours == Result()))
         ),
     ),
     Difference(
