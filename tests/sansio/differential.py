@@ -573,7 +573,7 @@ DIFFERENCES: tuple[Difference, ...] = (
             call.type == h.HEADERS
             and call.closed
             and (
-                theirs.error in ("StreamIDTooLowError", "ProtocolError")
+                theirs.error in ("StreamIDTooLowError", "TooManyStreamsError", "ProtocolError")
                 or (theirs.error == "StreamClosedError" and call.reset)
             )
             and ours == Result()
