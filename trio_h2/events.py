@@ -209,12 +209,29 @@ class UnknownFrameReceived(Event):
     stream_id: int = 0
     payload: bytes = b""
 
+    def __init__(
+        self,
+        type: int = 0,
+        flags: int = 0,
+        stream_id: int = 0,
+        payload: bytes = b"",
+        frame: ExtensionFrame | None = None,
+    ) -> None:
+        self.type, self.flags, self.stream_id, self.payload = type, flags, stream_id, payload
+        if frame is not None:
+            self.frame = frame
+
     @property
     def frame(self) -> ExtensionFrame:
-        """The frame as an object of hyperframe, which is what hyper-h2 gives."""
+        """The frame as an object of hyperframe, which is what hyper-h2 gives; assigning one sets the others."""
         frame = ExtensionFrame(self.type, self.stream_id, flag_byte=self.flags, body=self.payload)
         frame.body_len = len(self.payload)
         return frame
+
+    @frame.setter
+    def frame(self, frame: ExtensionFrame) -> None:
+        self.type, self.flags = frame.type or 0, frame.flag_byte
+        self.stream_id, self.payload = frame.stream_id, frame.body
 
 
 @attrs.define

@@ -174,7 +174,7 @@ class StreamClosedError(NoSuchStreamError):
 
 
 class InvalidSettingsValueError(ProtocolError, ValueError):
-    """A setting's value is outside what RFC 9113 section 6.5.2 allows."""
+    """A setting's value, ours or the peer's, is outside what RFC 9113 section 6.5.2 allows."""
 
     def __init__(self, msg: str, error_code: ErrorCodes | int, **details: Any) -> None:
         super().__init__(msg, error_code=error_code, **details)

@@ -174,6 +174,7 @@ class H2Connection:
             join_cookies=self.config.normalize_inbound_headers,
             return_padding=False,  # the program does, with flow_controlled_length
             settings_first=False,  # peers that programs' own tests script often send none
+            explain_goaway=False,  # the error that is raised says why
         )
         self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules)
         # Streams that closed since bytes were last received: the events of those bytes are still being worked on.
@@ -225,8 +226,6 @@ class H2Connection:
         for code, value in self.local_settings.to_send().items():
             self.local_settings.put_in_force(code, value)
         values = dict(self.local_settings)
-        if not values.get(SettingCodes.NO_RFC7540_PRIORITIES):
-            values.pop(SettingCodes.NO_RFC7540_PRIORITIES, None)
         if not self.config.client_side and SettingCodes.ENABLE_PUSH in values:
             # A server must not say 1, and 0 is what it would mean (6.5.2).
             values[SettingCodes.ENABLE_PUSH] = 0
@@ -280,7 +279,7 @@ class H2Connection:
             self._present(event)
         failure = machine.failure
         if failure is not None:
-            error = failure.error_class(failure.reason, error_code=failure.error_code, scope="connection")
+            error = failure.error()
             cast(ProtocolError, error).events = events
             raise error
         return events

@@ -13,9 +13,9 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import (
     ErrorCodes,
-    FlowControlError,
     H2Error,
     InvalidBodyLengthError,
+    InvalidSettingsValueError,
     NoAvailableStreamIDError,
     ProtocolError,
     StreamClosedError,
@@ -242,7 +242,7 @@ def test_rfc7540_3_2_stream_1_of_an_upgraded_connection_is_half_closed(client: b
 def test_rfc7540_3_2_1_the_settings_of_an_upgrade_are_checked() -> None:
     peer = h.RawPeer(client=False, greet=False)
     before = h.state_of(peer.machine)
-    with pytest.raises(FlowControlError) as caught:
+    with pytest.raises(InvalidSettingsValueError) as caught:
         peer.machine.adopt_upgraded_stream([(h.INITIAL_WINDOW_SIZE, 2**31)])
     assert caught.value.error_code == ErrorCodes.FLOW_CONTROL_ERROR
     assert h.state_of(peer.machine) == before

@@ -218,6 +218,19 @@ def test_rfc9113_8_5_a_promise_on_a_tunnel_is_an_error() -> None:
     assert peer.machine.failure is not None or (1, ErrorCodes.PROTOCOL_ERROR) in peer.resets()
 
 
+def test_rfc9113_8_5_a_server_promises_nothing_on_a_tunnel() -> None:
+    both = h.Pair(client=Config(enable_push=True))
+    _, parent = both.request(h.CONNECT, end=False)
+    early = h.promise(both.server, parent, STYLE)
+    assert early.stream_id == 2  # it is no tunnel before it is accepted
+    h.respond(both.server, parent, h.OK)
+    before = h.state_of(both.server)
+    with pytest.raises(ProtocolError, match=r"8\.5") as caught:
+        h.promise(both.server, parent, STYLE)
+    assert (caught.value.scope, caught.value.initiator) == ("stream", "local")
+    assert h.state_of(both.server) == before
+
+
 def test_rfc9113_6_6_a_promise_on_a_stream_that_we_reset_is_reserved_and_refused() -> None:
     peer = client()
     peer.machine.reset_stream(h.live(peer.machine, 1), ErrorCodes.CANCEL)

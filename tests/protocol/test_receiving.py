@@ -8,7 +8,7 @@ import pytest
 
 from trio_h2 import events as ev
 from trio_h2.config import Config
-from trio_h2.exceptions import ErrorCodes
+from trio_h2.exceptions import ErrorCodes, StreamIDTooLowError
 from trio_h2.headers import Headers
 from trio_h2.protocol.compression import InboundRules
 from trio_h2.protocol.connection import ConnectionMachine
@@ -447,8 +447,13 @@ def test_rfc9113_5_1_headers_after_our_reset_are_discarded(close: Closing) -> No
 @pytest.mark.parametrize("close", [skipped, forgotten])
 def test_rfc9113_5_1_1_headers_on_a_lower_stream_id_are_a_connection_error(close: Closing) -> None:
     peer = late(close)
+    highest = peer.machine.table.highest_inbound
     peer.receive(peer.headers(1, h.GET, end=True))
-    peer.assert_connection_error(Code.PROTOCOL_ERROR)
+    assert peer.machine.failure is not None
+    error = peer.machine.failure.error()
+    assert isinstance(error, StreamIDTooLowError)
+    assert (error.stream_id, error.max_stream_id, error.scope) == (1, highest, "connection")
+    peer.assert_connection_error(Code.PROTOCOL_ERROR, StreamIDTooLowError)
 
 
 @pytest.mark.parametrize("close", [ended, reset_by_peer, reset_by_us, malformed, skipped, forgotten])

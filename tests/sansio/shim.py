@@ -22,7 +22,7 @@ def install() -> None:
     package = ModuleType("h2")
     real = importlib.util.find_spec("h2")
     package.__path__ = list(real.submodule_search_locations or ()) if real else []
-    package.__version__ = "4.0.0"  # type: ignore[attr-defined]
+    package.__version__ = "4.4.1"  # type: ignore[attr-defined]
     sys.modules["h2"] = package
     names: dict[str, tuple[ModuleType, list[str]]] = {
         # Some programs take from it what it imports.

@@ -142,7 +142,7 @@ class Pairs(RuleBasedStateMachine):
 
     def call(self, client: bool, method: str, *args: Any, **kwargs: Any) -> bool:
         """Make a call on both; did it do what it should? A refused one must change nothing, which h2 does not hold."""
-        stream = self.theirs[client].streams.get(args[0]) if method in ("send_data", "end_stream") else None
+        stream = self.theirs[client].streams.get(args[0]) if method in SENDING else None
         begun = stream is not None and bool(stream.state_machine.headers_sent)
         ours_stream = self.ours[client]._machine.table.get(args[0]) if method in SENDING else None
         tunnel = ours_stream is not None and ours_stream.tunnel
@@ -320,8 +320,9 @@ class Pairs(RuleBasedStateMachine):
     def try_out(self, client: bool, frames: list[bytes]) -> None:
         """Frames by hand, to copies of one side: the pairs go on as if they had not come."""
         ours, theirs = copy.deepcopy((self.ours[client], self.theirs[client]))
+        block = -1
         for frame in frames:
-            call = Call("receive", client, frame, room=room_of(ours, theirs))
+            call = Call("receive", client, frame, continues=block, room=room_of(ours, theirs))
             stream = theirs.streams.get(call.stream_id)
             idle = is_idle(theirs, call.stream_id)
             reset = ours._machine.table.how_closed(call.stream_id) is CloseReason.RESET_LOCALLY
@@ -332,6 +333,8 @@ class Pairs(RuleBasedStateMachine):
             if mine != other or mine.error or "ConnectionTerminated" in mine.names:
                 return  # they are no longer alike: see `close` for GOAWAY
             compare(ours, theirs, client)
+            if call.type in (h.HEADERS, h.PUSH_PROMISE):
+                block = -1 if frame[4] & h.END_HEADERS else call.type
 
     @invariant()
     def they_agree(self) -> None:

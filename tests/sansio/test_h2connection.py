@@ -155,10 +155,42 @@ def test_events_have_the_attributes_of_h2_and_are_built_by_keyword_or_attribute(
             )
         for attribute in vars(example):
             assert hasattr(ours, attribute), f"{name}.{attribute}"
+        getattr(ev, name)(**dict.fromkeys(vars(example)))
     event = ev.StreamReset()
     event.stream_id = 7
     assert event == ev.StreamReset(stream_id=7)
     assert ev.RequestReceived(stream_id=1, headers=[(b":method", b"GET")]).headers == [(b":method", b"GET")]  # type: ignore[arg-type]
+
+
+def test_an_unknown_frame_may_be_given_as_a_frame() -> None:
+    frame = ExtensionFrame(0x55, 7, flag_byte=3, body=b"what")
+    assigned = ev.UnknownFrameReceived()
+    assigned.frame = frame
+    for event in (assigned, ev.UnknownFrameReceived(frame=frame)):
+        assert event == ev.UnknownFrameReceived(0x55, 3, 7, b"what")
+        assert (event.frame.type, event.frame.flag_byte, event.frame.stream_id) == (0x55, 3, 7)
+
+
+def test_settings_have_what_h2_lists() -> None:
+    for client in (True, False):
+        assert dict(Settings(client)) == dict(h2.settings.Settings(client))
+        one = H2Connection(H2Configuration(client))
+        theirs = h2.connection.H2Connection(h2.config.H2Configuration(client))
+        assert dict(one.local_settings) == dict(theirs.local_settings)
+        one.initiate_connection()
+        assert dict(one.local_settings) == dict(theirs.local_settings)
+
+
+def test_the_goaway_of_a_connection_error_has_no_debug_data() -> None:
+    """As with h2; what was wrong is in the error that is raised."""
+    one = H2Connection()
+    one.initiate_connection()
+    one.data_to_send()
+    with pytest.raises(ProtocolError, match="stream 0"):
+        one.receive_data(h.data(0, b"x"))
+    (goaway,) = sent(one)
+    assert isinstance(goaway, GoAwayFrame)
+    assert (goaway.error_code, goaway.additional_data) == (ErrorCodes.PROTOCOL_ERROR, b"")
 
 
 def test_a_configuration_refuses_what_is_no_flag() -> None:

@@ -98,6 +98,17 @@ def test_stream_id_too_low_error_has_its_arguments_and_is_a_value_error() -> Non
     assert isinstance(caught.value, ProtocolError)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_stream_id_too_low_error_is_for_what_the_peer_says_too(kind: str) -> None:
+    async with server(kind) as side:
+        for stream_id in (5, 3):
+            await side.receive(side.headers(stream_id, h.GET))
+        assert side.goaways() == [ErrorCodes.PROTOCOL_ERROR]
+        if kind == "memory":
+            assert isinstance(side.error, StreamIDTooLowError)
+            assert (side.error.stream_id, side.error.max_stream_id) == (3, 5)
+
+
 def test_the_minimum_stream_ids_inbound_and_outbound_are_separate() -> None:
     one, other = pair()
     one.send_headers(101, h.GET)

@@ -546,7 +546,7 @@ class ConnectionActor:
     def _break(self, failure: ConnectionFailure) -> None:
         """The peer broke a rule of the connection: GOAWAY says which, and the user learns it too."""
         self.machine.fail(failure)
-        self.end(failure.error_class(failure.reason, **_details(failure)))
+        self.end(failure.error())
 
     def end(self, failure: H2Error) -> None:
         """Nothing goes on: every waiting call fails, and the reader's task shuts the connection down."""
@@ -689,10 +689,6 @@ class ConnectionActor:
         """The streams that live now, in the order of their IDs; those that wait for a slot last."""
         opened = [self._streams[stream_id] for stream_id in sorted(self._streams)]
         return opened + list(self.slots.waiting)
-
-
-def _details(failure: ConnectionFailure) -> dict[str, Any]:
-    return {"error_code": failure.error_code, "scope": "connection", "initiator": "library"}
 
 
 def event_size(event: ev.Event) -> int:

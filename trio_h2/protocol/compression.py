@@ -57,12 +57,14 @@ class InboundRules:
         join_cookies: cookie crumbs become one field (8.2.3).
         settings_first: the peer's first frame has to be SETTINGS (3.4).
         return_padding: padding is credit again on receipt (6.1); without it the user acknowledges it with the content.
+        explain_goaway: the GOAWAY for a connection error says in its debug data what was wrong (6.8).
     """
 
     validate: bool = True
     join_cookies: bool = True
     return_padding: bool = True
     settings_first: bool = True
+    explain_goaway: bool = True
 
 
 STRICT = InboundRules()

@@ -137,7 +137,8 @@ class ConnectionMachine:
         """End the connection with a GOAWAY that says why (5.4.1). The first cause sticks."""
         if self.failure is None:
             self.failure = failure
-            self.goaway(failure.error_code, additional_data=failure.reason.encode())
+            debug_data = failure.reason.encode() if self.rules.explain_goaway else b""
+            self.goaway(failure.error_code, additional_data=debug_data)
 
     # Starting, settings, connection control
 
@@ -230,7 +231,7 @@ class ConnectionMachine:
         """
         changes = self._receiver.apply_settings(settings)
         if isinstance(changes, ConnectionFailure):
-            raise changes.error_class(changes.reason, error_code=changes.error_code)
+            raise changes.error()
         stream = self.new_stream(1)
         half = stream.sending if self.client else stream.receiving
         half.begin(None)
@@ -288,7 +289,7 @@ class ConnectionMachine:
 
         Raises:
             StreamIDTooLowError: the given stream ID was used or passed over.
-            ProtocolError: the client does not take pushes, or this is the client.
+            ProtocolError: the client does not take pushes, or this is the client, or `parent` is a tunnel (8.5).
             StreamClosedError: `parent` has ended.
             NoAvailableStreamIDError: every ID of ours is used.
         """
@@ -298,6 +299,8 @@ class ConnectionMachine:
             raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
         if self.table.is_own(parent.stream_id):
             raise ProtocolError("a promise on a pushed stream (6.6)", initiator="local", scope="stream")
+        if parent.tunnel and parent.sending.phase is Phase.BODY:
+            raise ProtocolError("a promise on a tunnel (8.5)", initiator="local", scope="stream")
         self._check_accepting()
         stream_id = self._take_stream_id(stream_id)
         parent.send(Input.SEND_PUSH_PROMISE)

@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import events as ev
-from ..exceptions import ErrorCodes, FlowControlError, UnsupportedFrameError, error_code_from_int
+from ..exceptions import (
+    ErrorCodes,
+    FlowControlError,
+    StreamIDTooLowError,
+    UnsupportedFrameError,
+    error_code_from_int,
+)
 from . import codec
 from .compression import FieldSection
 from .limits import too_many_interim
@@ -89,7 +95,9 @@ class Receiver:
         if input_ is Input.RECV_HEADERS and how is CloseReason.ENDED:
             return ConnectionFailure(ErrorCodes.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which has ended")
         if input_ is Input.RECV_HEADERS and how is None:
-            return _protocol_error(f"stream ID {stream_id} is not above those used before (5.1.1)")
+            highest = self._table.highest_inbound
+            reason = f"stream ID {stream_id} is not above {highest}, the highest one used (5.1.1)"
+            return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, reason, StreamIDTooLowError, (stream_id, highest))
         return StreamFailure(stream_id, ErrorCodes.STREAM_CLOSED, f"{input_.name} on a closed stream")
 
     # DATA (6.1)

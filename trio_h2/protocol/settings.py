@@ -15,7 +15,7 @@ from operator import index
 
 import attrs
 
-from ..exceptions import ErrorCodes, FlowControlError, InvalidSettingsValueError, ProtocolError
+from ..exceptions import ErrorCodes, InvalidSettingsValueError, ProtocolError
 from .verdicts import ConnectionFailure
 from .windows import DEFAULT_WINDOW, MAX_WINDOW
 
@@ -56,7 +56,6 @@ INITIAL_VALUES: Mapping[int, int] = {
     SettingCodes.INITIAL_WINDOW_SIZE: DEFAULT_WINDOW,
     SettingCodes.MAX_FRAME_SIZE: MIN_FRAME_SIZE,
     SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,
-    SettingCodes.NO_RFC7540_PRIORITIES: 0,
 }
 
 _KNOWN = frozenset(SettingCodes)
@@ -253,15 +252,16 @@ class RemoteSettings(Settings):
     def _refuse(self, code: int, value: int) -> ConnectionFailure | None:
         error_code = invalid_setting(code, value)
         if error_code is not None:
-            error_class = FlowControlError if error_code == ErrorCodes.FLOW_CONTROL_ERROR else ProtocolError
-            return ConnectionFailure(error_code, f"invalid value {value} for setting {code:#x}", error_class)
-        if code == SettingCodes.ENABLE_PUSH and value == 1 and self._peer_is_server:
-            return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, "a server set SETTINGS_ENABLE_PUSH to 1")
-        if code == SettingCodes.ENABLE_CONNECT_PROTOCOL and value == 0 and self.enable_connect_protocol:
-            return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, "SETTINGS_ENABLE_CONNECT_PROTOCOL was taken back")
-        if code == SettingCodes.NO_RFC7540_PRIORITIES and self.received and value != self.get(code):
-            return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, "SETTINGS_NO_RFC7540_PRIORITIES was changed")
-        return None
+            problem = f"invalid value {value} for setting {code:#x}"
+        elif code == SettingCodes.ENABLE_PUSH and value == 1 and self._peer_is_server:
+            problem = "a server set SETTINGS_ENABLE_PUSH to 1"
+        elif code == SettingCodes.ENABLE_CONNECT_PROTOCOL and value == 0 and self.enable_connect_protocol:
+            problem = "SETTINGS_ENABLE_CONNECT_PROTOCOL was taken back"
+        elif code == SettingCodes.NO_RFC7540_PRIORITIES and self.received and value != self.get(code, 0):
+            problem = "SETTINGS_NO_RFC7540_PRIORITIES was changed"
+        else:
+            return None
+        return ConnectionFailure(error_code or ErrorCodes.PROTOCOL_ERROR, problem, InvalidSettingsValueError)
 
 
 class LocalSettings(Settings):

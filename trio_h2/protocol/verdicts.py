@@ -29,11 +29,22 @@ class StreamFailure:
 
 @attrs.frozen
 class ConnectionFailure:
-    """A connection error (RFC 9113 section 5.4.1): GOAWAY, then the transport closes."""
+    """A connection error (RFC 9113 section 5.4.1): GOAWAY, then the transport closes.
+
+    Attributes:
+        error_class: what it becomes when it is raised.
+        arguments: what that class is called with, by default the reason.
+    """
 
     error_code: ErrorCodes
     reason: str
     error_class: type[H2Error] = ProtocolError
+    arguments: tuple[object, ...] = ()
+
+    def error(self) -> H2Error:
+        """It as an exception, to be raised."""
+        arguments = self.arguments or (self.reason,)
+        return self.error_class(*arguments, error_code=self.error_code, scope="connection")
 
 
 IGNORE = Ignore()
