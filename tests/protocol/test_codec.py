@@ -596,6 +596,7 @@ def test_rfc7541_6_2_3_a_never_indexed_field_is_sent_never_indexed() -> None:
         (frame,) = peer.frames()
         fields = peer.decoder.decode(frame.data, raw=True)
         assert [getattr(field, "indexable", True) for field in fields] == [True, True, True, True, False]
+        assert b"\x1f\x08" in frame.data  # 6.2.3, with the name's index in the static table: 23
 
 
 def test_rfc7541_6_2_3_a_never_indexed_field_stays_so_when_the_table_holds_its_like() -> None:

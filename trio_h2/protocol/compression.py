@@ -275,11 +275,10 @@ class FieldDecoder:
         return section
 
 
-# By their index in the static table: fields whose values seldom come twice on a connection. Put into the table they
-# would push out what does, and every block that follows would have to be encoded afresh.
-_VOLATILE = {
-    name: HeaderTable.STATIC_TABLE_MAPPING[name][0]
-    for name in (
+# Fields whose values seldom come twice on a connection. Put into the table they would push out what does, and every
+# block that follows would have to be encoded afresh. The static table has the name of each.
+_VOLATILE = frozenset(
+    (
         b":path",
         b"age",
         b"content-length",
@@ -292,7 +291,7 @@ _VOLATILE = {
         b"range",
         b"set-cookie",
     )
-}
+)
 
 
 class _Encoder(hpack.Encoder):
@@ -312,19 +311,27 @@ class _Encoder(hpack.Encoder):
         self.huffman_coder = HuffmanEncoder()
 
     def add(self, to_add: tuple[bytes, bytes], sensitive: bool, huffman: bool = False) -> bytes:
-        if sensitive:
-            return b"\x10" + b"".join(bytes(encode_integer(len(text), 7)) + text for text in to_add)
         name, value = to_add
-        index = _VOLATILE.get(name)
-        if index is not None and value not in HeaderTable.STATIC_TABLE_MAPPING[name][1]:
-            text = self.huffman_coder.encode(value)
-            length = encode_integer(len(text), 7)
-            length[0] |= 0x80
-            return bytes(encode_integer(index, 4) + length) + text
+        index, values = HeaderTable.STATIC_TABLE_MAPPING.get(name, (0, {}))
+        if sensitive:
+            return self._literal(0x10, index, name, value)
+        if name in _VOLATILE and value not in values:
+            return self._literal(0, index, name, value)
         encoded = super().add(to_add, sensitive, huffman)
         if encoded[0] & 0xC0 == 0x40:
             self.changes += 1
         return encoded
+
+    def _literal(self, kind: int, index: int, name: bytes, value: bytes) -> bytes:
+        """A literal that stays out of the table; its name by its index in the static table, if that has it."""
+        encoded = encode_integer(index, 4)
+        encoded[0] |= kind
+        for text in (value,) if index else (name, value):
+            coded = self.huffman_coder.encode(text)
+            length = encode_integer(len(coded), 7)
+            length[0] |= 0x80
+            encoded += length + coded
+        return bytes(encoded)
 
 
 class FieldEncoder:
