@@ -43,6 +43,15 @@ def hypercorn(port: str, certificate: str = "", key: str = "") -> None:
     asyncio.run(serve(echo_app, config))  # type: ignore[arg-type]
 
 
+def gunicorn(port: str, certificate: str, key: str) -> None:
+    from gunicorn.app.wsgiapp import run
+
+    files = ["--certfile", certificate, "--keyfile", key]
+    options = ["--worker-class=asgi", "--http-protocols=h2", "--no-control-socket"]
+    sys.argv = ["gunicorn", f"--bind=127.0.0.1:{port}", *files, *options, f"{__package__}.programs:echo_app"]
+    run()
+
+
 def httpcore(package: str, url: str, ca: str = "") -> None:
     """A GET, a POST of 300,000 octets, and eight GETs at once, over one connection each pool; prints what came."""
     import importlib
@@ -111,7 +120,13 @@ async def aioapns(port: str, ca: str) -> None:
     client.close()
 
 
-PROGRAMS = {"hypercorn": hypercorn, "httpcore": httpcore, "twisted": twisted, "aioapns": aioapns}
+PROGRAMS = {
+    "aioapns": aioapns,
+    "gunicorn": gunicorn,
+    "httpcore": httpcore,
+    "hypercorn": hypercorn,
+    "twisted": twisted,
+}
 
 if __name__ == "__main__":
     done = PROGRAMS[sys.argv[1]](*sys.argv[2:])

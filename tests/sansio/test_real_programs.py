@@ -170,9 +170,9 @@ SHIMMED = pytest.mark.parametrize("shim", [True, False], ids=["trio_h2", "h2"])
 
 
 @SHIMMED
-@pytest.mark.parametrize("tls", [True, False], ids=["TLS", "cleartext"])
-async def test_hypercorn_serves_curl_nghttp_and_h2load(
-    tmp_path: Path, tls_files: peers.TLSFiles, tls: bool, shim: bool
+@pytest.mark.parametrize(("name", "tls"), [("gunicorn", True), ("hypercorn", True), ("hypercorn", False)])
+async def test_asgi_servers_serve_curl_nghttp_and_h2load(
+    tmp_path: Path, tls_files: peers.TLSFiles, name: str, tls: bool, shim: bool
 ) -> None:
     curl = peers.require_program("curl", package="curl")
     nghttp = peers.require_program("nghttp", package="nghttp2-client")
@@ -182,7 +182,7 @@ async def test_hypercorn_serves_curl_nghttp_and_h2load(
     port = peers.free_port()
     files = [str(tls_files.certificate), str(tls_files.key)] if tls else []
     options = ["--cacert", str(tls_files.ca), "--http2"] if tls else ["--http2-prior-knowledge"]
-    arguments = program(shim, "hypercorn", str(port), *files)
+    arguments = program(shim, name, str(port), *files)
     async with python(tmp_path, *arguments, port=port, scheme="https" if tls else "http") as peer:
         answer = await peers.run_program(curl, "-sS", *options, "-w", " %{http_version}", f"{peer.url}/")
         assert answer.text == "hello 2"
