@@ -252,6 +252,12 @@ def _refused_promise(result: Result) -> list[tuple[Any, ...]]:
     return kept
 
 
+def _larger_frames(result: Result) -> bool:
+    """Was a larger SETTINGS_MAX_FRAME_SIZE acknowledged?"""
+    changes = [change for event in result.events if event[0] == "SettingsAcknowledged" for change in event[1]]
+    return any(code == SettingCodes.MAX_FRAME_SIZE and new > old for code, old, new in changes)
+
+
 def _opened(result: Result) -> int:
     """How many streams the peer opened."""
     return sum(event[0] == "RequestReceived" for event in result.events)
@@ -570,6 +576,13 @@ DIFFERENCES: tuple[Difference, ...] = (
             and call.room <= 0
             and theirs.code == 1
             and ours == Result()
+        ),
+    ),
+    Difference(
+        "RFC 9113 6.5.3",
+        "a larger frame may come with the acknowledgement that allows it; h2 wants it in the next bytes",
+        lambda call, theirs, ours: (
+            theirs == Result(error="FrameTooLargeError", code=6) and not ours.error and _larger_frames(ours)
         ),
     ),
     Difference(
