@@ -87,6 +87,7 @@ async def test_rfc9113_6_9_1_windows_that_begin_small_grow_too(initial: int, aut
     async with client_and_server(pour, config=config, transports=link_pair(ROUND_TRIP, RATE)) as pair:
         async with pair.client.stream("GET", "/") as stream, trio.open_nursery() as nursery:
             nursery.start_soon(sink.read, stream)
+            await trio.sleep(1)  # 1,000 octets are eight doublings away from the default
             assert await sink.share_of_the_third_second() >= 0.9
             nursery.cancel_scope.cancel()
 
