@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import select
+import selectors
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -22,6 +22,9 @@ from .streams import ServerStream, split_request
 __all__ = ["H2Server", "Handler", "ServerConnection", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
+
+# Of those that take no file descriptor of their own: Windows has no poll, and elsewhere select stops at 1,024.
+Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 logger = logging.getLogger("trio_h2")
 
@@ -159,10 +162,10 @@ class H2Server:
         if self._accepting.cancel_called:
             return False
         sockets = [inner.socket for inner in map(_inner, self.listeners) if isinstance(inner, trio.SocketListener)]
-        poll = select.poll()
-        for listening in sockets:
-            poll.register(listening, select.POLLIN)
-        return bool(poll.poll(0))
+        with Selector() as selector:
+            for listening in sockets:
+                selector.register(listening, selectors.EVENT_READ)
+            return bool(sockets and selector.select(0))
 
     async def _serve(self, transport: trio.abc.Stream) -> None:
         served = _Served(self._handler, transport, self._config)

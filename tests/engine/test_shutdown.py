@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import selectors
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +17,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, Rs
 from trio.testing import MockClock
 
 import trio_h2
+import trio_h2.server as server_module
 from tests.engine.helpers import (
     FOREVER,
     GET,
@@ -556,6 +559,27 @@ async def test_shutdown_from_a_handler(autojump_clock: MockClock) -> None:
             assert (await connection.request("GET", "/")).status == 200
             await connection.wait_closed()
             assert trio.current_time() - start < 10
+
+
+@pytest.mark.parametrize("selector", [server_module.Selector, selectors.SelectSelector])
+async def test_shutdown_serves_what_is_in_the_backlog(
+    selector: type[selectors.BaseSelector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On any system: not every one has `select.poll`."""
+    monkeypatch.delattr("select.poll")
+    monkeypatch.setattr(server_module, "Selector", selector)
+    async with trio.open_nursery() as nursery:
+        server: trio_h2.H2Server = await nursery.start(partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1"))
+        # These calls block, so the server has accepted none of them yet.
+        connected = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+        nursery.start_soon(server.shutdown)
+        for each in connected:
+            nursery.start_soon(get_over, trio.SocketStream(trio.socket.from_stdlib_socket(each)))
+
+
+async def get_over(transport: trio.abc.Stream) -> None:
+    async with trio_h2.connect_over(transport, authority="example.org") as connection:
+        assert (await connection.request("GET", "/")).status == 200
 
 
 @pytest.mark.parametrize(
