@@ -1,4 +1,4 @@
-"""The thirteen invariants of the design, each with a test that names it. Each is a bug that another stack shipped."""
+"""The thirteen invariants of docs/architecture.md, each with tests that name it. Each is a bug that others shipped."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 Its task is the reader loop: it takes bytes, lets the ConnectionMachine make events of them, and hands each event to
 the stream it concerns, all without waiting for anybody. The one thing it may wait for is that our own queued
-replies drain, in bounded time (invariant 1). It owns the machine, spawns a StreamActor for every stream ID, and ends
-everything when the connection ends:
+replies drain, in bounded time (invariant 1; they are all in docs/architecture.md). It owns the machine, spawns a
+StreamActor for every stream ID, and ends everything when the connection ends:
 
-    running   until the peer closes, a rule is broken, a deadline passes, or `stop` is called
-    stopping  the writer writes what is cut, in bounded time; then our half closes, and the peer's is awaited, so
-              that a TCP reset does not destroy what we just sent
+    running   until the peer closes, a rule is broken, a deadline passes, or the user closes: `end` is called
+    stopping  the writer writes what is cut, in bounded time; then a server's half closes, and the client's is
+              awaited, so that a TCP reset does not destroy what we just sent
     closed    no task of the connection is left
 
 Deadlines (first SETTINGS, their acknowledgement, keepalive, idleness) have no task of their own: they bound the

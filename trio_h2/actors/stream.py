@@ -2,8 +2,8 @@
 
 The machine's receive half steps when a frame is delivered and its send half in the sending call, so neither waits
 for a task switch. What needs a task is the stream's life: on the server the actor runs the handler and then ends
-the stream by the handler contract; on the client it waits for a slot, opens the stream, pumps the body that
-`request()` was given, and waits for the end; on both it lingers for a tunnel that was closed first here.
+the stream by the handler contract (docs/architecture.md); on the client it waits for a slot, opens the stream, pumps
+the body that `request()` was given, and waits for the end; on both it lingers for a tunnel that was closed first here.
 
 Sending calls are methods with no checkpoint between the check and the frame: a call that is cancelled while it
 waits for room has sent nothing (header, trailer and EOF calls are all or nothing). They run in the user's task, but
@@ -535,7 +535,7 @@ class StreamActor:
             self.connection.finished(self)
 
     def _finish_handler(self) -> None:
-        """The handler returned: end the response as DESIGN's handler contract says."""
+        """The handler returned: end the response as the handler contract says."""
         stream = self.machine
         connection = self.connection
         if stream.closed:
