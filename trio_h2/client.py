@@ -288,8 +288,8 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
         scheme: their `:scheme`, `"http"` by default.
         config: by default `Config()`.
 
-    Raises:
-        InternalError: on leaving, if a bug in trio_h2 ended the connection.
+    Raises, in the call: ValueError or TypeError naming the argument. Leaving it raises:
+        InternalError: a bug in trio_h2 ended the connection.
     """
 
     def __init__(

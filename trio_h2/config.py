@@ -69,7 +69,8 @@ class Config:
         max_header_block_size: octets of one compressed field block; above it the connection ends with
             ENHANCE_YOUR_CALM, because a block that is not decoded breaks HPACK (section 4.3). 128 KiB.
         max_continuations: CONTINUATION frames in one field block. 16.
-        max_closed_streams: how many closed streams are remembered, to judge late frames on them. 1,000.
+        max_closed_streams: how many closed streams are remembered, to judge late frames on them: 1,000 that ended,
+            and as many that were reset.
         max_queued_replies: acknowledgements and resets that wait to be written before reading stops for them.
             1,000.
         max_queued_events: events that wait for `connection.events()`, and pushes for `pushes()`. 1,000; what
@@ -83,13 +84,14 @@ class Config:
 
     Timeouts, in seconds; `math.inf` switches one off:
 
-        handshake_timeout: from accepting a connection to its first SETTINGS, with TLS. 30.
+        handshake_timeout: how long a client may take for TLS, and then either peer for its first SETTINGS. 30.
         settings_timeout: until our SETTINGS are acknowledged (section 6.5.3). 30.
         write_timeout: how long our queued replies may wait for a peer that does not read. 30.
         keepalive_interval: silence from the peer after which it is sent a PING (section 8.7). Off.
         keepalive_timeout: how long that PING may stay unanswered before the connection is given up. 20.
         idle_timeout: servers only: no stream open for this long ends the connection, gracefully. Off.
-        close_timeout: the bound of everything a close waits for: the last writes, the peer's answer. 5.
+        close_timeout: the bound of what a close waits for: first open streams, then the last writes and the peer's
+            answer. 5 each.
         linger_timeout: how long a tunnel we closed waits for the peer to end its half. 5.
         continue_timeout: how long `request()` waits for a 100 before it sends its body anyway (RFC 9110 section
             10.1.1). 1.

@@ -116,7 +116,11 @@ def _window(window: Any) -> WindowStatistics:
 
 
 class Connection:
-    """An HTTP/2 connection: what client and server connections share."""
+    """An HTTP/2 connection: what client and server connections share.
+
+    Where calls raise ConnectionTerminatedError because the connection ended, and it was a rule that the peer broke or a
+    bug in trio_h2 that ended it, they raise the ProtocolError or the InternalError that says so. Each is an H2Error.
+    """
 
     def __init__(self, actor: ConnectionActor) -> None:
         self._actor = actor

@@ -1,8 +1,9 @@
 """What happened on a connection, as values, by hyper-h2's names and attributes.
 
 Every event that this package gives is complete when it is built. The defaults are for programs that build events
-themselves, by keyword or by attribute, as they may with hyper-h2. An event with a `stream_id` concerns one stream
-and is given by that stream's `events()`; the others are given by the connection's.
+themselves, by keyword or by attribute, as they may with hyper-h2. An event with a `stream_id` that is not 0 concerns
+one stream and is given by that stream's `events()`; the others, and every UnknownFrameReceived, are given by the
+connection's. A PushedStreamReceived becomes one of `ClientConnection.pushes()`.
 """
 
 from __future__ import annotations

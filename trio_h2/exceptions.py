@@ -229,6 +229,8 @@ class ResponseTooLargeError(H2Error):
 class ConnectionTerminatedError(H2Error):
     """The connection ended under a caller: GOAWAY, a lost transport, or our own close.
 
+    When it was a rule that the peer broke, calls raise the ProtocolError that says which, in place of this.
+
     Attributes:
         last_stream_id: GOAWAY's last stream ID, or None when there was no GOAWAY.
         additional_data: GOAWAY's debug data (RFC 9113 section 6.8), unchecked bytes from the peer.

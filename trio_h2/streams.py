@@ -221,7 +221,8 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
 
     It is a `trio.abc.HalfCloseableStream` and an async iterator of `bytes`. Errors are the ones of `trio_h2`, and
     also trio's: `trio.ClosedResourceError` when this side closed the stream, `trio.BrokenResourceError` when the
-    peer or the network did, `trio.BusyResourceError` when two tasks do the same thing at once.
+    peer or the network did, `trio.BusyResourceError` when two tasks do the same thing at once. A connection that ended
+    by a broken rule raises the ProtocolError that says which, in place of ConnectionTerminatedError.
     """
 
     def __init__(self, actor: StreamActor, connection: C) -> None:
@@ -384,7 +385,12 @@ class ClientStream(_Stream["Connection"]):
 
     @trio.lowlevel.enable_ki_protection
     async def update_priority(self, priority: Priority) -> None:
-        """Tell the server that this response matters more, or less, now (RFC 9218 section 7.1)."""
+        """Tell the server that this response matters more, or less, now (RFC 9218 section 7.1).
+
+        Raises:
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
+            TypeError: `priority` is not a Priority.
+        """
         if not isinstance(priority, Priority):
             raise TypeError(f"priority must be a Priority, not {type(priority).__name__}")
         await self._actor.ready_to_send()

@@ -27,17 +27,19 @@ class DecoderView:
 
 
 class H2Stream:
-    """One stream of `H2Connection.streams`, to look at. Its `state_machine`, which has the state, is itself."""
+    """One stream of `H2Connection.streams`, to look at."""
 
     def __init__(self, stream: StreamMachine) -> None:
         self._stream = stream
 
     @property
     def stream_id(self) -> int:
+        """Its stream ID."""
         return self._stream.stream_id
 
     @property
     def state_machine(self) -> H2Stream:
+        """Itself: hyper-h2 keeps a stream's state in an object of its own."""
         return self
 
     @property
