@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from types import TracebackType
 
 import attrs
 import trio
@@ -28,9 +28,6 @@ from .protocol.validation import (
     check_response,
     check_trailers,
 )
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["ClientStream", "PushedStream", "Request", "Response", "ServerStream"]
 
@@ -213,10 +210,7 @@ def trailer_fields(trailers: HeadersLike) -> Fields:
     return fields
 
 
-C = TypeVar("C", bound="Connection")
-
-
-class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
+class _Stream(trio.abc.HalfCloseableStream):
     """What a client's and a server's stream share.
 
     It is a `trio.abc.HalfCloseableStream` and an async iterator of `bytes`. Errors are the ones of `trio_h2`, and
@@ -225,7 +219,7 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
     by a broken rule raises the ProtocolError that says which, in place of ConnectionTerminatedError.
     """
 
-    def __init__(self, actor: StreamActor, connection: C) -> None:
+    def __init__(self, actor: StreamActor, connection: Connection) -> None:
         self._actor = actor
         self._connection = connection
 
@@ -240,7 +234,7 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
         return None if self._actor.stream is None else self._actor.stream.stream_id
 
     @property
-    def connection(self) -> C:
+    def connection(self) -> Connection:
         """The connection it is a stream of: its addresses, TLS, PING and statistics."""
         return self._connection
 
@@ -353,7 +347,7 @@ class _Stream(trio.abc.HalfCloseableStream, Generic[C]):
         """What a first read has to do before it waits: on a client, nothing."""
 
 
-class ClientStream(_Stream["Connection"]):
+class ClientStream(_Stream):
     """A request and its response, as `ClientConnection.stream` gives it."""
 
     async def __aenter__(self) -> ClientStream:
@@ -409,7 +403,7 @@ class PushedStream(ClientStream):
         self.request = split_request(promised, DEFAULT_PRIORITY)
 
 
-class ServerStream(_Stream["Connection"]):
+class ServerStream(_Stream):
     """A request to answer, as a handler gets it.
 
     The first read asks a client that sent `Expect: 100-continue` for its body.

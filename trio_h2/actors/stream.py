@@ -390,8 +390,7 @@ class StreamActor:
 
     def late_data(self) -> None:
         """DATA on a tunnel whose user has closed it: nobody will read it, and the peer should know."""
-        if self.closed_by_user:
-            self.reset(ErrorCodes.CANCEL)
+        self.reset(ErrorCodes.CANCEL)
 
     # The task, on a client
 

@@ -153,7 +153,6 @@ class AltSvcFrame:
 class OriginFrame:
     """ORIGIN (RFC 8336 section 2.1)."""
 
-    stream_id: int
     origins: tuple[bytes, ...]
 
 
@@ -500,7 +499,7 @@ class FrameReader:
                 return _size_error("an ORIGIN frame shorter than its entries")
             origins.append(payload[offset + 2 : end])
             offset = end
-        return OriginFrame(stream_id, tuple(origins))
+        return OriginFrame(tuple(origins))
 
     def _priority_update(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         return PriorityUpdateFrame(_UINT32.unpack_from(payload)[0] & _STREAM_MASK, payload[4:])
@@ -644,7 +643,6 @@ __all__ = [
     "PREFACE",
     "AltSvcFrame",
     "DataFrame",
-    "Fields",
     "Frame",
     "FrameReader",
     "FrameWriter",

@@ -24,9 +24,7 @@ from .limits import too_many_interim
 from .priority import priority_untrusted
 from .settings import ChangedSetting, SettingCodes
 from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
-from .validation import (
-    Malformed,
-)
+from .validation import Malformed
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
 
 if TYPE_CHECKING:
@@ -164,9 +162,12 @@ class Receiver:
     def _headers(self, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         stream = self._table.get(frame.stream_id)
         if stream is None:
-            if self._machine.client or self._table.is_own(frame.stream_id):
-                return self._late(frame.stream_id, Input.RECV_HEADERS)
-            if not self._table.is_idle(frame.stream_id) or self._machine.ignores(frame.stream_id):
+            if (
+                self._machine.client
+                or self._table.is_own(frame.stream_id)
+                or not self._table.is_idle(frame.stream_id)
+                or self._machine.ignores(frame.stream_id)
+            ):
                 return self._late(frame.stream_id, Input.RECV_HEADERS)
             return self._request(frame, events)
         verdict = stream.receive(Input.RECV_HEADERS) or self._self_dependent(frame)
