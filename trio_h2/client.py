@@ -15,7 +15,7 @@ from .actors.connection import ConnectionActor
 from .actors.errors import broken
 from .actors.stream import Body, Pump, StreamActor
 from .config import Config
-from .connection import Connection, Incoming
+from .connection import Connection, Incoming, checked_config
 from .exceptions import HandshakeError, InternalError, ProtocolError
 from .headers import HeadersLike
 from .protocol.priority import Priority
@@ -306,9 +306,7 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
         self._prepare(authority, scheme, config)
 
     def _prepare(self, authority: str, scheme: str, config: Config | None) -> None:
-        if config is not None and not isinstance(config, Config):
-            raise TypeError(f"config must be a Config, not {type(config).__name__}")
-        self._config = Config() if config is None else config
+        self._config = checked_config(config)
         # The check of a request's fields is the check of what they are made of.
         request_fields("GET", "/", scheme=scheme, authority=authority, headers=())
         self._authority = authority

@@ -10,6 +10,9 @@ import trio
 
 from . import events as ev
 from .actors.connection import ConnectionActor
+from .actors.stream import StreamActor
+from .config import Config
+from .protocol.windows import InboundWindow
 
 __all__ = ["Connection", "ConnectionStatistics", "StreamStatistics", "TLSInfo", "WindowStatistics"]
 
@@ -95,6 +98,13 @@ class ConnectionStatistics:
     dropped_events: int
 
 
+def checked_config(config: Config | None) -> Config:
+    """What a caller gave as `config`, or the defaults. Raises TypeError."""
+    if config is not None and not isinstance(config, Config):
+        raise TypeError(f"config must be a Config, not {type(config).__name__}")
+    return Config() if config is None else config
+
+
 T = TypeVar("T")
 
 
@@ -111,7 +121,7 @@ class Incoming(AsyncIterator[T]):
         return item
 
 
-def _window(window: Any) -> WindowStatistics:
+def _window(window: InboundWindow) -> WindowStatistics:
     return WindowStatistics(window.available, window.held, window.unannounced, window.target)
 
 
@@ -174,7 +184,7 @@ class Connection:
             dropped_events=actor.dropped_events,
         )
 
-    def _stream_statistics(self, actor: Any) -> StreamStatistics:
+    def _stream_statistics(self, actor: StreamActor) -> StreamStatistics:
         stream = actor.stream
         if stream is None:
             return StreamStatistics(None, "WAITING", "slot", 0, None, 0)

@@ -22,7 +22,6 @@ from .exceptions import (
     ErrorCodes,
     FlowControlError,
     FrameTooLargeError,
-    NoAvailableStreamIDError,
     NoSuchStreamError,
     ProtocolError,
     RFC1122Error,
@@ -496,10 +495,7 @@ class H2Connection:
 
     def get_next_available_stream_id(self) -> int:
         """The ID for our next stream. Raises NoAvailableStreamIDError when there is none left."""
-        stream_id = self._machine.table.next_own_id()
-        if stream_id is None:
-            raise NoAvailableStreamIDError("all stream IDs of this connection are used", initiator="local")
-        return stream_id
+        return self._machine.next_stream_id()
 
     @property
     def streams(self) -> Mapping[int, H2Stream]:

@@ -16,7 +16,7 @@ from . import events as ev
 from .actors.connection import ConnectionActor
 from .actors.stream import StreamActor
 from .config import Config
-from .connection import Connection
+from .connection import Connection, checked_config
 from .streams import ServerStream, split_request
 
 __all__ = ["H2Server", "Handler", "ServerConnection", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
@@ -212,7 +212,7 @@ async def serve_h2_connection(handler: Handler, transport: trio.abc.Stream, *, c
     """
     if not isinstance(transport, trio.abc.Stream):
         raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
-    await _Served(_callable(handler), transport, _checked(config)).run()
+    await _Served(_callable(handler), transport, checked_config(config)).run()
 
 
 async def serve_h2_listeners(
@@ -231,7 +231,7 @@ async def serve_h2_listeners(
         handler_nursery: where connections run, by default a nursery in here.
         task_status: gets the H2Server when it accepts connections.
     """
-    server = H2Server(_callable(handler), listeners, _checked(config))
+    server = H2Server(_callable(handler), listeners, checked_config(config))
     await server._run(handler_nursery, task_status)
 
 
@@ -262,7 +262,7 @@ async def serve_h2(
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
     _callable(handler)
-    _checked(config)
+    checked_config(config)
     listeners: list[trio.abc.Listener[Any]] = list(await _open_listeners(port, host, backlog))
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"])
@@ -295,9 +295,3 @@ def _callable(handler: Handler) -> Handler:
     if not callable(handler):
         raise TypeError(f"handler must be an async function of one stream, not {type(handler).__name__}")
     return handler
-
-
-def _checked(config: Config | None) -> Config:
-    if config is not None and not isinstance(config, Config):
-        raise TypeError(f"config must be a Config, not {type(config).__name__}")
-    return Config() if config is None else config

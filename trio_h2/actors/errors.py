@@ -47,13 +47,13 @@ def closed(error: E) -> E:
     return _copy(error, trio.ClosedResourceError)
 
 
-def raised(failure: H2Error) -> H2Error:
+def raised(failure: E) -> E:
     """The copy of a stored failure to raise now: closed if it was our own doing, else broken."""
     return closed(failure) if failure.initiator == "local" else broken(failure)
 
 
 def retryable(failure: E) -> E:
     """A copy of a failure for a request that the peer certainly did not process (RFC 9113 section 8.7)."""
-    copy = _copy(failure, trio.ClosedResourceError if failure.initiator == "local" else trio.BrokenResourceError)
+    copy = raised(failure)
     copy.safe_to_retry = True
     return copy

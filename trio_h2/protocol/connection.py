@@ -322,6 +322,10 @@ class ConnectionMachine:
         if wanted is not None:
             self._check_stream_id(wanted)
             return wanted
+        return self.next_stream_id()
+
+    def next_stream_id(self) -> int:
+        """The ID our next stream gets. Raises NoAvailableStreamIDError when every one is used."""
         stream_id = self.table.next_own_id()
         if stream_id is None:
             raise NoAvailableStreamIDError("all stream IDs of this connection are used", initiator="local")
@@ -365,7 +369,7 @@ class ConnectionMachine:
                 initiator="local",
                 stream_id=stream.stream_id,
             )
-        interim = head.status < 200
+        interim = head.is_informational
         if interim and end_stream:
             raise ProtocolError("a 1xx response cannot end the stream", scope="stream", initiator="local")
         bodiless = stream.request_method == b"HEAD" or head.status in _WITHOUT_CONTENT

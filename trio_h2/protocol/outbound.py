@@ -13,6 +13,7 @@ from hpack import HeaderTuple, NeverIndexedHeaderTuple
 from ..exceptions import ProtocolError
 from .compression import Fields
 from .validation import (
+    CONNECTION_SPECIFIC,
     Malformed,
     RequestHead,
     ResponseHead,
@@ -30,9 +31,6 @@ HeaderPairs = Mapping[Any, Any] | Iterable[tuple[str | bytes, str | bytes]]
 H = TypeVar("H")
 
 MAX_REMEMBERED = 64
-
-# RFC 9113 section 8.2.2: they say something about one HTTP/1.1 connection.
-_CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 
 
 class OutboundHeaders:
@@ -105,7 +103,7 @@ class OutboundHeaders:
         fields = []
         for raw_name, raw_value, secret in triples:
             name, value = raw_name.lower().strip(), raw_value.strip()
-            if name in _CONNECTION_SPECIFIC:
+            if name in CONNECTION_SPECIFIC:
                 continue
             crumbs = value.split(b"; ") if name == b"cookie" and self._split_cookies else [value]
             fields += [_field(name, crumb, secret or _is_guessable(name, crumb)) for crumb in crumbs]

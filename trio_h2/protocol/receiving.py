@@ -248,7 +248,7 @@ class Receiver:
         if isinstance(head, Malformed):
             return _malformed(stream.stream_id, head.reason)
         headers = frame.section.headers
-        if head.status < 200:
+        if head.is_informational:
             if frame.end_stream:
                 return _malformed(stream.stream_id, f"a {head.status} response that ends the stream")
             stream.receiving.interim += 1

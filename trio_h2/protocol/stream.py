@@ -145,6 +145,7 @@ TRANSITIONS: Mapping[StreamState, Mapping[Input, StreamState | Refusal]] = {
 }
 
 
+_COUNTED = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL, StreamState.HALF_CLOSED_REMOTE))
 _CAN_SEND = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE, StreamState.RESERVED_LOCAL))
 
 
@@ -226,7 +227,7 @@ class StreamMachine:
     @property
     def open(self) -> bool:
         """True in the states that count as concurrent (RFC 9113 section 5.1.2)."""
-        return not self.closed and not self.reserved
+        return self.state in _COUNTED
 
     @property
     def reserved(self) -> bool:

@@ -16,8 +16,6 @@ __all__ = ["StreamTable"]
 
 MAX_STREAM_ID = 2**31 - 1
 
-_COUNTED = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL, StreamState.HALF_CLOSED_REMOTE)
-
 
 class StreamTable:
     """Live streams by ID, IDs used on each side, and tombstones. Owner of every field: ConnectionMachine.
@@ -85,7 +83,7 @@ class StreamTable:
 
     def count(self, stream: StreamMachine) -> None:
         """Count the stream as concurrent from now on, if its state says so."""
-        if stream.counted or stream.state not in _COUNTED:
+        if stream.counted or not stream.open:
             return
         stream.counted = True
         if self.is_own(stream.stream_id):

@@ -28,6 +28,7 @@ from hpack.table import HeaderTable
 from trio_h2.headers import NeverIndexed
 
 __all__ = [
+    "CONNECTION_SPECIFIC",
     "FieldList",
     "Malformed",
     "RequestHead",
@@ -159,17 +160,16 @@ _ORDINARY: Final[dict[bytes, _Kind]] = dict.fromkeys(
     "ordinary",
 )
 
-_CONNECTION_SPECIFIC: Final[dict[bytes, _Kind]] = {
-    b"connection": "connection-specific",
-    b"keep-alive": "connection-specific",
-    b"proxy-connection": "connection-specific",
-    b"transfer-encoding": "connection-specific",
-    b"upgrade": "connection-specific",
-}
+# RFC 9113 8.2.2: they say something about one HTTP/1.1 connection.
+CONNECTION_SPECIFIC: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+
+_NOT_IN_HTTP2: Final[dict[bytes, _Kind]] = dict.fromkeys(CONNECTION_SPECIFIC, "connection-specific")
 
 _IN_REQUEST: Final[dict[bytes, _Kind]] = {
     **_ORDINARY,
-    **_CONNECTION_SPECIFIC,
+    **_NOT_IN_HTTP2,
     b":method": "pseudo",
     b":scheme": "pseudo",
     b":authority": "pseudo",
@@ -182,7 +182,7 @@ _IN_REQUEST: Final[dict[bytes, _Kind]] = {
 
 _IN_RESPONSE: Final[dict[bytes, _Kind]] = {
     **_ORDINARY,
-    **_CONNECTION_SPECIFIC,
+    **_NOT_IN_HTTP2,
     b":status": "pseudo",
     b"content-length": "ruled",
     # RFC 9110 7.6.1 counts TE as connection-specific, and RFC 9113 8.2.2 excepts it in requests alone.
@@ -191,7 +191,7 @@ _IN_RESPONSE: Final[dict[bytes, _Kind]] = {
 
 _IN_TRAILERS: Final[dict[bytes, _Kind]] = {
     **_ORDINARY,
-    **_CONNECTION_SPECIFIC,
+    **_NOT_IN_HTTP2,
     b"content-length": "ruled",
     b"host": "ruled",
     b"te": "ruled",
