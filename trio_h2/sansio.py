@@ -8,7 +8,6 @@ credit goes back when the program acknowledges what it was given, on the stream 
 
 from __future__ import annotations
 
-import enum
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -41,7 +40,7 @@ from .protocol.settings import (
 )
 from .protocol.stream import Phase, StreamMachine, StreamState
 from .protocol.table import MAX_STREAM_ID
-from .protocol.views import DecoderView, H2Stream, StreamsView
+from .protocol.views import ConnectionState, DecoderView, H2Stream, StateView, StreamsView
 from .protocol.windows import MAX_WINDOW
 
 __all__ = [
@@ -68,15 +67,6 @@ _WITH_HEADERS = frozenset(
         ev.PushedStreamReceived,
     )
 )
-
-
-class ConnectionState(enum.Enum):
-    """How far the connection is, for `H2Connection.state_machine.state`."""
-
-    IDLE = 0
-    CLIENT_OPEN = 1
-    SERVER_OPEN = 2
-    CLOSED = 3
 
 
 class DummyLogger:
@@ -186,11 +176,10 @@ class H2Connection:
                 SettingCodes.MAX_HEADER_LIST_SIZE: self.DEFAULT_MAX_HEADER_LIST_SIZE,
             },
         )
-        self.state_machine = _StateView(self)
+        self.state_machine = StateView(self._machine)
         self.decoder = DecoderView(self._machine.reader)
         self.decoder.max_header_list_size = self.DEFAULT_MAX_HEADER_LIST_SIZE
         self._initiated = False
-        self._terminated = False
         self._outbound = OutboundHeaders(
             validate=self.config.validate_outbound_headers,
             normalize=self.config.normalize_outbound_headers,
@@ -254,10 +243,9 @@ class H2Connection:
             raise ValueError(f"last_stream_id must be from 0 to 2**31-1, not {last_stream_id}")
         debug_data = bytes(memoryview(additional_data or b""))
         self._machine.goaway(_error_code(error_code), last_stream_id=last_stream_id, additional_data=debug_data)
-        self._terminated = True
 
     def _check_open(self) -> None:
-        if self._terminated or self._machine.failure is not None:
+        if self._machine.goaway_last_stream_id is not None:
             raise ProtocolError("the connection is closed", initiator="local")
 
     # Receiving and output
@@ -541,23 +529,6 @@ class H2Connection:
     @max_inbound_frame_size.setter
     def max_inbound_frame_size(self, size: int) -> None:
         self._machine.reader.max_frame_size = size
-
-
-class _StateView:
-    """`H2Connection.state_machine`, of which programs read `state`."""
-
-    def __init__(self, connection: H2Connection) -> None:
-        self._connection = connection
-
-    @property
-    def state(self) -> ConnectionState:
-        connection = self._connection
-        machine = connection._machine
-        if connection._terminated or machine.failure is not None or machine.remote_goaway is not None:
-            return ConnectionState.CLOSED
-        if not machine.table.highest_inbound and not machine.table.highest_outbound:
-            return ConnectionState.IDLE
-        return ConnectionState.CLIENT_OPEN if machine.client else ConnectionState.SERVER_OPEN
 
 
 def _error_code(code: int) -> ErrorCodes | int:

@@ -1,13 +1,41 @@
-"""What programs look at inside hyper-h2's connection: its streams, and its decoder's limit."""
+"""What programs look at inside hyper-h2's connection: its state, its streams, and its decoder's limit."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping
 
 from .codec import FrameReader
+from .connection import ConnectionMachine
 from .stream import Phase, StreamMachine, StreamState
 
-__all__ = ["DecoderView", "H2Stream", "StreamsView"]
+__all__ = ["ConnectionState", "DecoderView", "H2Stream", "StateView", "StreamsView"]
+
+
+class ConnectionState(enum.Enum):
+    """How far the connection is, for `H2Connection.state_machine.state`."""
+
+    IDLE = 0
+    CLIENT_OPEN = 1
+    SERVER_OPEN = 2
+    CLOSED = 3
+
+
+class StateView:
+    """`H2Connection.state_machine`, of which programs read `state`."""
+
+    def __init__(self, machine: ConnectionMachine) -> None:
+        self._machine = machine
+
+    @property
+    def state(self) -> ConnectionState:
+        """CLOSED when GOAWAY was sent, for whatever reason, or received; IDLE while no stream was used."""
+        machine = self._machine
+        if machine.goaway_last_stream_id is not None or machine.remote_goaway is not None:
+            return ConnectionState.CLOSED
+        if not machine.table.highest_inbound and not machine.table.highest_outbound:
+            return ConnectionState.IDLE
+        return ConnectionState.CLIENT_OPEN if machine.client else ConnectionState.SERVER_OPEN
 
 
 class DecoderView:
