@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 
@@ -14,7 +13,7 @@ from .protocol.windows import MAX_WINDOW
 __all__ = ["Config"]
 
 
-def _whole(low: int, high: int) -> Callable[[Any, Any, int], None]:
+def _whole(low: int, high: int) -> Callable[[object, attrs.Attribute[int], int], None]:
     def check(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"Config.{attribute.name} must be an int, not {type(value).__name__}")

@@ -324,7 +324,11 @@ class H2Connection:
             machine.send_trailers(stream, self._outbound.trailers(headers))
 
     def send_data(
-        self, stream_id: int, data: bytes | bytearray | memoryview, end_stream: bool = False, pad_length: Any = None
+        self,
+        stream_id: int,
+        data: bytes | bytearray | memoryview,
+        end_stream: bool = False,
+        pad_length: int | None = None,
     ) -> None:
         """Send one DATA frame. Raises FlowControlError or FrameTooLargeError for more than fits; nothing is split."""
         self._check_open()

@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import trio
@@ -27,11 +27,6 @@ LARGE = 256 * MIB
 
 WARM_UP = 50
 """Requests made before the clock starts."""
-
-Fetch = Callable[[], Awaitable[bytes]]
-"""One small GET: the body of its answer, once that is known to be a 200."""
-Download = Callable[[int], AsyncIterator[bytes]]
-Upload = Callable[[int], Awaitable[int]]
 
 
 class WrongAnswerError(Exception):
@@ -66,6 +61,7 @@ class Client:
         await self.client.__aexit__(*error)  # type: ignore[attr-defined]
 
     async def fetch(self) -> bytes:
+        """One small GET: the body of its answer, once that is known to be a 200."""
         raise NotImplementedError
 
     def download(self, size: int) -> AsyncIterator[bytes]:
