@@ -102,6 +102,7 @@ class H2Server:
 
     def __init__(self, handler: Handler, listeners: Sequence[trio.abc.Listener[Any]], config: Config) -> None:
         self.listeners = tuple(listeners)
+        self._port = _port(self.listeners)  # now, because a socket that is closed has forgotten it
         self._handler = handler
         self._config = config
         self._accepting = trio.CancelScope()
@@ -111,14 +112,8 @@ class H2Server:
 
     @property
     def port(self) -> int | None:
-        """The TCP port it listens on; None if it listens on something without ports."""
-        for listener in self.listeners:
-            inner = _inner(listener)
-            if isinstance(inner, trio.SocketListener):
-                address = inner.socket.getsockname()
-                if isinstance(address, tuple):
-                    return int(address[1])
-        return None
+        """The TCP port it listens on, or did; None if it listens on something without ports."""
+        return self._port
 
     async def shutdown(self, grace: float = 10) -> None:
         """Stop accepting, end every connection gracefully, and return when they are closed.
@@ -189,6 +184,15 @@ class H2Server:
             await trio.serve_listeners(
                 self._serve, list(self.listeners), handler_nursery=handler_nursery, task_status=task_status
             )
+
+
+def _port(listeners: Sequence[trio.abc.Listener[Any]]) -> int | None:
+    for listener in map(_inner, listeners):
+        if isinstance(listener, trio.SocketListener):
+            address = listener.socket.getsockname()
+            if isinstance(address, tuple):
+                return int(address[1])
+    return None
 
 
 def _inner(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:

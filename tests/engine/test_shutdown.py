@@ -577,6 +577,14 @@ async def test_shutdown_serves_what_is_in_the_backlog(
             nursery.start_soon(get_over, trio.SocketStream(trio.socket.from_stdlib_socket(each)))
 
 
+async def test_a_server_that_was_shut_down_still_knows_its_port() -> None:
+    async with trio.open_nursery() as nursery:
+        server: trio_h2.H2Server = await nursery.start(partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1"))
+        port = server.port
+        await server.shutdown()
+    assert server.port == port
+
+
 async def get_over(transport: trio.abc.Stream) -> None:
     async with trio_h2.connect_over(transport, authority="example.org") as connection:
         assert (await connection.request("GET", "/")).status == 200
