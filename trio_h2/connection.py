@@ -134,7 +134,8 @@ class Connection:
 
     def __init__(self, actor: ConnectionActor) -> None:
         self._actor = actor
-        # Now, because a socket that is closed has forgotten them.
+        # Now, because a connection that is closed has forgotten them.
+        self._tls = _tls_info(actor.transport)
         self._peer_address = self._address("getpeername")
         self._local_address = self._address("getsockname")
 
@@ -226,10 +227,16 @@ class Connection:
 
     @property
     def tls(self) -> TLSInfo | None:
-        """What TLS settled on, or None without TLS."""
-        transport = self._actor.transport
-        if not isinstance(transport, trio.SSLStream):
-            return None
+        """What TLS settled on, or None without TLS, and before its handshake."""
+        if self._tls is None:
+            self._tls = _tls_info(self._actor.transport)
+        return self._tls
+
+
+def _tls_info(transport: trio.abc.Stream) -> TLSInfo | None:
+    if not isinstance(transport, trio.SSLStream):
+        return None
+    try:
         cipher = transport.cipher()
         return TLSInfo(
             transport.version(),
@@ -237,3 +244,5 @@ class Connection:
             transport.selected_alpn_protocol(),
             transport.getpeercert(binary_form=True),
         )
+    except (trio.NeedHandshakeError, ValueError):  # there is none yet, or the connection broke and has lost it
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from functools import partial
 
 import pytest
 import trio
@@ -618,6 +619,34 @@ async def test_serve_h2_on_loopback(
                 else:
                     assert connection.tls is None
             await server.shutdown(5)
+
+
+async def test_a_connection_knows_its_tls_from_the_handshake_on_and_when_it_is_closed(
+    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    connections: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        await stream.respond(200)
+
+    async with trio.open_nursery() as nursery:
+        serving = partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1", ssl_context=server_ssl_context)
+        server: trio_h2.H2Server = await nursery.start(serving)
+        stream = trio.SSLStream(
+            await trio.open_tcp_stream("127.0.0.1", server.port or 0),
+            client_ssl_context,
+            server_hostname="localhost",
+            https_compatible=True,
+        )
+        async with trio_h2.connect_over(stream, authority="localhost", scheme="https") as connection:
+            assert connection.tls is None
+            await connection.request("GET", "/")
+            assert connection.tls is not None
+        await server.shutdown(5)
+    for each in (connection, *connections):
+        assert each.tls is not None
+        assert each.tls.version == "TLSv1.3"
 
 
 async def test_every_address_family_gets_the_same_free_port() -> None:
