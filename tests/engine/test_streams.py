@@ -979,3 +979,31 @@ async def test_a_tunnel_has_no_trailers(autojump_clock: MockClock) -> None:
     async with raw_client(handler) as peer:
         await peer.send(peer.headers(1, CONNECT))
         await peer.expect(DataFrame, matches=lambda frame: "END_STREAM" in frame.flags)
+
+
+async def test_every_sending_call_after_the_end_says_so_in_the_same_words(autojump_clock: MockClock) -> None:
+    errors: list[Exception] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200)
+        calls: list[Callable[[], Awaitable[None]]] = [
+            lambda: stream.respond(200),
+            lambda: stream.respond(200, body=b"x"),
+            lambda: stream.send_response(200),
+            lambda: stream.send_informational(103),
+            lambda: stream.send_all(b"x"),
+            lambda: stream.send_trailers([]),
+        ]
+        for call in calls:
+            try:
+                await call()
+            except Exception as error:
+                errors.append(error)
+
+    async with client_and_server(handler) as pair:
+        await pair.client.request("GET", "/")
+    assert len(errors) == 6
+    for error in errors:
+        assert isinstance(error, trio_h2.StreamClosedError)
+        assert isinstance(error, trio.ClosedResourceError)
+        assert (error.stream_id, str(error)) == (1, "this side of the stream has ended")

@@ -37,9 +37,8 @@ __all__ = ["Body", "Pump", "StreamActor"]
 
 Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
-# Failures are copied when they are raised, so these two stand for every stream.
+# Failures are copied when they are raised, so this one stands for every stream.
 CLOSED_HERE = StreamResetError("the stream was closed by this side", initiator="local")
-SENT_EOF = StreamClosedError(0, "this side of the stream has ended", initiator="local")
 
 logger = logging.getLogger("trio_h2")
 
@@ -201,6 +200,8 @@ class StreamActor:
         while responding and self.machine.reserved and not self.connection.machine.can_open:
             await self.connection.slots.freed.park()
             self.check_sending()
+        if responding and not self.machine.can_send:
+            raise raised(self._sent_eof())
 
     @property
     def _answered_early(self) -> bool:
@@ -326,7 +327,10 @@ class StreamActor:
                 )
             )
         if not stream.can_send:
-            raise raised(SENT_EOF)
+            raise raised(self._sent_eof())
+
+    def _sent_eof(self) -> StreamClosedError:
+        return StreamClosedError(self.machine.stream_id, "this side of the stream has ended", initiator="local")
 
     @trio.lowlevel.enable_ki_protection
     async def send_eof(self) -> None:
