@@ -315,6 +315,7 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
     async def _connected(self) -> trio.abc.Stream:
         return self._transport
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientConnection:
         transport = await self._connected()
         self._nursery_manager = trio.open_nursery()
@@ -323,6 +324,7 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
         self._nursery.start_soon(self._actor.run)
         return ClientConnection(self._actor, self._authority, self._scheme)
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

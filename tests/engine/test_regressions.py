@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import signal
 import struct
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -35,7 +37,7 @@ from tests.engine.helpers import (
     slow_pair,
 )
 from tests.engine.test_shutdown import MemoryListener
-from trio_h2 import Config, ErrorCodes
+from trio_h2 import Config, ErrorCodes, client
 from trio_h2.actors.connection import ConnectionActor
 from trio_h2.actors.stream import StreamActor
 from trio_h2.protocol.connection import ConnectionMachine
@@ -441,6 +443,43 @@ def test_keyboard_interrupt_as_a_stream_opens_leaves_no_stream_behind(
             assert connection.statistics().streams == ()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_keyboard_interrupt_at_any_line_of_connect_leaves_no_nursery_behind() -> None:
+    """Ctrl-C as the block is entered or left is a KeyboardInterrupt, not trio's complaint about its nurseries."""
+
+    async def main() -> None:
+        client_end, server_end = trio.testing.memory_stream_pair()
+        trio.lowlevel.spawn_system_task(trio_h2.serve_h2_connection, echo, server_end)
+        async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+            await connection.request("GET", "/")
+
+    left = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != client.__file__ or frame.f_code.co_name not in ("__aenter__", "__aexit__"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    interrupted = 0
+    while interrupted < 100:
+        left = interrupted + 1
+        sys.settrace(trace)
+        try:
+            trio.run(main, clock=MockClock(autojump_threshold=0))
+        except KeyboardInterrupt:
+            interrupted += 1
+        else:
+            break
+        finally:
+            sys.settrace(before)
+    assert 10 < interrupted < 100
 
 
 # Pushes
