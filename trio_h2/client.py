@@ -393,10 +393,11 @@ class connect(connect_over):
         stream = await trio.open_tcp_stream(self._host, self._port)
         if self._scheme == "http":
             return stream
-        context = self._ssl_context or ssl.create_default_context()
-        context.set_alpn_protocols(["h2"])
-        tls = trio.SSLStream(stream, context, server_hostname=self._host, https_compatible=True)
+        tls: trio.abc.Stream = stream
         try:
+            context = self._ssl_context or ssl.create_default_context()
+            context.set_alpn_protocols(["h2"])
+            tls = trio.SSLStream(stream, context, server_hostname=self._host, https_compatible=True)
             await tls.do_handshake()
             selected = tls.selected_alpn_protocol()
             if selected != "h2":

@@ -616,6 +616,28 @@ async def test_a_certificate_that_does_not_verify(server_ssl_context: ssl.SSLCon
         await server.shutdown(1)
 
 
+async def test_a_context_that_makes_no_client_leaves_no_socket_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[trio.SocketStream] = []
+    open_tcp_stream = trio.open_tcp_stream
+
+    async def record(host: str, port: int) -> trio.SocketStream:
+        opened.append(await open_tcp_stream(host, port))
+        return opened[0]
+
+    monkeypatch.setattr(trio, "open_tcp_stream", record)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port = listener.socket.getsockname()[1]
+        with pytest.raises(ssl.SSLError):
+            async with trio_h2.connect(
+                f"https://127.0.0.1:{port}", ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            ):
+                pass
+    assert opened[0].socket.fileno() == -1
+
+
 # What a connection says of itself
 
 
