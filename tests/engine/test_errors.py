@@ -78,6 +78,7 @@ async def test_rfc9113_5_4_1_a_connection_error_on_a_server(name: str, autojump_
         assert [goaway.error_code for goaway in of(frames, GoAwayFrame)] == [code]
         assert of(frames, GoAwayFrame)[0].last_stream_id in (1, 5)
         assert of(frames, GoAwayFrame)[0].additional_data
+        assert type(frames[-1]) is GoAwayFrame, "what follows a connection error"
 
 
 @pytest.mark.parametrize("name", CONNECTION_ERRORS)

@@ -495,12 +495,13 @@ class ConnectionMachine:
             self.table.close(stream, CloseReason.ENDED)
 
     def reset_stream(self, stream: StreamMachine, error_code: int) -> bool:
-        """Queue RST_STREAM unless the stream is closed (5.4.2); was it sent?"""
+        """Queue RST_STREAM unless the stream is closed (5.4.2); was it open?"""
         if stream.closed:
             return False
         stream.send(Input.SEND_RST_STREAM)
-        self.outbox.rst_stream(stream.stream_id, error_code)
-        self.replies += 1
+        if self.failure is None:  # the GOAWAY of a connection error has ended every stream (5.4.1)
+            self.outbox.rst_stream(stream.stream_id, error_code)
+            self.replies += 1
         self.table.close(stream, CloseReason.RESET_LOCALLY)
         return True
 
