@@ -328,6 +328,17 @@ def test_rfc9113_5_1_2_pushes_above_the_limit_are_refused_when_they_open() -> No
     assert peer.resets() == []
 
 
+def test_rfc9113_5_1_2_a_limit_lowered_below_what_is_open_ends_nothing() -> None:
+    peer = client()
+    peer.receive(peer.push_promise(1, 2), peer.push_promise(1, 4), peer.headers(2, h.status(103)))
+    peer.machine.update_settings({h.MAX_CONCURRENT_STREAMS: 0})
+    peer.frames()
+    peer.receive(peer.headers(1, h.OK), peer.headers(2, h.OK))
+    assert peer.resets() == []
+    peer.receive(peer.headers(4, h.OK))
+    peer.assert_stream_error(4, ErrorCodes.REFUSED_STREAM)
+
+
 # The server: what it may promise, and when
 
 

@@ -240,9 +240,7 @@ class Receiver:
 
     def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         """A response, interim or final (8.3.2)."""
-        self._table.count(stream)
-        limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
-        if limit is not None and self._table.open_inbound > limit:
+        if not stream.counted and not self._may_open_push(stream):
             return StreamFailure(stream.stream_id, ErrorCodes.REFUSED_STREAM, "more pushes than we allow at once")
         head = frame.section.response(to_connect=stream.tunnel)
         if isinstance(head, Malformed):
@@ -259,6 +257,12 @@ class Receiver:
             return None
         self._machine.begin_response(stream, stream.receiving, head)
         return self._finish_headers(stream, frame, ev.ResponseReceived(stream.stream_id, headers), events)
+
+    def _may_open_push(self, stream: StreamMachine) -> bool:
+        """A promised stream counts from its first HEADERS on (5.1.2). A limit lowered later is no reason to end it."""
+        self._table.count(stream)
+        limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        return limit is None or self._table.open_inbound <= limit
 
     def _trailers(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         """A second header section: trailers, and the end (8.1)."""
