@@ -210,6 +210,31 @@ async def test_stream_events_that_alternate_do_not_pile_up(update: str, autojump
     assert sum(event.delta for event in events if isinstance(event, trio_h2.WindowUpdated)) == 400
 
 
+async def test_credit_between_tiny_data_neither_splits_it_nor_moves_behind_it(autojump_clock: MockClock) -> None:
+    """Otherwise each octet is a chunk of its own, and each WINDOW_UPDATE looks for the one before it among them."""
+    release = trio.Event()
+    events: list[trio_h2.Event] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        async for event in stream.events():
+            events.append(event)
+            await release.wait()
+        await stream.respond(204)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST), peer.data(1, b"first"))
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send((peer.data(1, b"x") + peer.window_update(1, 1)) * 400)
+        await trio.testing.wait_all_tasks_blocked()
+        release.set()
+        await peer.send(peer.data(1, end_stream=True))
+        await peer.expect(HeadersFrame)
+    kinds = [trio_h2.DataReceived, trio_h2.DataReceived, trio_h2.WindowUpdated, trio_h2.DataReceived]
+    assert [type(event) for event in events] == [*kinds, trio_h2.StreamEnded]
+    assert b"".join(event.data for event in events if isinstance(event, trio_h2.DataReceived)) == b"first" + b"x" * 400
+    assert [event.delta for event in events if isinstance(event, trio_h2.WindowUpdated)] == [400]
+
+
 # request()
 
 

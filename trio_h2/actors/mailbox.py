@@ -10,7 +10,7 @@ There are two ways to take, and a stream has one consumer: `receive_some` and it
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 import trio
 
@@ -96,17 +96,18 @@ class Mailbox:
             self._bell.ring()
 
     def put_passing(self, event: ev.WindowUpdated | ev.PriorityUpdated) -> None:
-        """Deliver what only `events()` shows: the newest of its kind replaces the one before it."""
+        """Deliver what only `events()` shows; of each kind one waits, in its place, and says what holds now."""
         if self.consumer != "events" or self.failure is not None:
             return
         pending = self._passing.get(type(event))
-        if pending is not None:
-            # It keeps its place in the order, and says what holds now.
-            if isinstance(event, ev.WindowUpdated) and isinstance(pending, ev.WindowUpdated):
-                event.delta += pending.delta
-            self._items.remove(pending)
-        self._passing[type(event)] = event
-        self.put(event)
+        if pending is None:
+            self._passing[type(event)] = event
+            self.put(event)
+        elif isinstance(event, ev.WindowUpdated):
+            cast("ev.WindowUpdated", pending).delta += event.delta
+        else:
+            for name in ("weight", "depends_on", "exclusive", "field_value"):
+                setattr(pending, name, getattr(event, name))
 
     def put_data(self, data: bytes) -> None:
         """Deliver octets of a body; what is put after a failure goes straight back as credit."""
