@@ -10,6 +10,7 @@ from trio_h2.exceptions import ErrorCodes, FrameDataMissingError, UnsupportedFra
 from trio_h2.headers import Headers
 from trio_h2.protocol.codec import PriorityFields
 from trio_h2.protocol.priority import DEFAULT_PRIORITY, Priority
+from trio_h2.protocol.table import StreamTable
 
 from . import helpers as h
 
@@ -207,6 +208,22 @@ def test_rfc9218_7_1_repeating_a_priority_update_is_not_more_streams() -> None:
     peer = server(max_concurrent_streams=2)
     for _ in range(5):
         assert len(peer.receive(h.priority_update(3, b"u=1"), h.priority_update(5, b"u=1"))) == 2
+    peer.assert_alive()
+
+
+def test_rfc9218_7_1_a_priority_update_does_not_go_through_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    is_idle = StreamTable.is_idle
+
+    def look(table: StreamTable, stream_id: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return is_idle(table, stream_id)
+
+    monkeypatch.setattr(StreamTable, "is_idle", look)
+    peer = server(max_concurrent_streams=1_000)
+    peer.receive(*[h.priority_update(2 * number + 1, b"u=1") for number in range(1_000)])
+    assert looks <= 4_000
     peer.assert_alive()
 
 

@@ -521,12 +521,16 @@ class Receiver:
 
     def _keep_early_priority(self, stream_id: int, field_value: bytes) -> ConnectionFailure | None:
         """A request that is still to come: as many of these as it could open streams, and no more."""
-        early = {key: value for key, value in self._early_priorities.items() if self._table.is_idle(key)}
+        early = self._early_priorities
         early[stream_id] = field_value
         limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
-        if len(early) + self._table.open_inbound > (MAX_EARLY_PRIORITIES if limit is None else limit):
+        most = (MAX_EARLY_PRIORITIES if limit is None else limit) - self._table.open_inbound
+        if len(early) > most:
+            # Those of streams that were passed over or refused stay behind until there are too many.
+            for key in [key for key in early if not self._table.is_idle(key)]:
+                del early[key]
+        if len(early) > most:
             return _protocol_error("PRIORITY_UPDATE for more streams than may be open (RFC 9218 section 7.1)")
-        self._early_priorities = early
         return None
 
     def _altsvc(self, frame: codec.AltSvcFrame, events: Events) -> Verdict | None:
