@@ -141,7 +141,8 @@ class H2Connection:
     raise ProtocolError and its kin when they break a rule; nothing is changed and nothing is queued then.
 
     Attributes:
-        config: the H2Configuration.
+        config: the H2Configuration. Its flags and its encoding may be changed, or another one assigned, at any time;
+            which side this is stays.
         local_settings: our settings. What is assigned to it, or in its place, before `initiate_connection` is sent by
             that; later changes go through `update_settings` and show here once acknowledged.
         state_machine: its `state` is a ConnectionState; CLOSED when no new stream can be opened.
@@ -180,11 +181,7 @@ class H2Connection:
         self.decoder = DecoderView(self._machine.reader)
         self.decoder.max_header_list_size = self.DEFAULT_MAX_HEADER_LIST_SIZE
         self._initiated = False
-        self._outbound = OutboundHeaders(
-            validate=self.config.validate_outbound_headers,
-            normalize=self.config.normalize_outbound_headers,
-            split_cookies=self.config.split_outbound_cookies,
-        )
+        self._prepared_by: tuple[tuple[bool, bool, bool], OutboundHeaders] | None = None
 
     # Settings
 
@@ -261,6 +258,10 @@ class H2Connection:
         if machine.failure is not None:
             raise ProtocolError("the connection is closed", initiator="local")
         self._closed_lately.clear()
+        config, rules = self.config, machine.rules
+        validate, join_cookies = config.validate_inbound_headers, config.normalize_inbound_headers
+        if rules.validate is not validate or rules.join_cookies is not join_cookies:
+            machine.set_rules(attrs.evolve(rules, validate=validate, join_cookies=join_cookies))
         events = machine.receive(data)
         for event in events:
             self._present(event)
@@ -292,6 +293,17 @@ class H2Connection:
         self._machine.take()
 
     # Sending on a stream
+
+    @property
+    def _outbound(self) -> OutboundHeaders:
+        """What prepares header sections, by the flags that `config` has now."""
+        config = self.config
+        flags = config.validate_outbound_headers, config.normalize_outbound_headers, config.split_outbound_cookies
+        if self._prepared_by is None or self._prepared_by[0] != flags:
+            validate, normalize, split_cookies = flags
+            outbound = OutboundHeaders(validate=validate, normalize=normalize, split_cookies=split_cookies)
+            self._prepared_by = flags, outbound
+        return self._prepared_by[1]
 
     def send_headers(
         self,

@@ -484,6 +484,28 @@ def test_without_inbound_validation_a_malformed_request_is_received() -> None:
     assert isinstance(events[1], ev.RequestReceived)
 
 
+def test_what_a_configuration_says_counts_when_it_is_used() -> None:
+    one, other = pair()
+    messy = [*h.GET, ("X-Mixed", "1"), ("cookie", "a=1; b=2")]
+    one.send_headers(1, messy, end_stream=True)
+    (request, _) = pump(one, other)
+    assert (b"x-mixed", b"1") in request.headers  # type: ignore[attr-defined]
+    one.config.normalize_outbound_headers = one.config.validate_outbound_headers = False
+    for stream_id in (3, 5, 7):
+        one.send_headers(stream_id, messy, end_stream=True)
+        reset, *_ = pump(one, other)
+        assert isinstance(reset, ev.StreamReset)
+    other.config.validate_inbound_headers = False
+    one.send_headers(9, messy, end_stream=True)  # the same octets again: what was found of them does not count
+    (request, _) = pump(one, other)
+    assert (b"X-Mixed", b"1") in request.headers  # type: ignore[attr-defined]
+    one.config = H2Configuration(split_outbound_cookies=True)
+    other.config = H2Configuration(client_side=False, header_encoding="utf-8", normalize_inbound_headers=False)
+    one.send_headers(11, messy, end_stream=True)
+    (request, _) = pump(one, other)
+    assert request.headers[4:] == [("x-mixed", "1"), ("cookie", "a=1"), ("cookie", "b=2")]  # type: ignore[attr-defined]
+
+
 def test_cookies_are_split_and_joined() -> None:
     fields = [*h.GET, ("cookie", "one=1; two=2"), ("x", "y")]
     one, other = connected(split_outbound_cookies=True)

@@ -269,6 +269,10 @@ class FrameReader:
         """Our SETTINGS_MAX_HEADER_LIST_SIZE was acknowledged (6.5.2)."""
         self._decoder.set_max_list_size(size)
 
+    def set_rules(self, rules: InboundRules) -> None:
+        """The header sections that follow are held to these rules; what they say of the first frame is past."""
+        self._decoder.set_rules(rules)
+
     def feed(self, data: bytes) -> Iterator[Frame | StreamFailure | ConnectionFailure]:
         """Give what the transport gave; iterate what it holds.
 

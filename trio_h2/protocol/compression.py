@@ -259,6 +259,11 @@ class FieldDecoder:
             self._limits = attrs.evolve(self._limits, max_list_size=size)
             self._remembered.clear()
 
+    def set_rules(self, rules: InboundRules) -> None:
+        """From here on, sections are held to these rules."""
+        self._rules = rules
+        self._remembered.clear()
+
     def decode(self, block: bytes) -> FieldSection:
         """Decode one whole block. Raises hpack.HPACKError if that cannot be done."""
         section = self._remembered.get(block)

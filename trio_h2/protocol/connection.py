@@ -91,6 +91,11 @@ class ConnectionMachine:
 
     # Receiving
 
+    def set_rules(self, rules: InboundRules) -> None:
+        """Hold what is received from now on to these rules."""
+        self.rules = rules
+        self.reader.set_rules(rules)
+
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes from the peer; the events they hold, also those before a failure among them."""
         return list(self.receive_each(data))
