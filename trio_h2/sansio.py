@@ -115,7 +115,8 @@ class H2Configuration:
         client_side: is this the client? True.
         header_encoding: the encoding that events' headers are decoded with; octets it does not have become
             surrogates, as for `os.fsdecode`. None, the default, gives bytes.
-        validate_outbound_headers: check what we send by RFC 9113 sections 8.2 and 8.3. True.
+        validate_outbound_headers: check what we send by RFC 9113 sections 8.2 and 8.3, and bodies by their
+            content-length (8.1.1). True.
         normalize_outbound_headers: send names in lower case, values without surrounding whitespace, no
             connection-specific fields (8.2.2), `:authority` with every Host (8.3.1), and secrets never indexed. True.
         split_outbound_cookies: send each cookie crumb as a field of its own (8.2.3), if normalizing. False.
@@ -328,6 +329,8 @@ class H2Connection:
         if stream.sending.phase is Phase.HEAD:
             fields, response = self._outbound.response(headers, to_connect=stream.tunnel)
             machine.send_response(stream, fields, response, end_stream=end_stream)
+            if not self.config.validate_outbound_headers:
+                stream.sending.expected = None  # also to HEAD, and in a 204
         elif stream.sending.phase is Phase.DONE:
             raise StreamClosedError(stream_id, initiator="local")
         elif not end_stream:

@@ -672,6 +672,24 @@ def test_a_body_has_to_have_its_content_length() -> None:
         one.end_stream(1)
 
 
+@pytest.mark.parametrize("status", [b"200", b"204", b"103"])
+@pytest.mark.parametrize("method", [b"HEAD", b"POST"])
+def test_without_outbound_validation_any_body_is_sent(method: bytes, status: bytes) -> None:
+    one, other = connected(validate_outbound_headers=False)
+    one.send_headers(1, [(b":method", method), *h.POST[1:], h.length(5)])
+    other.receive_data(one.data_to_send())
+    if status == b"103":
+        other.send_headers(1, [(b":status", status)])
+        status = b"200"
+    other.send_headers(1, [(b":status", status), h.length(5)])
+    for sender in (one, other):
+        sender.data_to_send()
+        sender.send_data(1, b"123456")
+        sender.end_stream(1)
+        assert len(sent(sender)) == 2
+    one.send_headers(3, [*h.POST, h.length(5)], end_stream=True)
+
+
 # Streams
 
 

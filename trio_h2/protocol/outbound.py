@@ -65,13 +65,19 @@ class OutboundHeaders:
         return self._prepared("trailers", headers, self._judge_trailers)[0]
 
     def _judge_request(self, fields: Fields) -> RequestHead | Malformed:
-        return check_request(fields, extended_connect=True) if self._validate else read_request_unchecked(fields)
+        if self._validate:
+            return check_request(fields, extended_connect=True)
+        return read_request_unchecked(fields)._replace(content_length=None)  # the body is not checked either
 
     def _judge_response(self, fields: Fields) -> ResponseHead | Malformed:
-        return check_response(fields) if self._validate else read_response_unchecked(fields)
+        return check_response(fields) if self._validate else self._unchecked_response(fields)
 
     def _judge_response_to_connect(self, fields: Fields) -> ResponseHead | Malformed:
-        return check_response(fields, to_connect=True) if self._validate else read_response_unchecked(fields)
+        return check_response(fields, to_connect=True) if self._validate else self._unchecked_response(fields)
+
+    @staticmethod
+    def _unchecked_response(fields: Fields) -> ResponseHead:
+        return read_response_unchecked(fields)._replace(content_length=None)
 
     def _judge_trailers(self, fields: Fields) -> Malformed | None:
         return check_trailers(fields) if self._validate else None
