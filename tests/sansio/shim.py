@@ -39,6 +39,7 @@ def install() -> None:
         module.__dict__.update({each: getattr(source, each) for each in wanted})
         setattr(package, name, module)
         sys.modules[module.__name__] = module
+    sys.modules["h2.events"].ChangedSetting = sansio.ChangedSetting  # type: ignore[attr-defined]  # it imports that
 
 
 def main() -> None:
