@@ -149,7 +149,7 @@ class Site:
 
 async def start_server(
     nursery: trio.Nursery,
-    handler: trio_h2.server.Handler = site,
+    handler: trio_h2.Handler = site,
     *,
     host: str | None = peers.HOST,
     ssl_context: ssl.SSLContext | None = None,

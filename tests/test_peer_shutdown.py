@@ -120,7 +120,7 @@ class Pool:
 async def take_over(
     nursery: trio.Nursery,
     server: trio_h2.H2Server,
-    handler: trio_h2.server.Handler,
+    handler: trio_h2.Handler,
     ssl_context: ssl.SSLContext | None,
 ) -> trio_h2.H2Server:
     """A second server on the sockets of one that will be shut down: no connection falls between the two."""

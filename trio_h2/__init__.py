@@ -50,7 +50,7 @@ from .exceptions import (
 from .headers import Headers, HeadersLike, NeverIndexed
 from .protocol.priority import Priority
 from .protocol.settings import ChangedSetting, SettingCodes
-from .server import H2Server, ServerConnection, serve_h2, serve_h2_connection, serve_h2_listeners
+from .server import H2Server, Handler, ServerConnection, serve_h2, serve_h2_connection, serve_h2_listeners
 from .streams import ClientStream, PushedStream, Request, Response, ServerStream
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "FrameTooLargeError",
     "H2Error",
     "H2Server",
+    "Handler",
     "HandshakeError",
     "Headers",
     "HeadersLike",

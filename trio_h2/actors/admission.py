@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 import trio
@@ -26,21 +26,25 @@ class Slots:
     Owner of every field: ConnectionActor.
 
     Attributes:
-        waiting: the actors that wait.
+        waiting: the actors that wait; any of them may leave, at the same cost however many there are.
         freed: where pushed responses of a server wait for the client's limit.
     """
 
     def __init__(self, machine: ConnectionMachine) -> None:
         self._machine = machine
-        self.waiting: deque[StreamActor] = deque()
+        self.waiting: OrderedDict[StreamActor, None] = OrderedDict()
         self.freed = trio.lowlevel.ParkingLot()
+
+    def join(self, actor: StreamActor) -> None:
+        """The actor waits, behind the others."""
+        self.waiting[actor] = None
 
     def grant(self) -> None:
         """Let those in front open, as far as the peer's limit allows."""
         if len(self.freed) and self._machine.can_open:
             self.freed.unpark_all()
         while self.waiting:
-            actor = self.waiting[0]
+            actor = next(iter(self.waiting))
             if actor.wants_slot:
                 if not self._free():
                     return
@@ -48,7 +52,7 @@ class Slots:
                     actor.open()
                 except H2Error as error:
                     actor.fail(error)
-            self.waiting.popleft()
+            self.leave(actor)
 
     def _free(self) -> bool:
         machine = self._machine
@@ -58,13 +62,12 @@ class Slots:
 
     def leave(self, actor: StreamActor) -> None:
         """The actor waits no more."""
-        if actor in self.waiting:
-            self.waiting.remove(actor)
+        self.waiting.pop(actor, None)
 
     def fail(self, failure: H2Error) -> None:
         """None of those that wait will open."""
         while self.waiting:
-            self.waiting.popleft().fail(failure)
+            self.waiting.popitem(last=False)[0].fail(failure)
 
 
 class Permits:

@@ -443,7 +443,7 @@ class ConnectionActor:
         """Give a client's stream its task; it opens now, or when its turn for a slot comes."""
         self.check_usable()
         self._live.add(actor)
-        self.slots.waiting.append(actor)
+        self.slots.join(actor)
         self._nursery.start_soon(actor.run_client)
         self.grant_slots()
 
