@@ -139,6 +139,10 @@ class Connection:
         self._peer_address = self._address("getpeername")
         self._local_address = self._address("getsockname")
 
+    def __repr__(self) -> str:
+        state = "closed" if self._actor.done.is_set() else f"{len(self._actor.actors)} streams"
+        return f"<{type(self).__name__} with {self._peer_address or 'its peer'}: {state}>"
+
     async def ping(self) -> float:
         """Send a PING and wait for the answer; the round-trip time in seconds (RFC 9113 section 6.7).
 

@@ -110,6 +110,10 @@ class H2Server:
         self._nursery: trio.Nursery | None = None
         self._closed = trio.Event()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed.is_set() else f"{len(self._served)} connections"
+        return f"<{type(self).__name__} port={self._port}: {state}>"
+
     @property
     def port(self) -> int | None:
         """The TCP port it listens on, or did; None if it listens on something without ports."""

@@ -649,6 +649,25 @@ async def test_a_connection_knows_its_tls_from_the_handshake_on_and_when_it_is_c
         assert each.tls.version == "TLSv1.3"
 
 
+async def test_a_server_and_its_connections_in_a_repr(nursery: trio.Nursery) -> None:
+    seen: list[str] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        seen.append(repr(stream.connection))
+        await stream.respond(200)
+
+    server = await nursery.start(partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1"))
+    async with trio_h2.connect(f"http://127.0.0.1:{server.port}") as connection:
+        assert repr(connection) == f"<ClientConnection with ('127.0.0.1', {server.port}): 0 streams>"
+        await connection.request("GET", "/")
+        assert repr(server) == f"<H2Server port={server.port}: 1 connections>"
+    await server.shutdown(5)
+    assert repr(server) == f"<H2Server port={server.port}: closed>"
+    assert repr(connection).endswith(": closed>")
+    assert seen[0].startswith("<ServerConnection with ('127.0.0.1', ")
+    assert seen[0].endswith("): 1 streams>")
+
+
 async def test_every_address_family_gets_the_same_free_port() -> None:
     async with trio.open_nursery() as nursery:
         server = await nursery.start(trio_h2.serve_h2, hello, 0)
