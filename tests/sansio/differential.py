@@ -175,7 +175,7 @@ class Call:
         continues: the type of the frame whose field block that one continues, or -1.
         args: what the method was called with.
         begun: had h2 sent a header section, not an interim one, on that stream?
-        tunnel: had that stream been asked for with CONNECT?
+        tunnel: had that stream been asked for with CONNECT, and not been refused?
         idle, closed: was the frame's stream so with h2?
         reset: did we reset it?
         room: how many streams the peer could open by what was said of it last, in force or not.
@@ -546,6 +546,29 @@ DIFFERENCES: tuple[Difference, ...] = (
             and call.tunnel
             and call.begun
             and _only_ours(theirs, ours, "ProtocolError")
+        ),
+    ),
+    Difference(
+        "RFC 9110 9.3.6",
+        "content-length in the response to CONNECT says nothing of a tunnel's octets",
+        lambda call, theirs, ours: (
+            call.type == h.DATA
+            and call.client
+            and call.tunnel
+            and theirs.error == "InvalidBodyLengthError"
+            and ours.names <= {"DataReceived", "StreamEnded"}
+            and not ours.error
+        ),
+    ),
+    Difference(
+        "RFC 9113 5.1",
+        "a promise on a stream that the peer has ended is an error of that stream; h2 refuses what was promised",
+        lambda call, theirs, ours: (
+            call.type == h.PUSH_PROMISE
+            and call.client
+            and theirs == Result()
+            and ours.resets == {call.stream_id: 5}
+            and len(ours.events) == 1
         ),
     ),
     Difference(

@@ -144,8 +144,7 @@ class Pairs(RuleBasedStateMachine):
         """Make a call on both; did it do what it should? A refused one must change nothing, which h2 does not hold."""
         stream = self.theirs[client].streams.get(args[0]) if method in SENDING else None
         begun = stream is not None and bool(stream.state_machine.headers_sent)
-        ours_stream = self.ours[client]._machine.table.get(args[0]) if method in SENDING else None
-        tunnel = ours_stream is not None and ours_stream.tunnel
+        tunnel = method in SENDING and is_tunnel(self.ours[client], args[0])
         ours = attempt(lambda: getattr(self.ours[client], method)(*args, **kwargs))
         theirs_side = self.theirs[client] if not ours.error else copy.deepcopy(self.theirs[client])
         theirs = attempt(lambda: getattr(theirs_side, method)(*args, **kwargs))
@@ -326,7 +325,9 @@ class Pairs(RuleBasedStateMachine):
             stream = theirs.streams.get(call.stream_id)
             idle = is_idle(theirs, call.stream_id)
             reset = ours._machine.table.how_closed(call.stream_id) is CloseReason.RESET_LOCALLY
-            call = replace(call, idle=idle, closed=not idle and (stream is None or stream.closed), reset=reset)
+            tunnel = is_tunnel(ours, call.stream_id)
+            closed = not idle and (stream is None or stream.closed)
+            call = replace(call, idle=idle, closed=closed, reset=reset, tunnel=tunnel)
             mine = attempt(lambda: ours.receive_data(frame))  # noqa: B023
             other = attempt(lambda: theirs.receive_data(frame))  # noqa: B023
             check(call, other, mine)
@@ -347,6 +348,12 @@ def is_idle(connection: Any, stream_id: int) -> bool:
     """Is the stream idle (RFC 9113 section 5.1)?"""
     own = stream_id % 2 == connection.config.client_side
     return stream_id > (connection.highest_outbound_stream_id if own else connection.highest_inbound_stream_id)
+
+
+def is_tunnel(ours: Any, stream_id: int) -> bool:
+    """Was the stream asked for with CONNECT, and not refused?"""
+    stream = ours._machine.table.get(stream_id)
+    return stream is not None and stream.tunnel
 
 
 def room_of(ours: Any, theirs: Any) -> int:
