@@ -448,10 +448,10 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "RFC 9113 5.1",
-        "DATA or HEADERS on a stream that we promised is a connection error, also after its parent was reset",
+        "DATA or HEADERS on a stream that we promised is a connection error, also after its parent was reset; and so is"
+        " DATA before the response on one that the peer promised",
         lambda call, theirs, ours: (
-            call.type in (h.DATA, h.HEADERS)
-            and not call.client
+            ((call.type == h.DATA and not call.closed) if call.client else call.type in (h.DATA, h.HEADERS))
             and call.stream_id % 2 == 0
             and set(theirs.resets) == {call.stream_id}
             and ours.error == "ProtocolError"
@@ -606,6 +606,15 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a larger frame may come with the acknowledgement that allows it; h2 wants it in the next bytes",
         lambda call, theirs, ours: (
             theirs == Result(error="FrameTooLargeError", code=6) and not ours.error and _larger_frames(ours)
+        ),
+    ),
+    Difference(
+        "RFC 8441 3",
+        "SETTINGS_ENABLE_CONNECT_PROTOCOL cannot be taken back",
+        lambda call, theirs, ours: (
+            call.type == h.SETTINGS
+            and any((8, 1, 0) in event[1] for event in theirs.events if event[0] == "RemoteSettingsChanged")
+            and ours == Result(error="InvalidSettingsValueError", code=1)
         ),
     ),
     Difference(
