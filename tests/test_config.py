@@ -16,7 +16,7 @@ WHOLE = [field.name for field in attrs.fields(Config) if field.type in ("int", i
 # Knob, least and most (RFC 9113 6.5.2 and 6.9.1 where they are settings and windows).
 LIMITS = [
     ("max_concurrent_streams", 0, 2**32 - 1),
-    ("initial_window_size", 0, 2**31 - 1),
+    ("initial_window_size", 1, 2**31 - 1),
     ("connection_window_size", 65_535, 2**31 - 1),
     ("max_window_size", 0, 2**31 - 1),
     ("max_frame_size", 16_384, 2**24 - 1),
@@ -26,6 +26,8 @@ LIMITS = [
     ("max_header_fields", 1, None),
     ("max_header_block_size", 1, None),
     ("max_continuations", 0, None),
+    ("max_interim_responses", 0, None),
+    ("max_interim_octets", 0, None),
     ("max_closed_streams", 0, None),
     ("max_queued_replies", 1, None),
     ("max_queued_events", 1, None),

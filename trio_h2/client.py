@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import Protocol, TypeGuard
 from urllib.parse import urlsplit
 
 import trio
@@ -26,6 +28,7 @@ from .streams import (
     PushedStream,
     Response,
     fields_from,
+    method_text,
     repeated_request_fields,
     request_fields,
     split_response,
@@ -37,7 +40,18 @@ __all__ = ["ClientConnection", "connect", "connect_over"]
 MAX_BODY = 2**30
 """What `request()` holds in memory by default, in octets."""
 
+PIECE_SIZE = 64 * 1024
+"""How much of a body that is a file is read at a time, in octets."""
+
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
+
+
+class AsyncFile(Protocol):
+    """A file opened for bytes, as `trio.open_file` gives it, or anything that reads like one."""
+
+    async def read(self, size: int, /) -> bytes:
+        """At most so many octets, and none at the end."""
+        raise NotImplementedError
 
 
 class ClientConnection(Connection):
@@ -55,7 +69,7 @@ class ClientConnection(Connection):
 
     def stream(
         self,
-        method: str,
+        method: str | bytes,
         target: str,
         *,
         headers: HeadersLike = (),
@@ -83,6 +97,7 @@ class ClientConnection(Connection):
             NoAvailableStreamIDError: this connection has used all its stream IDs.
             ProtocolError: `protocol`, and the peer does not know RFC 8441.
         """
+        method = method_text(method)
         if protocol is not None and method != "CONNECT":
             raise ValueError(f"protocol: only a CONNECT request has one (RFC 8441), not {method}")
         fields, head = self._request(method, target, headers, authority, protocol, priority)
@@ -112,11 +127,11 @@ class ClientConnection(Connection):
     @trio.lowlevel.enable_ki_protection
     async def request(
         self,
-        method: str,
+        method: str | bytes,
         target: str,
         *,
         headers: HeadersLike = (),
-        body: Body | None = None,
+        body: Body | AsyncFile | None = None,
         trailers: HeadersLike | None = None,
         authority: str | None = None,
         priority: Priority | None = None,
@@ -130,7 +145,8 @@ class ClientConnection(Connection):
 
         Args:
             method, target, headers, authority, priority: as for `stream`.
-            body: bytes-like, which gets a content-length, or an async iterable of bytes-like chunks.
+            body: bytes-like, which gets a content-length, an async iterable of bytes-like chunks, or a file opened
+                for bytes by `trio.open_file`: what has an `async def read(size)` is read in pieces of 64 KiB.
             trailers: a trailer section to send after the body.
             max_body: the largest response body to hold, in octets; None for no limit. 1 GiB.
 
@@ -139,8 +155,9 @@ class ClientConnection(Connection):
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended before the response
                 did. `.safe_to_retry` says whether the server certainly did not process it.
             ResponseTooLargeError: the response has more than `max_body` octets; it was cancelled.
-            Whatever the body's iterator raises: the request was cancelled.
+            Whatever the body's iterator, or its `read`, raises: the request was cancelled.
         """
+        method = method_text(method)
         if method == "CONNECT":
             raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
         if max_body is not None and (isinstance(max_body, bool) or not isinstance(max_body, int)):
@@ -150,6 +167,8 @@ class ClientConnection(Connection):
         if body is not None:
             if isinstance(body, bytes | bytearray | memoryview):
                 headers = _with_length(headers, memoryview(body).nbytes)
+            elif _reads_pieces(body):
+                body = _pieces(body)
             elif not isinstance(body, AsyncIterable):
                 raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
         trailing = None if trailers is None else trailer_fields(trailers)
@@ -257,6 +276,25 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
     if given != [b"%d" % length]:
         raise ValueError(f"headers: content-length is {given[0]!r}, the body has {length} bytes")
     return fields
+
+
+def _reads_pieces(body: object) -> TypeGuard[AsyncFile]:
+    """Is this an async file? Iterated over, one gives its lines, which may be of one octet each, or all of it."""
+    read = getattr(body, "read", None)
+    if not inspect.iscoroutinefunction(read):
+        return False
+    try:
+        inspect.signature(read).bind(PIECE_SIZE)
+    except (TypeError, ValueError):  # a `read` of another kind, that takes no size
+        return False
+    return True
+
+
+async def _pieces(file: AsyncFile) -> AsyncIterator[bytes]:
+    while piece := await file.read(PIECE_SIZE):
+        if isinstance(piece, str):
+            raise TypeError("body must be a file of bytes, not of text: open it in binary mode")
+        yield piece
 
 
 async def _left_iterator(pump: Pump) -> None:

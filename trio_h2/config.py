@@ -47,7 +47,8 @@ class Config:
         max_concurrent_streams: streams the peer may have open at once, and handlers that run at once. 100, the
             least that section 5.1.2 recommends.
         initial_window_size: octets of one stream's body the peer may send before the application takes some.
-            256 KiB: forty megabits a second over 50 ms, and a hundred unread streams stay under `max_unread`.
+            256 KiB: forty megabits a second over 50 ms, and a hundred unread streams stay under `max_unread`. At
+            least 1: a window of 0 grows by no reading, so nothing with a body would ever come.
         connection_window_size: octets in flight on the whole connection. 1 MiB (section 6.9.2 only has 65,535).
         max_window_size: octets to which a window of either kind grows when a round trip is found, by PINGs while
             much is received, to carry more than it has. 16 MiB: 2.5 gigabits a second over 50 ms. What all streams
@@ -68,6 +69,10 @@ class Config:
         max_header_block_size: octets of one compressed field block; above it the connection ends with
             ENHANCE_YOUR_CALM, because a block that is not decoded breaks HPACK (section 4.3). 128 KiB.
         max_continuations: CONTINUATION frames in one field block. 16.
+        max_interim_responses: 1xx responses before the final one, each of which is kept for the user. 100; above it
+            the stream ends with ENHANCE_YOUR_CALM.
+        max_interim_octets: octets of all of them together, counted as for `max_header_list_size`. 64 KiB; above it
+            the same.
         max_closed_streams: how many closed streams are remembered, to judge late frames on them: 1,000 that ended,
             and as many that were reset.
         max_queued_replies: acknowledgements and resets that wait to be written before reading stops for them.
@@ -99,7 +104,7 @@ class Config:
     """
 
     max_concurrent_streams: int = attrs.field(default=100, validator=_whole(0, 2**32 - 1))
-    initial_window_size: int = attrs.field(default=256 * 1024, validator=_whole(0, MAX_WINDOW))
+    initial_window_size: int = attrs.field(default=256 * 1024, validator=_whole(1, MAX_WINDOW))
     connection_window_size: int = attrs.field(default=1024 * 1024, validator=_whole(65_535, MAX_WINDOW))
     max_window_size: int = attrs.field(default=16 * 1024 * 1024, validator=_whole(0, MAX_WINDOW))
     max_frame_size: int = attrs.field(default=MIN_FRAME_SIZE, validator=_whole(MIN_FRAME_SIZE, MAX_FRAME_SIZE))
@@ -112,6 +117,8 @@ class Config:
     max_header_fields: int = attrs.field(default=256, validator=_whole(1, 2**31))
     max_header_block_size: int = attrs.field(default=128 * 1024, validator=_whole(1, 2**62))
     max_continuations: int = attrs.field(default=16, validator=_whole(0, 2**31))
+    max_interim_responses: int = attrs.field(default=100, validator=_whole(0, 2**62))
+    max_interim_octets: int = attrs.field(default=64 * 1024, validator=_whole(0, 2**62))
     max_closed_streams: int = attrs.field(default=1_000, validator=_whole(0, 2**31))
     max_queued_replies: int = attrs.field(default=1_000, validator=_whole(1, 2**31))
     max_queued_events: int = attrs.field(default=1_000, validator=_whole(1, 2**31))

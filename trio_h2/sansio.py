@@ -55,8 +55,15 @@ __all__ = [
     "StreamState",
 ]
 
-# max_unread=0: the connection's credit, like the stream's, is the program's to give back.
-_CONFIG = Config(max_unread=0, max_header_fields=2**31, max_continuations=64)
+# max_unread=0: the connection's credit, like the stream's, is the program's to give back. Interim responses are not
+# kept here: each is an event, and how many of them are too many is the program's to say, as with hyper-h2.
+_CONFIG = Config(
+    max_unread=0,
+    max_header_fields=2**31,
+    max_continuations=64,
+    max_interim_responses=2**62,
+    max_interim_octets=2**62,
+)
 
 _WITH_HEADERS = frozenset(
     (

@@ -116,6 +116,11 @@ def _octets(text: object, argument: str) -> bytes:
         raise ValueError(f"{argument} must be ASCII: {text!r}") from None
 
 
+def method_text(method: str | bytes) -> str:
+    """A method as its text, which everything compares it with; what makes no method is left to `request_fields`."""
+    return method.decode("latin-1") if isinstance(method, bytes) else method
+
+
 def fields_from(headers: HeadersLike, argument: str) -> Fields:
     """What the user gave as headers, as raw pairs. Raises ValueError or TypeError that names the argument."""
     try:
@@ -504,7 +509,7 @@ class ServerStream(_Stream):
         self,
         target: str,
         *,
-        method: str = "GET",
+        method: str | bytes = "GET",
         headers: HeadersLike = (),
         authority: str | None = None,
     ) -> ServerStream:
@@ -523,6 +528,7 @@ class ServerStream(_Stream):
             ProtocolError: the client does not take pushes.
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
         """
+        method = method_text(method)
         if method not in ("GET", "HEAD"):
             raise ValueError(f"method must be GET or HEAD, not {method!r}: only safe requests are pushed (8.4)")
         fields, head = request_fields(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -236,6 +238,86 @@ class BodyError(Exception):
 
 class OddError(BaseException):
     pass
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "POST"])
+async def test_a_method_of_bytes_is_what_the_text_is(method: str, autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer):
+        for stream_id, given in ((1, method), (3, method.encode())):
+            async with connection.stream(given, "/"):
+                headers = await peer.expect(HeadersFrame, stream_id=stream_id)
+            assert ("END_STREAM" in headers.flags) is (method != "POST")
+            assert headers.fields[0] == (b":method", method.encode())
+
+
+async def test_connect_as_bytes_is_connect(autojump_clock: MockClock) -> None:
+    async with raw_server(settings={8: 1}) as (connection, peer):
+        with pytest.raises(ValueError, match="CONNECT makes a tunnel"):
+            await connection.request(b"CONNECT", "a:1")
+        with pytest.raises(ValueError, match="authority"):
+            connection.stream(b"CONNECT", b"a:1", authority=b"b")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"protocol: only a CONNECT request has one \(RFC 8441\), not GET"):
+            connection.stream(b"GET", "/", protocol="websocket")
+        async with connection.stream(b"CONNECT", "/", protocol="websocket"):
+            fields = dict((await peer.expect(HeadersFrame)).fields)
+        assert (fields[b":method"], fields[b":protocol"]) == (b"CONNECT", b"websocket")
+
+
+class File:
+    """A body that is read in pieces, and must not be read by lines."""
+
+    def __init__(self, content: bytes | str) -> None:
+        self._content = content
+        self.asked: list[int] = []
+
+    def __aiter__(self) -> Any:
+        raise AssertionError("read by lines")
+
+    async def read(self, size: int = -1) -> bytes | str:
+        self.asked.append(size)
+        piece, self._content = self._content[:size], self._content[size:]
+        return piece
+
+
+async def digest(stream: trio_h2.ServerStream) -> None:
+    """A handler that says how long the body was, and what it was."""
+    body = await read_all(stream)
+    await stream.respond(200, [("length", str(len(body)))], body)
+
+
+async def test_a_body_that_has_an_async_read_is_read_in_pieces(autojump_clock: MockClock) -> None:
+    content = b"\n" * 150_000
+    file = File(content)
+    async with client_and_server(digest) as pair:
+        response = await pair.client.request("POST", "/", body=file)  # type: ignore[arg-type]
+    assert (response.headers["length"], response.body) == ("150000", content)
+    assert file.asked == [64 * 1024] * 4
+
+
+async def test_a_body_that_is_an_open_trio_file(tmp_path: Path) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(b"\n" * 150_000)
+    async with client_and_server(digest) as pair:
+        async with await trio.open_file(path, "rb") as file:
+            response = await pair.client.request("POST", "/", body=file)
+        assert response.headers["length"] == "150000"
+        async with await trio.open_file(path) as text:
+            with pytest.raises(TypeError, match="file of bytes"):
+                await pair.client.request("POST", "/", body=text)  # type: ignore[arg-type]
+        assert (await pair.client.request("GET", "/")).status == 200
+
+
+async def test_an_iterable_whose_read_takes_no_size_is_iterated(autojump_clock: MockClock) -> None:
+    class Chunks:
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"one"
+            yield b"two"
+
+        async def read(self) -> bytes:
+            raise AssertionError("read whole")
+
+    async with client_and_server(digest) as pair:
+        assert (await pair.client.request("POST", "/", body=Chunks())).body == b"onetwo"
 
 
 @pytest.mark.parametrize("error", [BodyError, OddError, KeyboardInterrupt, SystemExit])
@@ -735,3 +817,46 @@ async def test_rfc9113_8_1_1_a_response_of_another_length_than_it_says(
         await peer.expect(HeadersFrame)
         await peer.send(peer.headers(1, (*OK, ("content-length", str(length)))), peer.data(1, sent, end_stream=True))
         assert await peer.expect_rst(1) == ErrorCodes.PROTOCOL_ERROR
+
+
+# Knobs
+
+
+@pytest.mark.parametrize(
+    "least",
+    [
+        {"max_concurrent_streams": 1},
+        {"initial_window_size": 1},
+        {"connection_window_size": 65_535},
+        {"max_window_size": 0},
+        {"header_table_size": 0},
+        {"max_unread": 0},
+        {"max_continuations": 0},
+        {"max_interim_responses": 0},
+        {"max_interim_octets": 0},
+        {"max_closed_streams": 0},
+        {"max_queued_replies": 1},
+        {"max_queued_events": 1},
+        {"write_buffer_size": 1},
+        {"max_outbound_frame_size": 1},
+    ],
+    ids=lambda least: next(iter(least)),
+)
+@pytest.mark.parametrize("client", [True, False])
+async def test_with_the_least_that_a_knob_allows_bodies_still_come_through(
+    least: dict[str, int], client: bool, autojump_clock: MockClock
+) -> None:
+    config = Config(**least)  # type: ignore[arg-type]
+    bodies = []
+    async with client_and_server(
+        echo, config=config if client else None, server_config=None if client else config
+    ) as pair:
+        await pair.client.ping()  # the server's settings are known then
+
+        async def request(body: bytes) -> None:
+            bodies.append((await pair.client.request("POST", "/", body=body)).body)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(request, pattern(2_000))
+    assert bodies == [pattern(2_000)] * 3

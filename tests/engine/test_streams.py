@@ -945,6 +945,26 @@ async def test_push_names_a_bad_argument(arguments: dict[str, object], name: str
         assert of(peer.log, PushPromiseFrame) == []
 
 
+async def test_a_method_of_bytes_can_be_pushed(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        for method in (b"GET", b"HEAD"):
+            pushed = await stream.push("/x", method=method)
+            assert pushed.request.method == method.decode()
+            await pushed.respond(200, [], b"body")
+        with pytest.raises(ValueError, match="method"):
+            await stream.push("/x", method=b"POST")
+        await stream.respond(204)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        frames = await peer.sync()
+        assert [frame.fields[0] for frame in of(frames, PushPromiseFrame)] == [
+            (b":method", b"GET"),
+            (b":method", b"HEAD"),
+        ]
+        assert (body_of(frames, 2), body_of(frames, 4)) == (b"body", b"")
+
+
 # Closing
 
 

@@ -8,7 +8,7 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import DenialOfServiceError, ErrorCodes
 from trio_h2.headers import Headers
-from trio_h2.protocol.limits import HeaderLimits, field_section_size, too_many_interim, too_many_waiting
+from trio_h2.protocol.limits import HeaderLimits, InterimLimits, field_section_size, too_many_waiting
 
 from . import helpers as h
 
@@ -49,8 +49,10 @@ def test_rfc9113_10_5_streams_waiting_for_a_handler() -> None:
 
 
 def test_rfc9113_10_5_interim_responses() -> None:
-    assert not too_many_interim(100)
-    assert too_many_interim(101)
+    limits = InterimLimits(max_responses=100, max_octets=1_000)
+    assert limits.exceeded(100, 1_000) is None
+    assert "max_interim_responses" in (limits.exceeded(101, 1_000) or "")
+    assert "max_interim_octets" in (limits.exceeded(100, 1_001) or "")
 
 
 def test_rfc9113_8_1_endless_interim_responses_are_a_stream_error() -> None:
@@ -63,6 +65,35 @@ def test_rfc9113_8_1_endless_interim_responses_are_a_stream_error() -> None:
     peer.receive(peer.headers(1, h.status(103)))
     peer.assert_stream_error(1, ErrorCodes.ENHANCE_YOUR_CALM)
     assert peer.receive(peer.headers(3, h.OK))
+
+
+def test_rfc9113_10_5_1_interim_responses_are_bounded_in_octets_too() -> None:
+    large = (b"link", bytes(1_000).replace(b"\0", b"x"))
+    size = field_section_size(h.status(103, large))
+    peer = h.RawPeer(client=True, config=Config(max_interim_octets=3 * size))
+    h.open_request(peer.machine)
+    h.open_request(peer.machine)
+    peer.frames()
+    for _ in range(3):
+        assert len(peer.receive(peer.headers(1, h.status(103, large)))) == 1
+    (event,) = peer.receive(peer.headers(1, h.status(103)))
+    assert isinstance(event, ev.StreamReset)
+    assert "Config.max_interim_octets" in event.reason
+    peer.assert_stream_error(1, ErrorCodes.ENHANCE_YOUR_CALM)
+    assert peer.receive(peer.headers(3, h.status(103, large)), peer.headers(3, h.OK))
+
+
+@pytest.mark.parametrize("limit", [0, 2, 500])
+def test_rfc9113_10_5_how_many_interim_responses_is_a_knob(limit: int) -> None:
+    peer = h.RawPeer(client=True, config=Config(max_interim_responses=limit))
+    h.open_request(peer.machine)
+    peer.frames()
+    for _ in range(limit):
+        assert len(peer.receive(peer.headers(1, h.status(103)))) == 1
+    (event,) = peer.receive(peer.headers(1, h.status(103)))
+    assert isinstance(event, ev.StreamReset)
+    assert "Config.max_interim_responses" in event.reason
+    peer.assert_stream_error(1, ErrorCodes.ENHANCE_YOUR_CALM)
 
 
 # RFC 6585 5: 431

@@ -908,6 +908,39 @@ def test_pings() -> None:
             one.ping(wrong)  # type: ignore[arg-type]
 
 
+def test_our_window_may_be_0_before_and_after_the_start() -> None:
+    one, other = H2Connection(), H2Connection(H2Configuration(client_side=False))
+    one.local_settings.initial_window_size = 0
+    other.local_settings.initial_window_size = 0
+    one.initiate_connection()
+    other.initiate_connection()
+    pump(one, other)
+    one.send_headers(1, h.POST)
+    pump(one, other)
+    assert one.local_flow_control_window(1) == other.remote_flow_control_window(1) == 0
+    with pytest.raises(FlowControlError):
+        one.send_data(1, b"x")
+    other.increment_flow_control_window(5, 1)
+    pump(one, other)
+    one.send_data(1, b"12345")
+    events = pump(one, other)
+    assert [event.data for event in events if isinstance(event, ev.DataReceived)] == [b"12345"]
+    other.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 10})
+    pump(one, other)
+    other.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    pump(one, other)
+    one.send_headers(3, h.POST)
+    assert one.local_flow_control_window(3) == 0
+
+
+def test_interim_responses_are_the_programs_to_count() -> None:
+    one, other = opened()
+    fields = h.status(103, (b"link", b"x" * 1_000))
+    for _ in range(300):
+        other.send_headers(1, fields)
+        assert [type(event) for event in pump(one, other)] == [ev.InformationalResponseReceived]
+
+
 def test_unknown_frames_are_events_with_a_frame() -> None:
     _, other = pair()
     (event,) = other.receive_data(h.raw(0x55, 3, 1, b"what"))

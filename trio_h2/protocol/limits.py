@@ -12,15 +12,13 @@ import attrs
 from ..exceptions import DenialOfServiceError, ErrorCodes
 from .verdicts import ConnectionFailure
 
-__all__ = ["FIELD_OVERHEAD", "HeaderLimits", "field_section_size", "too_many_interim", "too_many_waiting"]
+__all__ = ["FIELD_OVERHEAD", "HeaderLimits", "InterimLimits", "field_section_size", "too_many_waiting"]
 
 FIELD_OVERHEAD = 32
 """What SETTINGS_MAX_HEADER_LIST_SIZE counts for each field beside its octets (RFC 9113 section 6.5.2)."""
 
 WAITING_PER_PERMIT = 4
 """Admitted streams may wait for a handler permit up to this many times the stream limit."""
-
-MAX_INTERIM_RESPONSES = 100
 
 
 def field_section_size(fields: Sequence[tuple[bytes, bytes]]) -> int:
@@ -33,11 +31,6 @@ def too_many_waiting(waiting: int, stream_limit: int) -> ConnectionFailure | Non
     if waiting <= WAITING_PER_PERMIT * stream_limit:
         return None
     return _calm(f"{waiting} streams wait for a handler")
-
-
-def too_many_interim(count: int) -> bool:
-    """Judge how many 1xx responses came before the final one: each is kept for the user."""
-    return count > MAX_INTERIM_RESPONSES
 
 
 @attrs.frozen
@@ -69,6 +62,22 @@ class HeaderLimits:
         size = field_section_size(fields)
         if size > self.max_list_size:
             return f"a field section of {size} octets, the limit is {self.max_list_size}"
+        return None
+
+
+@attrs.frozen
+class InterimLimits:
+    """What the 1xx responses before a final one may cost: each is kept for the user."""
+
+    max_responses: int
+    max_octets: int
+
+    def exceeded(self, responses: int, octets: int) -> str | None:
+        """Judge how many came, and how large they are together: the reason it is too much, or None."""
+        if responses > self.max_responses:
+            return f"{responses} interim responses, Config.max_interim_responses is {self.max_responses}"
+        if octets > self.max_octets:
+            return f"{octets} octets of interim responses, Config.max_interim_octets is {self.max_octets}"
         return None
 
 

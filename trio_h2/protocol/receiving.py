@@ -20,7 +20,7 @@ from ..exceptions import (
 )
 from . import codec
 from .compression import FieldSection
-from .limits import too_many_interim
+from .limits import InterimLimits, field_section_size
 from .priority import priority_untrusted
 from .settings import ChangedSetting, SettingCodes
 from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
@@ -55,6 +55,8 @@ class Receiver:
     def __init__(self, machine: ConnectionMachine) -> None:
         self._machine = machine
         self._table = machine.table
+        config = machine.config
+        self._interim_limits = InterimLimits(config.max_interim_responses, config.max_interim_octets)
         # Priorities for requests that have not arrived (RFC 9218 section 7.1), in bounded number.
         self._early_priorities: dict[int, bytes] = {}
         self._methods: dict[type, Callable[[Any, Events], Verdict | None]] = {
@@ -249,9 +251,12 @@ class Receiver:
         if head.is_informational:
             if frame.end_stream:
                 return _malformed(stream.stream_id, f"a {head.status} response that ends the stream")
-            stream.receiving.interim += 1
-            if too_many_interim(stream.receiving.interim):
-                return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, "too many 1xx responses")
+            half = stream.receiving
+            half.interim += 1
+            half.interim_octets += field_section_size(frame.section.fields)
+            excess = self._interim_limits.exceeded(half.interim, half.interim_octets)
+            if excess is not None:
+                return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, excess)
             event = ev.InformationalResponseReceived(stream.stream_id, headers)
             self._note_priority(event, frame, events)
             return None

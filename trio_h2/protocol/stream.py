@@ -164,17 +164,18 @@ class MessageHalf:
         expected: what content-length promises, or None when it promises nothing.
         seen: octets of body so far, without padding.
         interim: 1xx responses so far.
+        interim_octets: the size of their header sections.
         bodiless: True when the message has no content by definition (a HEAD response, 204, 304): its
             content-length then promises nothing and no octet of DATA may come.
     """
 
-    __slots__ = ("bodiless", "expected", "interim", "phase", "seen")
+    __slots__ = ("bodiless", "expected", "interim", "interim_octets", "phase", "seen")
 
     def __init__(self, phase: Phase = Phase.HEAD) -> None:
         self.phase = phase
         self.expected: int | None = None
         self.seen = 0
-        self.interim = 0
+        self.interim = self.interim_octets = 0
         self.bodiless = False
 
     def begin(self, content_length: int | None, *, bodiless: bool = False) -> None:
