@@ -30,7 +30,8 @@ class NeverIndexed(NeverIndexedHeaderTuple):
 
     Use it as an element of a header list: ``[NeverIndexed("authorization", token), ("accept", "*/*")]``.
     The field is sent as a literal that no hop may put into a compression table, so its value cannot be
-    guessed by watching compressed sizes (RFC 7541 7.1.3), and `repr` does not show it.
+    guessed by watching compressed sizes (RFC 7541 7.1.3), and `repr` does not show it. Authorization,
+    Proxy-Authorization and cookies of less than 20 octets are sent so without being marked.
 
     Args:
         name: the field name, ASCII `str` or `bytes`, lower-cased (RFC 9113 8.2).

@@ -125,7 +125,7 @@ class H2Configuration:
         validate_outbound_headers: check what we send by RFC 9113 sections 8.2 and 8.3, and bodies by their
             content-length (8.1.1). True.
         normalize_outbound_headers: send names in lower case, values without surrounding whitespace, no
-            connection-specific fields (8.2.2), `:authority` with every Host (8.3.1), and secrets never indexed. True.
+            connection-specific fields (8.2.2), and `:authority` with every Host (8.3.1). True.
         split_outbound_cookies: send each cookie crumb as a field of its own (8.2.3), if normalizing. False.
         validate_inbound_headers: hold what we receive to the same sections. True.
         normalize_inbound_headers: join cookie crumbs (8.2.3). True.

@@ -6,9 +6,9 @@ turns it into fields; everything else the actor and the protocol do.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator
 from types import TracebackType
+from typing import TypeVar
 
 import attrs
 import trio
@@ -184,8 +184,25 @@ def response_fields(
 # A handler says the same few header lists again and again, and so does a client; checking one takes longer than sending
 # it. Lists with a NeverIndexed field are left out: it equals a plain one, and a secret should not be kept.
 _PLAIN = frozenset((tuple,))
-_remembered_request = functools.lru_cache(maxsize=128)(request_fields)
-_remembered_response = functools.lru_cache(maxsize=128)(response_fields)
+_remembered_requests: dict[tuple[object, ...], tuple[Fields, RequestHead]] = {}
+_remembered_responses: dict[tuple[object, ...], tuple[Fields, ResponseHead]] = {}
+
+MAX_REMEMBERED = 128
+
+# These memories are every connection's, so nobody's credentials and no session may stay in them.
+_NOT_REMEMBERED = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
+
+H = TypeVar("H")
+
+
+def _remember(
+    memory: dict[tuple[object, ...], tuple[Fields, H]], key: tuple[object, ...], checked: tuple[Fields, H]
+) -> None:
+    """Keep checked fields for the next time, unless there is a secret among them."""
+    if _NOT_REMEMBERED.isdisjoint([name for name, _ in checked[0]]):
+        if len(memory) >= MAX_REMEMBERED:
+            memory.clear()
+        memory[key] = checked
 
 
 def repeated_request_fields(
@@ -199,10 +216,15 @@ def repeated_request_fields(
 ) -> tuple[Fields, RequestHead]:
     """`request_fields` for requests that are often made again: the checked fields of the last ones are remembered."""
     if type(headers) in (list, tuple) and _PLAIN.issuperset(map(type, headers)):
+        key = method, target, scheme, authority, tuple(headers), protocol, priority
         try:
-            return _remembered_request(method, target, scheme, authority, tuple(headers), protocol, priority)
+            known = _remembered_requests.get(key)
         except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
-            pass
+            return request_fields(method, target, scheme, authority, headers, protocol, priority)
+        if known is None:
+            known = request_fields(method, target, scheme, authority, headers, protocol, priority)
+            _remember(_remembered_requests, key, known)
+        return known
     return request_fields(method, target, scheme, authority, headers, protocol, priority)
 
 
@@ -498,10 +520,15 @@ class ServerStream(_Stream):
     ) -> tuple[Fields, ResponseHead]:
         to_connect = self.request.method == "CONNECT"
         if type(headers) is list and _PLAIN.issuperset(map(type, headers)):
+            key = status, tuple(headers), length, to_connect
             try:
-                return _remembered_response(status, tuple(headers), length, to_connect)
+                known = _remembered_responses.get(key)
             except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
-                pass
+                return response_fields(status, headers, length, to_connect)
+            if known is None:
+                known = response_fields(status, headers, length, to_connect)
+                _remember(_remembered_responses, key, known)
+            return known
         return response_fields(status, headers, length, to_connect)
 
     @trio.lowlevel.enable_ki_protection

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import signal
 import struct
 import sys
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PushPromiseFrame, RstStreamFrame, SettingsFrame
 from trio.testing import MockClock
 
 import trio_h2
@@ -618,3 +620,50 @@ async def test_after_send_eof_nothing_more_can_be_sent(autojump_clock: MockClock
             checked.append(stream)
             assert await read_all(stream) == b""
     assert len(checked) == 2
+
+
+SECRETS = [(b"authorization", b"Basic c2VjcmV0"), (b"proxy-authorization", b"Basic eA=="), (b"cookie", b"id=1")]
+
+
+async def test_rfc7541_7_1_3_secrets_are_sent_never_indexed(autojump_clock: MockClock) -> None:
+    """By a client, by a handler, in a promise and in trailers; to a compression table they make no difference."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.push("/pushed", headers=SECRETS)
+        await stream.send_response(200, SECRETS)
+        await stream.send_trailers([SECRETS[0]])
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        sent = [frame for frame in await peer.sync() if getattr(frame, "fields", None)]
+        assert [type(frame) for frame in sent] == [PushPromiseFrame, HeadersFrame, HeadersFrame]
+        assert not set(peer.decoder.header_table.dynamic_entries) & set(SECRETS)
+    async with raw_server() as (connection, peer):
+        for _ in range(2):
+            async with connection.stream("GET", "/", headers=SECRETS):
+                frame = await peer.expect(HeadersFrame)
+                assert set(SECRETS) <= set(frame.fields)
+                assert frame.data.count(b"\x1f\x08") == 1  # RFC 7541 section 6.2.3, the name's index is 23
+        assert not set(peer.decoder.header_table.dynamic_entries) & set(SECRETS)
+
+
+@pytest.mark.parametrize("name", [b"authorization", b"Proxy-Authorization", b"cookie", b"set-cookie", b"x-marked"])
+async def test_no_memory_keeps_secrets_beyond_their_connection(name: bytes, autojump_clock: MockClock) -> None:
+    secrets = [b"%d of %s %s" % (n, name, os.urandom(8).hex().encode()) for n in range(3)]
+
+    def field(value: bytes) -> tuple[bytes, bytes]:
+        return trio_h2.NeverIndexed(name, value) if name == b"x-marked" else (name, value)
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, [field(secrets[1])], b"hello")
+
+    async def exchange() -> None:
+        async with client_and_server(handler) as pair:
+            for _ in range(2):
+                await pair.client.request("GET", "/", headers=[field(secrets[0])])
+                await pair.client.request("GET", "/", headers=((b"x-a", b"1"), field(secrets[2])))
+
+    before = [sys.getrefcount(secret) for secret in secrets]
+    await exchange()
+    gc.collect()
+    assert [sys.getrefcount(secret) for secret in secrets] == before

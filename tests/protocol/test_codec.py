@@ -601,12 +601,13 @@ def test_rfc7541_6_2_3_a_never_indexed_field_is_sent_never_indexed() -> None:
 
 def test_rfc7541_6_2_3_a_never_indexed_field_stays_so_when_the_table_holds_its_like() -> None:
     peer = h.RawPeer(client=True)
-    h.open_request(peer.machine, [*h.GET, (SECRET[0], SECRET[1])])
+    secret = NeverIndexed("x-key", "c2VjcmV0")
+    h.open_request(peer.machine, [*h.GET, (secret[0], secret[1])])
     peer.sent_fields(peer.frames()[0])
-    h.open_request(peer.machine, [*h.GET, SECRET])
+    h.open_request(peer.machine, [*h.GET, secret])
     (frame,) = peer.frames()
     *_, field = peer.decoder.decode(frame.data, raw=True)
-    assert field == SECRET
+    assert field == secret
     assert not field.indexable
 
 

@@ -123,7 +123,11 @@ def test_6_what_we_encode_is_what_was_given(sections: list[list[tuple[bytes, byt
     encoder, decoder = FieldEncoder(), hpack.Decoder(max_header_list_size=2**62)
     for fields in sections * 2:
         result = decoded(decoder, encoder.encode(tuple(fields)))
-        assert result == [(*field, getattr(field, "indexable", True)) for field in fields]
+        short = [field[0] == b"cookie" and len(field[1]) < 20 for field in fields]
+        assert result == [
+            (*field, getattr(field, "indexable", True) and not secret)
+            for field, secret in zip(fields, short, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("field", [(b":path", b"/a"), (b"content-length", b"5"), (b"set-cookie", b"a=1")])
@@ -138,6 +142,28 @@ def test_6_2_2_volatile_fields_leave_the_table_alone(field: tuple[bytes, bytes])
         [(field[0], b"another"), (b"server", b"x")],
     ]
     assert list(decoder.header_table.dynamic_entries) == [(b"server", b"x")]
+
+
+@pytest.mark.parametrize(
+    ("field", "secret"),
+    [
+        ((b"authorization", b"Basic c2VjcmV0"), True),
+        ((b"authorization", b"Bearer " + b"x" * 100), True),
+        ((b"proxy-authorization", b"Basic c2VjcmV0"), True),
+        ((b"cookie", b"id=" + b"x" * 16), True),
+        ((b"cookie", b"id=" + b"x" * 17), False),
+        ((b"x-key", b"1"), False),
+        (hpack.NeverIndexedHeaderTuple(b"x-key", b"1"), True),
+    ],
+)
+def test_rfc7541_7_1_3_what_could_be_guessed_is_never_indexed(field: tuple[bytes, bytes], secret: bool) -> None:
+    """Marked or not, first or again: whether it was in the table before is not to be seen."""
+    encoder, decoder = FieldEncoder(), hpack.Decoder()
+    for _ in range(2):
+        (got,) = decoder.decode(encoder.encode((field,)), raw=True)
+        assert got == field
+        assert got.indexable is not secret
+        assert len(decoder.header_table.dynamic_entries) == (0 if secret else 1)
 
 
 def test_6_1_a_volatile_field_that_the_static_table_has_is_indexed() -> None:

@@ -298,12 +298,17 @@ _VOLATILE = frozenset(
     )
 )
 
+# RFC 7541 section 7.1.3: what could be guessed octet by octet, if it were in the table. A long cookie could not.
+_SECRET = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
+_LONG_COOKIE = 20
+
 
 class _Encoder(hpack.Encoder):
     """hpack's encoder, but for what goes into the table, and for Huffman codes.
 
-    A never-indexed field stays a literal also when the table holds its like (RFC 7541 section 6.2.3), and volatile
-    ones are literals without indexing (6.2.2).
+    A secret is never indexed, whoever sends it and whether or not it was marked; and a never-indexed field stays a
+    literal also when the table holds its like (RFC 7541 section 6.2.3). Volatile ones are literals without indexing
+    (6.2.2).
 
     Attributes:
         changes: how often a field was put into the table.
@@ -318,7 +323,7 @@ class _Encoder(hpack.Encoder):
     def add(self, to_add: tuple[bytes, bytes], sensitive: bool, huffman: bool = False) -> bytes:
         name, value = to_add
         index, values = HeaderTable.STATIC_TABLE_MAPPING.get(name, (0, {}))
-        if sensitive:
+        if sensitive or (name in _SECRET and (name != b"cookie" or len(value) < _LONG_COOKIE)):
             return self._literal(0x10, index, name, value)
         if name in _VOLATILE and value not in values:
             return self._literal(0, index, name, value)

@@ -39,7 +39,7 @@ class OutboundHeaders:
     Args:
         validate: hold them to RFC 9113 sections 8.2 and 8.3.
         normalize: names in lower case, values without surrounding whitespace, no connection-specific fields (8.2.2),
-            `:authority` with every Host (8.3.1), secrets never indexed (RFC 7541 section 7.1.3).
+            `:authority` with every Host (8.3.1).
         split_cookies: each cookie crumb as a field of its own (8.2.3), if normalizing.
     """
 
@@ -112,7 +112,7 @@ class OutboundHeaders:
             if name in CONNECTION_SPECIFIC:
                 continue
             crumbs = value.split(b"; ") if name == b"cookie" and self._split_cookies else [value]
-            fields += [_field(name, crumb, secret or _is_guessable(name, crumb)) for crumb in crumbs]
+            fields += [_field(name, crumb, secret) for crumb in crumbs]
         return tuple(_with_authority(fields) if kind == "request" else fields)
 
 
@@ -123,11 +123,6 @@ def _octets(text: Any) -> bytes:
 
 def _is_secret(pair: Any) -> bool:
     return isinstance(pair, HeaderTuple) and not pair.indexable
-
-
-def _is_guessable(name: bytes, value: bytes) -> bool:
-    """RFC 7541 section 7.1.3: what could be guessed octet by octet. A long cookie could not."""
-    return name in (b"authorization", b"proxy-authorization") or (name == b"cookie" and len(value) < 20)
 
 
 def _field(name: bytes, value: bytes, secret: bool) -> tuple[bytes, bytes]:
