@@ -155,7 +155,8 @@ class ClientConnection(Connection):
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended before the response
                 did. `.safe_to_retry` says whether the server certainly did not process it.
             ResponseTooLargeError: the response has more than `max_body` octets; it was cancelled.
-            Whatever the body's iterator, or its `read`, raises: the request was cancelled.
+            Whatever the body's iterator, or its `read`, raises, also after the server has answered: the request was
+                cancelled.
         """
         method = method_text(method)
         if method == "CONNECT":
@@ -184,14 +185,12 @@ class ClientConnection(Connection):
         actor = await self._open(fields, head, end_stream=pump is None, pump=pump)
         try:
             return await _read_response(actor, max_body)
-        except BaseException:
-            if pump is not None and pump.error is not None:
-                raise pump.error from None
-            raise
         finally:
             actor.close(linger=False)
             if pump is not None:
                 await _left_iterator(pump)
+                if pump.error is not None:
+                    raise pump.error from None
 
     async def _open(
         self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None = None
@@ -252,9 +251,11 @@ class _Opening(AbstractAsyncContextManager[ClientStream]):
         self._connection = connection
         self._arguments = (fields, head, end_stream)
         self._stream: ClientStream | None = None
+        self._entered = False
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientStream:
+        _enter_once(self)
         fields, head, end_stream = self._arguments
         await trio.lowlevel.checkpoint()
         actor = await self._connection._open(fields, head, end_stream=end_stream)
@@ -266,6 +267,13 @@ class _Opening(AbstractAsyncContextManager[ClientStream]):
     ) -> None:
         assert self._stream is not None
         await self._stream.__aexit__(kind, error, traceback)
+
+
+def _enter_once(block: _Opening | connect_over) -> None:
+    """A second entry would lose, and never end, what the first one opened."""
+    if block._entered:
+        raise RuntimeError("an `async with` block of this object was entered before: make another one")
+    block._entered = True
 
 
 def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
@@ -344,6 +352,7 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
         self._prepare(authority, scheme, config)
 
     def _prepare(self, authority: str, scheme: str, config: Config | None) -> None:
+        self._entered = False
         self._config = checked_config(config)
         # The check of a request's fields is the check of what they are made of.
         request_fields("GET", "/", scheme=scheme, authority=authority, headers=())
@@ -355,6 +364,7 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientConnection:
+        _enter_once(self)
         transport = await self._connected()
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()

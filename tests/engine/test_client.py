@@ -342,16 +342,156 @@ async def test_what_a_bodys_iterator_raises_comes_out_of_request(
         await peer.to_end()
 
 
-async def test_an_error_of_a_body_that_is_not_needed_any_more_is_not_raised(autojump_clock: MockClock) -> None:
-    async def body() -> AsyncIterator[bytes]:
-        yield b"x"
+class Unneeded:
+    """A body whose iterator raises as it is cancelled, because the response came before the body was sent."""
+
+    def __init__(self, error: type[BaseException], how: str) -> None:
+        self.error = error
+        self.how = how
+        self.given = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.generate() if "generator" in self.how else self
+
+    async def generate(self) -> AsyncIterator[bytes]:
+        yield await self.__anext__()
+        yield await self.__anext__()
+
+    async def __anext__(self) -> bytes:
+        if not self.given:
+            self.given = True
+            return b"x"
+        try:
+            if "group" in self.how:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.fail_when_cancelled)
+                    await trio.sleep_forever()
+            await self.fail_when_cancelled()
+        finally:
+            if "shielded" in self.how:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+        raise AssertionError
+
+    async def fail_when_cancelled(self) -> None:
         try:
             await trio.sleep_forever()
         finally:
-            raise BodyError
+            raise self.error("from the body")
 
+
+@pytest.mark.parametrize("how", ["generator", "class", "group", "shielded"])
+@pytest.mark.parametrize("error", [BodyError, OddError, KeyboardInterrupt, SystemExit, trio.ClosedResourceError])
+async def test_what_a_bodys_iterator_raises_after_an_early_answer_comes_out_of_request(
+    error: type[BaseException], how: str, autojump_clock: MockClock
+) -> None:
+    caught: list[BaseException] = []
     async with client_and_server(hello) as pair:
-        assert (await pair.client.request("POST", "/", body=body())).body == b"hello"
+        try:
+            await pair.client.request("POST", "/", body=Unneeded(error, how))
+        except BaseException as raised:
+            caught.append(raised)
+        await check_quiet(pair)
+        assert pair.client.accepting
+    while isinstance(caught[0], BaseExceptionGroup):
+        caught = list(caught[0].exceptions)
+    assert [type(found) for found in caught] == [error]
+
+
+@pytest.mark.parametrize("what", ["reset", "connection", "cancelled"])
+@pytest.mark.parametrize("error", [BodyError, SystemExit])
+async def test_what_a_bodys_iterator_raises_as_its_request_fails_comes_out_of_it(
+    what: str, error: type[BaseException], autojump_clock: MockClock
+) -> None:
+    caught: list[BaseException] = []
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def request() -> None:
+            with scope:
+                try:
+                    await connection.request("POST", "/", body=Unneeded(error, "generator"))
+                except BaseException as raised:
+                    caught.append(raised)
+
+        nursery.start_soon(request)
+        await peer.expect(DataFrame)
+        if what == "reset":
+            await peer.send(peer.rst(1))
+        elif what == "connection":
+            await peer.transport.aclose()
+        else:
+            scope.cancel()
+    assert [type(found) for found in caught] == [error]
+    assert caught[0].__context__ is not None
+
+
+async def test_a_body_that_gives_no_bytes_after_the_stream_failed_says_why_it_failed(autojump_clock: MockClock) -> None:
+    class Late(AsyncIterator[object]):
+        async def __anext__(self) -> object:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            return "text"
+
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+
+        async def request() -> None:
+            with pytest.raises(trio_h2.StreamResetError):
+                await connection.request("POST", "/", body=Late())  # type: ignore[arg-type]
+
+        nursery.start_soon(request)
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.rst(1))
+
+
+async def test_a_stream_is_opened_once_by_what_stream_returns(autojump_clock: MockClock) -> None:
+    """A second entry, in the block or after it, would lose what the first one opened."""
+    async with client_and_server(echo) as pair:
+        opening = pair.client.stream("POST", "/")
+        async with opening as stream:
+            with pytest.raises(RuntimeError, match="entered"):
+                async with opening:
+                    pass
+            assert len(pair.client.statistics().streams) == 1
+            await stream.send_eof()
+            assert await read_all(stream) == b""
+        with pytest.raises(RuntimeError, match="entered"):
+            await opening.__aenter__()
+        await check_quiet(pair)
+
+
+async def test_a_stream_that_two_tasks_enter_at_once_is_opened_once(autojump_clock: MockClock) -> None:
+    outcomes: list[str] = []
+    async with client_and_server(echo) as pair:
+        opening = pair.client.stream("POST", "/")
+
+        async def enter() -> None:
+            try:
+                async with opening:
+                    outcomes.append("opened")
+            except RuntimeError:
+                outcomes.append("refused")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(enter)
+            nursery.start_soon(enter)
+        await check_quiet(pair)
+    assert sorted(outcomes) == ["opened", "refused"]
+
+
+async def test_a_connection_is_made_once_by_what_connect_over_returns(autojump_clock: MockClock) -> None:
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    before = trio.lowlevel.current_statistics().tasks_living
+    connecting = trio_h2.connect_over(client_end, authority="example.org")
+    async with connecting as connection:
+        with pytest.raises(RuntimeError, match="entered"):
+            async with connecting:
+                pass
+        await peer_end.aclose()
+        await connection.wait_closed()
+    with pytest.raises(RuntimeError, match="entered"):
+        await connecting.__aenter__()
+    assert trio.lowlevel.current_statistics().tasks_living == before
 
 
 @pytest.mark.parametrize("chunk", ["text", None, 5, [1]])

@@ -41,6 +41,7 @@ from tests.engine.helpers import (
 from tests.engine.test_shutdown import MemoryListener
 from trio_h2 import Config, ErrorCodes, client
 from trio_h2.actors.connection import ConnectionActor
+from trio_h2.actors.messages import Doorbell
 from trio_h2.actors.stream import StreamActor
 from trio_h2.protocol.connection import ConnectionMachine
 
@@ -363,6 +364,40 @@ async def test_shutdown_returns_if_the_server_is_cancelled_meanwhile(autojump_cl
             await server.shutdown(60)
 
 
+# Wake-ups
+
+
+async def test_a_second_task_at_a_doorbell_does_not_replace_the_first(autojump_clock: MockClock) -> None:
+    bell = Doorbell()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bell.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(AssertionError):
+            await bell.wait()
+        bell.ring()
+
+
+async def test_a_second_task_that_waits_for_a_stream_to_open_or_to_send_does_not_replace_the_first(
+    autojump_clock: MockClock,
+) -> None:
+    async with raw_server(settings={3: 0}) as (connection, _), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.request, "GET", "/")
+        await trio.testing.wait_all_tasks_blocked()
+        (waiting,) = connection._actor.slots.waiting
+        with pytest.raises(AssertionError):
+            await waiting.wait_open()
+        nursery.cancel_scope.cancel()
+    async with raw_server(settings={4: 0}) as (connection, _), connection.stream("POST", "/") as stream:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await stream.send_all(b"y")
+            with pytest.raises(AssertionError):
+                await connection._actor.writer.send(stream._actor.machine, b"y")
+            nursery.cancel_scope.cancel()
+
+
 # KeyboardInterrupt
 
 
@@ -442,6 +477,64 @@ async def test_keyboard_interrupt_cannot_leave_a_stream_busy(
         await stream.send_eof()
     assert protected == [True] * len(protected)
     assert len(protected) >= 8
+
+
+async def test_keyboard_interrupt_can_stop_a_bodys_iterator(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the caller's code, as a handler is; what it calls of the engine is protected again."""
+    recorder = Recorder(monkeypatch, "send_data", "ping")
+    unprotected: list[str] = []
+
+    def note(where: str) -> None:
+        recorder.task = trio.lowlevel.current_task()
+        if not trio.lowlevel.currently_ki_protected():
+            unprotected.append(where)
+
+    class Iterable:
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            note("aiter")
+            return self.generate()
+
+        async def generate(self) -> AsyncIterator[bytes]:
+            note("first")
+            await pair.client.ping()
+            yield b"x"
+            note("second")
+            try:
+                yield b"y" * 10**6
+            finally:
+                note("closed")
+
+    async def answers_early(stream: trio_h2.ServerStream) -> None:
+        while b"y" not in await stream.receive_some():
+            pass
+        await stream.respond(200)
+
+    async with client_and_server(answers_early) as pair:
+        await pair.client.request("POST", "/", body=Iterable())
+    assert unprotected == ["aiter", "first", "second", "closed"]
+    assert {name for name, _ in recorder.protected} == {"send_data", "ping"}
+    assert all(protected for _, protected in recorder.protected)
+
+
+def test_keyboard_interrupt_in_a_bodys_iterator_comes_out_of_request() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not interrupted")
+
+    async def main() -> None:
+        client_end, server_end = trio.testing.memory_stream_pair()
+        trio.lowlevel.spawn_system_task(trio_h2.serve_h2_connection, echo, server_end)
+        async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+            with pytest.raises(KeyboardInterrupt):
+                await connection.request("POST", "/", body=body())
+            await trio.testing.wait_all_tasks_blocked()
+            assert connection.statistics().streams == ()
+            assert (await connection.request("POST", "/", body=b"again")).body == b"again"
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 @pytest.mark.parametrize("call", ["request", "stream"])

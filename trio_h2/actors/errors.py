@@ -15,7 +15,7 @@ import trio
 
 from ..exceptions import H2Error
 
-__all__ = ["broken", "closed", "raised", "retryable"]
+__all__ = ["broken", "closed", "raised", "retryable", "without_cancelled"]
 
 E = TypeVar("E", bound=H2Error)
 
@@ -57,3 +57,10 @@ def retryable(failure: E) -> E:
     copy = raised(failure)
     copy.safe_to_retry = True
     return copy
+
+
+def without_cancelled(error: BaseException) -> BaseException | None:
+    """What is left of an error, or of a group of them, without trio's Cancelled; None if it is nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return None if isinstance(error, trio.Cancelled) else error

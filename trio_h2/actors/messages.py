@@ -42,6 +42,7 @@ class Doorbell:
     @trio.lowlevel.enable_ki_protection
     async def wait(self) -> None:
         """Wait until the next ring. The caller checks its state before and after; one task at a time."""
+        assert self._task is None, "another task waits here already: it would never be woken"
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 

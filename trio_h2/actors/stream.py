@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -26,7 +26,7 @@ from ..protocol.compression import Fields
 from ..protocol.priority import Priority
 from ..protocol.stream import Phase, StreamMachine
 from ..protocol.validation import RequestHead, ResponseHead
-from .errors import closed, raised
+from .errors import closed, raised, without_cancelled
 from .mailbox import Mailbox
 from .messages import Doorbell
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .connection import ConnectionActor
 
 __all__ = ["Body", "Pump", "StreamActor"]
+
+END = object()
+"""What comes after an iterator's last chunk."""
 
 Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
@@ -50,7 +53,8 @@ class Pump:
         expect_continue: wait for a 100 (RFC 9110 section 10.1.1), or for a final response that makes it moot.
         proceed: set by whichever of the two comes.
         done: set when the pump has ended, and the caller's iterator is no longer run.
-        error: what the caller's iterator raised.
+        error: what `request()` has to raise: of the caller's iterator, or of a body that makes no request.
+        iterator_raised: is it the iterator's? Then it is raised whatever became of the stream.
     """
 
     def __init__(self, body: Body, trailers: Fields | None, *, expect_continue: bool) -> None:
@@ -61,6 +65,27 @@ class Pump:
         self.done = trio.Event()
         self.scope = trio.CancelScope()
         self.error: BaseException | None = None
+        self.iterator_raised = False
+
+    async def run_callers(self, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+        """Await a step of the caller's iterator, and note if it raises."""
+        try:
+            return await _unprotected(step, *arguments)
+        except trio.Cancelled:
+            raise
+        except BaseException:
+            self.iterator_raised = True
+            raise
+
+
+@trio.lowlevel.disable_ki_protection
+async def _unprotected(step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    """The caller's code: unlike the engine's it may be interrupted."""
+    return await step(*arguments)
+
+
+async def _iterator(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    return aiter(body)
 
 
 class StreamActor:
@@ -406,6 +431,7 @@ class StreamActor:
     async def wait_open(self) -> None:
         """Wait until the stream has its ID, if it has none yet. Raises why it never will; nothing was sent then."""
         if self.stream is None and self.failure is None:
+            assert self.opened is None, "another task waits for the stream already"
             self.opened = Doorbell()
             await self.opened.wait()
         if self.stream is None:
@@ -461,11 +487,13 @@ class StreamActor:
                     with trio.move_on_after(self.connection.config.continue_timeout):
                         await pump.proceed.wait()
                 await self._send_pumped(pump)
-        except trio.Cancelled:
-            raise
-        except BaseException as error:
+        except BaseException as raised_here:
+            error = without_cancelled(raised_here)
+            if error is None:
+                raise
             # When the stream or the connection failed or ended, the reading side of request() meets that and says so.
-            if self.failure is None and self.connection.writer.failure is None and not self.mailbox.ended:
+            failed = self.failure is not None or self.connection.writer.failure is not None or self.mailbox.ended
+            if pump.iterator_raised or not isinstance(error, Exception) or not failed:
                 pump.error = error
                 self.reset(ErrorCodes.CANCEL)
                 self.fail(CLOSED_HERE)
@@ -478,23 +506,23 @@ class StreamActor:
             if len(pump.body) or ends_with_body:
                 await self.send_all(pump.body, end_stream=ends_with_body)
         else:
-            await self._send_chunks(pump.body)
+            await self._send_chunks(pump, pump.body)
             if ends_with_body:
                 await self.send_eof()
         if pump.trailers is not None:
             await self.send_trailers(pump.trailers)
 
-    async def _send_chunks(self, body: AsyncIterable[bytes]) -> None:
-        chunks = aiter(body)
+    async def _send_chunks(self, pump: Pump, body: AsyncIterable[bytes]) -> None:
+        chunks = await pump.run_callers(_iterator, body)
         try:
-            async for chunk in chunks:
+            while (chunk := await pump.run_callers(anext, chunks, END)) is not END:
                 if not isinstance(chunk, bytes | bytearray | memoryview):
                     raise TypeError(f"body must give bytes-like chunks, not {type(chunk).__name__}")
                 await self.send_all(chunk)
         finally:
             # A generator that is left half-way would run its own clean-up whenever it is collected, anywhere.
             if inspect.isasyncgen(chunks):
-                await chunks.aclose()
+                await pump.run_callers(chunks.aclose)
 
     # The task, on a server
 

@@ -165,6 +165,7 @@ class Writer:
             await self._wait_turn(sender)
 
     async def _wait_turn(self, sender: PendingSend) -> None:
+        assert sender.stream not in self._senders, "another sender of the stream waits already"
         self._senders[sender.stream] = sender
         self._queue(sender)
         self._bell.ring()
