@@ -489,6 +489,8 @@ def test_bad_command_lines_of_serve(site: Path, tls_files: peers.TLSFiles) -> No
         ("http://example.org", "http://example.org:80", "/"),
         ("HTTPS://Example.ORG:443/a?b#c", "https://example.org:443", "/a?b"),
         ("http://[::1]:8080/a%20b", "http://[::1]:8080", "/a%20b"),
+        ("http://[FE80::1%25Eth0]/a", "http://[fe80::1%25Eth0]:80", "/a"),
+        ("https://example.org./@a", "https://example.org.:443", "/@a"),
         (
             "http://example.org/white space/\u00fc?q=\u00fc d",
             "http://example.org:80",
@@ -510,6 +512,7 @@ def test_a_url_is_taken_apart(url: str, origin: str, target: str) -> None:
         (("http:///path",), "url has no host"),
         (("http://user@localhost/",), "url must be scheme, host and port alone"),
         (("http://localhost:70000/",), "url has no valid host and port"),
+        (("http://localhost:0/",), "the port is not between 1 and 65535"),
         (("http://localhost/", "https://localhost/"), "one origin, these are of 2: http://localhost:80, https://"),
         (("--max-time", "0", "http://localhost/"), "more than 0 seconds"),
         (("--max-time", "nan", "http://localhost/"), "more than 0 seconds"),
@@ -519,6 +522,25 @@ def test_bad_command_lines_of_get(arguments: tuple[str, ...], message: str) -> N
     result = invoke("get", *arguments)
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:sesame@localhost/",
+        "http://user:sesame@localhost:99999/",
+        "http://user:sesame/5@localhost/",
+        "http://user:sesame#5@localhost/",
+        "http://user:sesame@[::1/",
+        "http://user:sesame@\u2100.test/",
+        "ftp://user:sesame@localhost/",
+    ],
+)
+def test_a_password_on_the_command_line_of_get_is_not_repeated(url: str) -> None:
+    result = invoke("get", url)
+    assert result.exit_code == 2
+    assert "without a user or a password" in " ".join(result.stderr.split())
+    assert "sesame" not in result.stderr
 
 
 async def fetch(*urls: str, verify: bool = True, verbose: bool = False, max_time: float = LIMIT) -> int:

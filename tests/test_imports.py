@@ -41,7 +41,7 @@ LAYERS = {
     "actors": layer(BASE, CORE_LIBRARIES),
     "streams": layer(BASE | {"actors", "connection"}, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
-    "client": layer(BASE | {"actors", "connection", "streams"}, CORE_LIBRARIES),
+    "client": layer(BASE | {"actors", "connection", "streams"}, CORE_LIBRARIES | {"idna"}),
     "server": layer(BASE | {"actors", "connection", "streams"}, CORE_LIBRARIES),
     "__init__": layer(PURE | {"actors", "connection", "streams", "client", "server"}, set()),
     "adapters": layer(set(), {"trio"}, public_only=True),

@@ -162,6 +162,8 @@ def request_fields(
     head = check_request(fields, extended_connect=True)
     if isinstance(head, Malformed):
         raise ValueError(f"invalid request (method, target, authority or headers): {head.reason}")
+    if head.authority is not None and head.authority.startswith(b"[") and b"%" in head.authority:
+        raise ValueError("authority, or CONNECT's target: an IPv6 zone is of no use to the peer (RFC 6874 section 4)")
     return fields, head
 
 

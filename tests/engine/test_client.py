@@ -763,6 +763,7 @@ async def test_a_bad_argument_of_stream(
         ("https://a?b", ValueError),
         ("https://a:99999", ValueError),
         ("https://a:x", ValueError),
+        ("https://a:0", ValueError),
         (b"https://a", TypeError),
     ],
 )

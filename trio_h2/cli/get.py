@@ -48,11 +48,19 @@ class Location:
 
 
 def parse_url(url: str) -> Location:
-    """Take a URL apart. Raises ValueError, saying what is wrong with it."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"it must start with http:// or https://, not {url!r}")
-    trio_h2.connect(f"{parts.scheme}://{parts.netloc}")  # only made, not entered: it judges host and port
+    """Take a URL apart. Raises ValueError, saying what is wrong with it, but not repeating a password."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(f"it must start with http:// or https://, not {url!r}")
+        trio_h2.connect(f"{parts.scheme}://{parts.netloc}")  # only made, not entered: it judges host and port
+    except ValueError:
+        if "@" in url:  # a password may hold anything, "/" say, and then be taken for another part of the URL
+            raise ValueError(
+                "url must be scheme, host and port alone, without a user or a password, and then a path;"
+                " one with an @ is not repeated here"
+            ) from None
+        raise
     host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     port = parts.port or (443 if parts.scheme == "https" else 80)
     # What people type and paste into a URL is percent-encoded; what is encoded already stays.
