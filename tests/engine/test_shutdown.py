@@ -820,11 +820,85 @@ async def test_an_http1_client_gets_a_505_that_says_what_to_do(method: str, auto
         assert b"prior knowledge" in answer
 
 
-async def test_a_client_with_the_wrong_preface_gets_goaway(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\n",
+        b"OPTIONS * HTTP/1.1\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\n",
+        b"PRINT / HTTP/1.1\r\n\r\n",
+        b"M-SEARCH /stra\xc3\x9fe HTTP/1.1\r\n\r\n",
+        b"get /" + b"x" * 8_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("pause", [None, 0.0, 0.01, 1.0])
+async def test_an_http1_request_line_gets_a_505_whole_or_in_pieces(
+    line: bytes, pause: float | None, autojump_clock: MockClock
+) -> None:
+    size = len(line) if pause is None else max(5, len(line) // 20)
     async with raw_client(hello, handshake=False) as peer:
-        await peer.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(30))
+        for start in range(0, len(line), size):
+            await peer.send(line[start : start + size])
+            await trio.sleep(pause or 0)
+        assert (await read_all(peer.transport)).startswith(b"HTTP/1.1 505 ")
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(30),
+        b"GET /\r\n",
+        b"GET / \r\n",
+        b"GET\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET / HTTP/0.9\r\n\r\n",
+        b"GET / HTTP/1.10\r\n\r\n",
+        b"GET / http/1.1\r\n\r\n",
+        b"GET  / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1 \r\n\r\n",
+        b"GET / HTTP/1.1\rX",
+        b"GET /\x00 HTTP/1.1\r\n\r\n",
+        b"G(T / HTTP/1.1\r\n\r\n",
+        b" GET / HTTP/1.1\r\n\r\n",
+        b"\r\nGET / HTTP/1.1\r\n\r\n",
+        b"HELO mail.example.org\r\n",
+        b"EHLO mail.example.org\r\nMAIL FROM: GET / HTTP/1.1\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"INFO server\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"SOME TEXT",
+        b"GET / HTTP/1.1",
+        b"GET /" + b"x" * 9_000,
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    ],
+)
+async def test_rfc9113_3_4_anything_else_is_a_wrong_preface(octets: bytes, autojump_clock: MockClock) -> None:
+    async with raw_client(hello, config=Config(handshake_timeout=20), handshake=False) as peer:
+        start = trio.current_time()
+        await peer.send(octets)
         frames = await peer.to_end()
         assert of(frames, GoAwayFrame)[0].error_code == ErrorCodes.PROTOCOL_ERROR
+        assert trio.current_time() - start < 22
+
+
+async def test_a_client_that_says_nothing_gets_our_settings_soon(autojump_clock: MockClock) -> None:
+    async with raw_client(hello, handshake=False) as peer:
+        start = trio.current_time()
+        await peer.expect(SettingsFrame)
+        assert trio.current_time() - start < 1
+
+
+async def test_a_shutdown_while_a_request_line_comes_in_pieces(autojump_clock: MockClock) -> None:
+    async with serving(hello) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.send(b"GET / HT")
+        await trio.sleep(1)
+        nursery.start_soon(server.shutdown, 5)
+        await peer.expect(SettingsFrame)
+        await peer.send(b"TP/1.1\r\n\r\n")
+        assert of(await peer.to_end(), GoAwayFrame)
 
 
 async def test_a_preface_that_comes_in_pieces(autojump_clock: MockClock) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -34,6 +35,7 @@ from ..exceptions import (
     error_name,
 )
 from ..protocol.bandwidth import MEASURING_PING
+from ..protocol.codec import PREFACE
 from ..protocol.connection import ConnectionMachine
 from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
@@ -54,7 +56,14 @@ HTTP1_ANSWER = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(HTTP1_TEXT), HTTP1_TEXT)
 )
-MAX_METHOD = 32
+MAX_REQUEST_LINE = 8 * 1024
+"""Octets of an HTTP/1.x request line that are waited for (RFC 9112 section 3 recommends to take 8,000)."""
+
+# RFC 9112 section 3: method, target, version. The line may end in a bare LF (2.2), the target may be in any encoding.
+_METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(_METHOD + rb" [^\x00-\x20\x7f]+ HTTP/1\.[0-9]\r?\n")
+_BEGINNING = re.compile(_METHOD + rb"(?: (?:[^\x00-\x20\x7f]+(?: [HTP/.0-9]{0,8}\r?)?)?)?")
+
 MAX_EVENT_SIZE = 4 * 1024
 """Octets of one connection event that is kept for `events()`: nobody may be reading them."""
 
@@ -194,7 +203,7 @@ class ConnectionActor:
         data: bytes | bytearray | None = None
         if not speaks_h2:
             data = await self._first_look()
-            if looks_like_http1(data):
+            if is_http1(data) and not self._initiated:
                 self._http1 = True
                 self.end(ConnectionTerminatedError("the client speaks HTTP/1.x", initiator="remote"))
                 return
@@ -212,14 +221,20 @@ class ConnectionActor:
                 return
 
     async def _first_look(self) -> bytes:
-        """The client's first octets: enough to know HTTP/1.x by, if they come soon."""
+        """The client's first octets: enough to know HTTP/1.x by.
+
+        They have to come soon, because a client may wait for our SETTINGS; not so once they are no preface of HTTP/2.
+        """
         data = b""
-        with trio.move_on_after(min(PREFACE_GRACE, self.config.handshake_timeout)):
+        started = trio.current_time()
+        with trio.move_on_after(min(PREFACE_GRACE, self.config.handshake_timeout)) as scope:
             while may_become_http1(data):
                 more = await self.transport.receive_some(READ_SIZE)
                 if not more:
                     break
                 data += more
+                if not PREFACE.startswith(data):
+                    scope.deadline = started + self.config.handshake_timeout
         return data
 
     def _initiate(self) -> None:
@@ -705,11 +720,10 @@ def event_size(event: ev.Event) -> int:
 
 
 def may_become_http1(data: bytes) -> bool:
-    """Is this still too little to tell HTTP/1.x from HTTP/2?"""
-    return len(data) < MAX_METHOD and (not data or (data.isalpha() and data.isupper())) and data != b"PRI"
+    """Is this still too little to tell an HTTP/1.x request line from anything else?"""
+    return not data or (len(data) <= MAX_REQUEST_LINE and _BEGINNING.fullmatch(data) is not None)
 
 
-def looks_like_http1(data: bytes | bytearray) -> bool:
-    """Is this the start of an HTTP/1.x request line, not of HTTP/2's preface?"""
-    method = bytes(data[:MAX_METHOD]).split(b" ", 1)[0]
-    return len(data) > len(method) and method.isalpha() and method.isupper() and not data.startswith(b"PRI ")
+def is_http1(data: bytes) -> bool:
+    """Does this start with an HTTP/1.x request line? Nothing else is answered in HTTP/1.1."""
+    return _REQUEST_LINE.match(data) is not None
