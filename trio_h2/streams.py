@@ -295,11 +295,15 @@ class _Stream(trio.abc.HalfCloseableStream):
         """Send octets of the body; returns when all of them are cut into frames.
 
         It waits for the stream's window, the connection's window and the transport's pace, and for nothing else.
-        Cancelled, the uncut rest is withdrawn, and what was cut is sent.
+        Cancelled, the uncut rest is withdrawn, and what was cut is sent; if that is part of `data`, this side of the
+        stream is broken, as with `trio.SSLStream`: later sends raise, and the stream ends with RST_STREAM. The body of
+        a response to HEAD, and of 304, is taken and not sent (RFC 9110 section 6.4.1).
 
         Raises:
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
-            InvalidBodyLengthError: more than the content-length of the header section promised; nothing is sent.
+            InvalidBodyLengthError: more than the content-length of the header section promised, or any octets after
+                204; nothing is sent.
+            StreamClosedError: this side was ended, or is broken; the latter is also a trio.BrokenResourceError.
             ProtocolError: the header section has not been sent.
             TypeError: `data` is not bytes-like.
         """
@@ -315,6 +319,7 @@ class _Stream(trio.abc.HalfCloseableStream):
         """End this side of the stream with END_STREAM; a second time is no error.
 
         Raises:
+            StreamClosedError: a cancelled call has sent part of its data; also a trio.BrokenResourceError.
             InvalidBodyLengthError: less was sent than the content-length promised; nothing is sent.
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
         """
@@ -334,7 +339,8 @@ class _Stream(trio.abc.HalfCloseableStream):
         """Be done with the stream.
 
         If it has not ended both ways, the peer is told with RST_STREAM(CANCEL); a CONNECT tunnel ends its half with
-        END_STREAM instead, and waits in the background for the peer to end the other. Cancelled, it is reset.
+        END_STREAM instead, and waits in the background for the peer to end the other. Cancelled, it is reset. If the
+        last sending call was cancelled, or is still waiting in another task, it is RST_STREAM(INTERNAL_ERROR).
         """
         self._actor.close(linger=True)
         try:
@@ -493,14 +499,16 @@ class ServerStream(_Stream):
         """Send a whole response: header section, body and END_STREAM.
 
         A content-length is added where the fields have none and the status allows one (RFC 9110 section 8.6). The
-        body of a response to HEAD, and of 204 and 304, is not sent.
+        body of a response to HEAD, and of 304, is not sent.
 
-        Raises: as `send_response` and `send_all`.
+        Raises: as `send_response` and `send_all`, and ValueError for a body with 204.
         """
         _status(status, 200, 599)
         if not isinstance(body, bytes | bytearray | memoryview):
             raise TypeError(f"body must be bytes-like, not {type(body).__name__}")
         length = memoryview(body).nbytes
+        if status == 204 and length:
+            raise ValueError(f"body: a 204 response has none (RFC 9110 section 15.3.5), not {length} bytes")
         bodiless = self.request.method == "HEAD" or status in (204, 304)
         add_length = status not in (204, 304) and self.request.method != "CONNECT"
         fields, head = self._response_fields(status, headers, length if add_length else None)
@@ -554,7 +562,8 @@ class ServerStream(_Stream):
 
         Raises:
             ValueError, TypeError: the request is not one that can be pushed; nothing is sent.
-            ProtocolError: the client does not take pushes.
+            ProtocolError: the client does not take pushes, or its SETTINGS_MAX_CONCURRENT_STREAMS is 0. While the
+                limit is merely reached, the pushed response waits for its turn.
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
         """
         method = method_text(method)
@@ -570,6 +579,7 @@ class ServerStream(_Stream):
         actor = self._actor
         await actor.ready_to_send()
         connection = actor.connection
+        connection.machine.check_push_limit()
         stream = connection.machine.promise(actor.machine, fields, head)
         pushed = connection.start_pushed_stream(stream)
         return ServerStream(pushed, self._connection, split_request(Headers._trusted(fields), DEFAULT_PRIORITY))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
@@ -23,6 +24,7 @@ from tests.engine.helpers import (
     OK,
     POST,
     Pair,
+    body_of,
     check_quiet,
     client_and_server,
     echo,
@@ -33,7 +35,7 @@ from tests.engine.helpers import (
     raw_server,
     read_all,
 )
-from trio_h2 import Config, ErrorCodes
+from trio_h2 import Config, ErrorCodes, StreamClosedError
 
 SMALL = Config(initial_window_size=3_000, write_buffer_size=2_000, max_concurrent_streams=2)
 """So small that a body of some thousand octets waits for everything there is to wait for."""
@@ -433,19 +435,32 @@ async def test_a_cancelled_upload_sends_what_was_cut_and_one_reset(autojump_cloc
         assert type(frames[-1]) is RstStreamFrame
 
 
-async def test_a_cancelled_send_all_withdraws_the_rest(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_send_all_withdraws_the_rest_and_breaks_the_half(autojump_clock: MockClock) -> None:
     async with raw_server(settings={4: 1_000}) as (connection, peer), connection.stream("POST", "/") as stream:
         with trio.move_on_after(1):
             await stream.send_all(b"a" * 5_000)
         await peer.send(peer.window_update(1, 100_000))
         await peer.sync()
-        await stream.send_all(b"b" * 10)
-        await stream.send_eof()
-        await peer.sync()
-        body = b"".join(frame.data for frame in of(peer.log, DataFrame))
-        assert body == b"a" * 1_000 + b"b" * 10
-        await peer.send(peer.headers(1, OK, end_stream=True))
+        for call in (partial(stream.send_all, b"b"), stream.send_eof, partial(stream.send_trailers, [("a", "b")])):
+            with pytest.raises(StreamClosedError, match="broken") as caught:
+                await call()
+            assert isinstance(caught.value, trio.BrokenResourceError)
+        await peer.send(peer.headers(1, OK))
         await stream.response()
+        assert body_of(await peer.sync(), 1) == b""
+        assert body_of(peer.log, 1) == b"a" * 1_000
+
+
+@pytest.mark.parametrize("method", ["POST", "CONNECT"])
+async def test_a_clients_half_that_was_cut_off_ends_with_a_reset(method: str, autojump_clock: MockClock) -> None:
+    async with raw_server(settings={4: 1_000}) as (connection, peer):
+        async with connection.stream(method, "/" if method == "POST" else "example.org:80") as stream:
+            await peer.send(peer.headers(1, OK))
+            await stream.response()
+            with trio.move_on_after(1):
+                await stream.send_all(bytes(5_000))
+        assert await peer.expect_rst(1) == ErrorCodes.INTERNAL_ERROR
+        assert not any("END_STREAM" in frame.flags for frame in of(peer.log, DataFrame))
 
 
 async def test_no_reset_once_both_sides_have_ended(autojump_clock: MockClock) -> None:

@@ -903,19 +903,113 @@ async def test_pushed_responses_wait_for_the_clients_limit(autojump_clock: MockC
         assert taken == {f"/{number}": pattern(400_000, number) for number in range(3)}
 
 
-async def test_a_handler_that_waits_to_push_wakes_when_the_client_refuses(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("how", ["refused by the client", "reset here", "closed here"])
+async def test_a_handler_that_waits_to_push_wakes_when_the_pushed_stream_ends(
+    how: str, autojump_clock: MockClock
+) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
+        await (await stream.push("/first")).send_response(200)
         pushed = await stream.push("/x")
-        with pytest.raises(StreamResetError):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, pushed)
+            await trio.testing.wait_all_tasks_blocked()
+            if how == "reset here":
+                await pushed.reset()
+            elif how == "closed here":
+                await pushed.aclose()
+        await stream.respond(200)
+
+    async def wait(pushed: trio_h2.ServerStream) -> None:
+        expected = StreamResetError if how == "refused by the client" else trio.ClosedResourceError
+        with pytest.raises(expected):
             await pushed.send_response(200)
+
+    async with raw_client(handler, settings={3: 1}) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        promise = await peer.expect(PushPromiseFrame, promised_stream_id=4)
+        if how == "refused by the client":
+            await peer.sync()
+            await peer.send(peer.rst(promise.promised_stream_id, ErrorCodes.REFUSED_STREAM))
+        with trio.fail_after(60):
+            assert (await peer.expect(HeadersFrame, stream_id=1)).fields[0] == (b":status", b"200")
+
+
+async def test_two_senders_on_a_pushed_stream_that_waits(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        first = await stream.push("/first")
+        await first.send_response(200)
+        pushed = await stream.push("/x")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pushed.respond, 200, [], b"pushed")
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await pushed.send_response(200)
+            await first.send_eof()
+        await stream.respond(204)
+
+    async with raw_client(handler, settings={3: 1}) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.expect(HeadersFrame, stream_id=1)
+        assert body_of(peer.log, 4) == b"pushed"
+
+
+async def test_a_pushed_response_that_is_cancelled_as_its_turn_comes_leaves_it_to_the_next(
+    autojump_clock: MockClock,
+) -> None:
+    scope = trio.CancelScope()
+
+    async def cancelled(pushed: trio_h2.ServerStream) -> None:
+        with scope:
+            await pushed.send_response(200)
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        first, second, third = [await stream.push(f"/{number}") for number in range(3)]
+        await first.send_response(200)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancelled, second)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(third.send_response, 200)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+            await first.reset()
+        await stream.respond(204)
+
+    async with raw_client(handler, settings={3: 1}) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        with trio.fail_after(60):
+            await peer.expect(HeadersFrame, stream_id=1)
+        assert [frame.stream_id for frame in of(peer.log, HeadersFrame)] == [2, 6, 1]
+
+
+async def test_rfc9113_6_5_2_a_client_that_allows_no_streams_gets_no_promises(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with pytest.raises(trio_h2.ProtocolError, match="MAX_CONCURRENT_STREAMS is 0"):
+            await stream.push("/x")
         await stream.respond(200)
 
     async with raw_client(handler, settings={3: 0}) as peer:
         await peer.send(peer.headers(1, GET, end_stream=True))
-        promise = await peer.expect(PushPromiseFrame)
+        await peer.expect(HeadersFrame, stream_id=1)
+        assert of(peer.log, PushPromiseFrame) == []
+
+
+async def test_rfc9113_6_5_2_a_pushed_response_does_not_wait_for_a_limit_that_became_0(
+    autojump_clock: MockClock,
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        first, second = await stream.push("/first"), await stream.push("/second")
+        await first.send_response(200)
+        with pytest.raises(trio_h2.ProtocolError, match="MAX_CONCURRENT_STREAMS is 0"):
+            await second.respond(200)
+        await stream.respond(200)
+
+    async with raw_client(handler, settings={3: 1}) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.expect(HeadersFrame, stream_id=2)
         await peer.sync()
-        await peer.send(peer.rst(promise.promised_stream_id, ErrorCodes.REFUSED_STREAM))
-        assert (await peer.expect(HeadersFrame)).fields[0] == (b":status", b"200")
+        await peer.send(peer.settings({3: 0}))
+        with trio.fail_after(60):
+            await peer.expect(HeadersFrame, stream_id=1)
 
 
 async def test_a_push_can_be_taken_back(autojump_clock: MockClock) -> None:

@@ -59,8 +59,9 @@ async def tunnels(
             async def make_clogged() -> tuple[trio_h2.ClientStream, trio_h2.ServerStream]:
                 client, server = await make()
                 for stream in (client, server):
+                    await stream.send_all(bytes(1024))
                     with trio.move_on_after(1) as scope:
-                        await stream.send_all(bytes(4096))
+                        await stream.wait_send_all_might_not_block()
                     assert scope.cancelled_caught
                 return client, server
 

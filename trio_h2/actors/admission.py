@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from itertools import islice
 
 import trio
 
@@ -27,13 +28,13 @@ class Slots:
 
     Attributes:
         waiting: the actors that wait; any of them may leave, at the same cost however many there are.
-        freed: where pushed responses of a server wait for the client's limit.
+        promised: pushed responses of a server that wait for the client's limit, in order.
     """
 
     def __init__(self, machine: ConnectionMachine) -> None:
         self._machine = machine
         self.waiting: OrderedDict[StreamActor, None] = OrderedDict()
-        self.freed = trio.lowlevel.ParkingLot()
+        self.promised: OrderedDict[StreamActor, trio.Event] = OrderedDict()
 
     def join(self, actor: StreamActor) -> None:
         """The actor waits, behind the others."""
@@ -41,8 +42,8 @@ class Slots:
 
     def grant(self) -> None:
         """Let those in front open, as far as the peer's limit allows."""
-        if len(self.freed) and self._machine.can_open:
-            self.freed.unpark_all()
+        if self.promised:
+            self._grant_promised()
         while self.waiting:
             actor = next(iter(self.waiting))
             if actor.wants_slot:
@@ -53,6 +54,29 @@ class Slots:
                 except H2Error as error:
                     actor.fail(error)
             self.leave(actor)
+
+    def _grant_promised(self) -> None:
+        machine = self._machine
+        limit = machine.remote_settings.max_concurrent_streams
+        # A limit of 0 may stay for good: all learn of it.
+        room = limit - machine.table.open_outbound if limit else len(self.promised)
+        for turn in islice(self.promised.values(), max(0, room)):
+            turn.set()
+
+    async def turn(self, actor: StreamActor) -> None:
+        """Wait until the client's limit may have room for the actor's pushed response, or until `wake`."""
+        self.promised[actor] = turn = trio.Event()
+        try:
+            await turn.wait()
+        finally:
+            self.promised.pop(actor, None)
+            self._grant_promised()  # who was woken and is cancelled leaves the room to the next
+
+    def wake(self, actor: StreamActor) -> None:
+        """The actor's stream has ended: its pushed response waits no more."""
+        turn = self.promised.get(actor)
+        if turn is not None:
+            turn.set()
 
     def _free(self) -> bool:
         machine = self._machine
@@ -66,6 +90,8 @@ class Slots:
 
     def fail(self, failure: H2Error) -> None:
         """None of those that wait will open."""
+        for turn in self.promised.values():
+            turn.set()
         while self.waiting:
             self.waiting.popitem(last=False)[0].fail(failure)
 

@@ -578,7 +578,6 @@ class ConnectionActor:
         for actor in self._permits.clear():
             actor.release()
             self.finished(actor)
-        self.slots.freed.unpark_all()
         for answered, _ in self._pings.values():
             answered.set()
         self.settings_received.set()

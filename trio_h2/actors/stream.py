@@ -26,7 +26,7 @@ from ..protocol.compression import Fields
 from ..protocol.priority import Priority
 from ..protocol.stream import Phase, StreamMachine
 from ..protocol.validation import RequestHead, ResponseHead
-from .errors import closed, raised, without_cancelled
+from .errors import broken, closed, raised, without_cancelled
 from .mailbox import Mailbox
 from .messages import Doorbell
 
@@ -101,8 +101,10 @@ class StreamActor:
 
     __slots__ = (
         "_bell",
+        "_broken",
         "_busy_sending",
         "_open_arguments",
+        "_unfinished",
         "closed_by_user",
         "connection",
         "failure",
@@ -126,6 +128,9 @@ class StreamActor:
         self.started = False
         self._bell = Doorbell()
         self._busy_sending = False
+        # Invariant 14: a task is in a sending call, or the last one was withdrawn; and was part of it cut?
+        self._unfinished = False
+        self._broken = False
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
 
     @property
@@ -186,8 +191,7 @@ class StreamActor:
         self._stop_pump()
         if self.scope is not None:
             self.scope.cancel()
-        if not self.connection.client:
-            self.connection.slots.freed.unpark_all()
+        self.connection.slots.wake(self)
         self._bell.ring()
 
     def _stop_pump(self) -> None:
@@ -217,16 +221,22 @@ class StreamActor:
             await trio.lowlevel.checkpoint()
             while writer.full and self.failure is None and not self._answered_early:
                 await writer.taken()
+            if responding:
+                await self._wait_for_push_limit()
         finally:
             self._busy_sending = False
         self.check_sending()
         if writer.failure is not None:
             raise raised(writer.failure)
-        while responding and self.machine.reserved and not self.connection.machine.can_open:
-            await self.connection.slots.freed.park()
-            self.check_sending()
         if responding and not self.machine.can_send:
             raise raised(self._sent_eof())
+
+    async def _wait_for_push_limit(self) -> None:
+        """A promised response begins when the client's limit has room for it (RFC 9113 section 5.1.2)."""
+        connection = self.connection
+        while self.failure is None and self.machine.reserved and not connection.machine.can_open:
+            connection.machine.check_push_limit()
+            await connection.slots.turn(self)
 
     @property
     def _answered_early(self) -> bool:
@@ -275,21 +285,33 @@ class StreamActor:
     @trio.lowlevel.enable_ki_protection
     async def send_trailers(self, fields: Fields) -> None:
         """Send a trailer section; it ends our half."""
-        await self.ready_to_send()
-        self._check_open_half()
-        self.connection.machine.send_trailers(self.machine, fields)
+        self.check_sending()
+        before, self._unfinished = self._unfinished, True
+        try:
+            await self.ready_to_send()
+            self._check_open_half()
+            self.connection.machine.send_trailers(self.machine, fields)
+        except Exception:  # refused, in contrast to withdrawn
+            self._unfinished = before
+            raise
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview, *, end_stream: bool = False) -> None:
         """Send octets of the body, and with `end_stream` the end."""
         self.check_sending()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._cut_at_once(data, end_stream):
-            await self.ready_to_send()
-            await self.send_body(data, end_stream=end_stream)
-            return
-        await self._yield_busy()
+        before, self._unfinished = self._unfinished, True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if self._cut_at_once(data, end_stream):
+                await self._yield_busy()
+            else:
+                await self.ready_to_send()
+                await self.send_body(data, end_stream=end_stream)
+        except Exception:  # refused, in contrast to withdrawn
+            self._unfinished = before
+            raise
+        self._unfinished = False
 
     async def _yield_busy(self) -> None:
         """The checkpoint of a call that has sent already: like one that waits, it lets no other call between."""
@@ -308,6 +330,8 @@ class StreamActor:
         if writer.failure is not None:
             return False
         self._check_open_half()
+        if self.machine.discards_body:
+            return True
         if not writer.cut_whole(self.machine, data, end_stream):
             return False
         if end_stream and self.machine.closed:
@@ -320,9 +344,16 @@ class StreamActor:
         stream = self.machine
         self._check_open_half()
         stream.check_body(memoryview(data).nbytes, end_stream=end_stream)
+        seen = stream.sending.seen
         self._busy_sending = True
         try:
             await self.connection.writer.send(stream, data, end_stream=end_stream)
+        except Exception:
+            raise
+        except BaseException:
+            self._unfinished = True
+            self._broken = stream.sending.seen != seen
+            raise
         finally:
             self._busy_sending = False
         if stream.closed:
@@ -333,6 +364,8 @@ class StreamActor:
         """Wait until `send_all` could send something at once."""
         await self.ready_to_send()
         self._check_open_half()
+        if self.machine.discards_body:
+            return
         self._busy_sending = True
         try:
             await self.connection.writer.wait_sendable(self.machine)
@@ -340,8 +373,16 @@ class StreamActor:
             self._busy_sending = False
 
     def _check_open_half(self) -> None:
-        """A response that ended early makes the rest of an ordinary request pointless: say so."""
+        """Raise why this half takes no more: broken by a withdrawn send, made pointless by an early answer, ended."""
         stream = self.machine
+        if self._broken:
+            raise broken(
+                StreamClosedError(
+                    stream.stream_id,
+                    "a cancelled call has sent part of its data: this side of the stream is broken",
+                    initiator="local",
+                )
+            )
         if stream.can_send and self._answered_early:
             raise raised(
                 StreamResetError(
@@ -354,6 +395,11 @@ class StreamActor:
         if not stream.can_send:
             raise raised(self._sent_eof())
 
+    @property
+    def _cut_short(self) -> bool:
+        """Would an end that nobody asked for make part of a body look like all of it (invariant 14)?"""
+        return self._unfinished and self.stream is not None and self.stream.can_send
+
     def _sent_eof(self) -> StreamClosedError:
         return StreamClosedError(self.machine.stream_id, "this side of the stream has ended", initiator="local")
 
@@ -364,6 +410,8 @@ class StreamActor:
         stream = self.machine
         if stream.sending.phase is Phase.DONE:
             return
+        if self._broken:
+            self._check_open_half()
         self.connection.machine.end_stream(stream)
         self.sent()
 
@@ -381,13 +429,15 @@ class StreamActor:
         self.connection.writer.abort(self.stream, CLOSED_HERE)
         if self.connection.machine.reset_stream(self.stream, error_code):
             self.connection.writer.wake()
+        self.connection.slots.wake(self)
         self._closed()
 
     @trio.lowlevel.enable_ki_protection
     def close(self, *, linger: bool) -> None:
         """The user is done with the stream. Nothing waits; what is left of it the actor's task does.
 
-        A tunnel that lingers ends its own half and waits for the peer's; anything else still open is reset.
+        A tunnel that lingers ends its own half and waits for the peer's; anything else still open is reset, with
+        INTERNAL_ERROR if it is left in order and yet a body was cut short.
         """
         if self.closed_by_user:
             if not linger:
@@ -395,7 +445,9 @@ class StreamActor:
             return
         self.closed_by_user = True
         stream = self.stream
-        if linger and stream is not None and self.failure is None and stream.is_established_tunnel:
+        if linger and self._cut_short:
+            self.reset(ErrorCodes.INTERNAL_ERROR)
+        elif linger and stream is not None and self.failure is None and stream.is_established_tunnel:
             self.connection.writer.abort(stream, CLOSED_HERE)
             if stream.can_send:
                 self.connection.machine.end_stream(stream)
@@ -576,7 +628,7 @@ class StreamActor:
         elif stream.tunnel:
             return
         elif stream.can_send:
-            if stream.sending.too_short:
+            if stream.sending.too_short or self._cut_short:
                 self.reset(ErrorCodes.INTERNAL_ERROR)
             else:
                 connection.machine.end_stream(stream)

@@ -318,6 +318,15 @@ class ConnectionMachine:
         self.outbox.push_promise(parent.stream_id, stream_id, fields)
         return stream
 
+    def check_push_limit(self) -> None:
+        """Raise ProtocolError if the client allows no pushed response at all, which may be for good (6.5.2)."""
+        if self.remote_settings.max_concurrent_streams == 0:
+            raise ProtocolError(
+                "the client's SETTINGS_MAX_CONCURRENT_STREAMS is 0: it takes no pushed responses",
+                initiator="local",
+                scope="stream",
+            )
+
     def _check_accepting(self) -> None:
         """The receiver of a GOAWAY opens no more streams (6.8)."""
         if self.remote_goaway is not None:
@@ -429,6 +438,7 @@ class ConnectionMachine:
             half.begin(None)
             return
         stream.tunnel = False
+        half.no_content = head.status == 204
         half.begin(head.content_length, bodiless=stream.request_method == b"HEAD" or head.status in _WITHOUT_CONTENT)
 
     def send_trailers(self, stream: StreamMachine, fields: Fields) -> None:

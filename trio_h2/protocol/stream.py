@@ -167,9 +167,10 @@ class MessageHalf:
         interim_octets: the size of their header sections.
         bodiless: True when the message has no content by definition (a HEAD response, 204, 304): its
             content-length then promises nothing and no octet of DATA may come.
+        no_content: True for 204, which says so; HEAD and 304 leave out a body that a GET would have got.
     """
 
-    __slots__ = ("bodiless", "expected", "interim", "interim_octets", "phase", "seen")
+    __slots__ = ("bodiless", "expected", "interim", "interim_octets", "no_content", "phase", "seen")
 
     def __init__(self, phase: Phase = Phase.HEAD) -> None:
         self.phase = phase
@@ -177,6 +178,7 @@ class MessageHalf:
         self.seen = 0
         self.interim = self.interim_octets = 0
         self.bodiless = False
+        self.no_content = False
 
     def begin(self, content_length: int | None, *, bodiless: bool = False) -> None:
         """The header section is there: the body follows."""
@@ -239,6 +241,12 @@ class StreamMachine:
     def is_established_tunnel(self) -> bool:
         """True while this is a tunnel on which our side may send, or has sent, DATA."""
         return self.tunnel and not self.closed and self.sending.phase is not Phase.HEAD
+
+    @property
+    def discards_body(self) -> bool:
+        """True while what is sent of a body is left out: the response to HEAD, and 304 (RFC 9110 section 6.4.1)."""
+        half = self.sending
+        return half.bodiless and not half.no_content and half.phase is Phase.BODY
 
     @property
     def can_send(self) -> bool:
