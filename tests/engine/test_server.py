@@ -703,6 +703,77 @@ async def test_rapid_resets_that_outrun_the_handlers_are_calmed(autojump_clock: 
         assert of(peer.log, GoAwayFrame)[0].error_code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
+async def test_a_flood_of_resets_is_calmed_with_the_default_limit(autojump_clock: MockClock) -> None:
+    started = 0
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        nonlocal started
+        started += 1
+        await stubborn(stream)
+
+    async with raw_client(handler) as peer:
+        for first in range(1, 6_000, 200):
+            ids = range(first, first + 200, 2)
+            await peer.send(*(peer.headers(i, GET, end_stream=True) + peer.rst(i) for i in ids))
+            await trio.testing.wait_all_tasks_blocked()
+        await peer.to_end()
+        assert of(peer.log, GoAwayFrame)[0].error_code == ErrorCodes.ENHANCE_YOUR_CALM
+        assert started <= 100
+
+
+async def test_slow_clean_up_ends_no_connection_of_a_client_that_keeps_to_its_limit(
+    autojump_clock: MockClock,
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            await trio.sleep(1)
+            await stream.respond(200)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    answered = cancelled = 0
+    async with client_and_server(handler) as pair:
+
+        async def impatient() -> None:
+            nonlocal cancelled
+            while True:
+                with trio.move_on_after(0.05):
+                    await pair.client.request("GET", "/")
+                cancelled += 1
+
+        async def innocent() -> None:
+            nonlocal answered
+            while True:
+                assert (await pair.client.request("GET", "/")).status == 200
+                answered += 1
+
+        with trio.move_on_after(12):
+            async with trio.open_nursery() as nursery:
+                for _ in range(54):
+                    nursery.start_soon(impatient)
+                for _ in range(6):
+                    nursery.start_soon(innocent)
+        assert pair.client.accepting
+        assert (await pair.client.request("GET", "/")).status == 200
+    assert cancelled > 12_000
+    assert answered > 12
+
+
+async def test_a_pushed_stream_that_is_reset_is_no_stream_given_up(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        for _ in range(100):
+            await stream.push("/x")
+        await trio.sleep(1)
+        await stream.respond(200)
+
+    async with raw_client(handler, config=Config(max_concurrent_streams=1)) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(*(peer.rst(stream_id) for stream_id in range(2, 202, 2)))
+        assert (await peer.expect(HeadersFrame)).fields[0] == (b":status", b"200")
+
+
 async def test_a_client_that_cancels_a_lot_is_not_punished(autojump_clock: MockClock) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
         await trio.sleep(1)

@@ -8,7 +8,7 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import DenialOfServiceError, ErrorCodes
 from trio_h2.headers import Headers
-from trio_h2.protocol.limits import HeaderLimits, InterimLimits, field_section_size, too_many_waiting
+from trio_h2.protocol.limits import HeaderLimits, InterimLimits, field_section_size, too_many_given_up
 
 from . import helpers as h
 
@@ -41,9 +41,9 @@ def test_rfc9113_10_5_1_a_field_section_that_is_too_large() -> None:
     assert "fields" in (LIMITS.oversized([(b"", b"")] * 4) or "")
 
 
-def test_rfc9113_10_5_streams_waiting_for_a_handler() -> None:
-    assert too_many_waiting(40, 10) is None
-    failure = too_many_waiting(41, 10)
+def test_rfc9113_10_5_streams_given_up_before_their_handlers_started() -> None:
+    assert too_many_given_up(200, 10) is None
+    failure = too_many_given_up(201, 10)
     assert failure is not None
     assert failure.error_code is ErrorCodes.ENHANCE_YOUR_CALM
 

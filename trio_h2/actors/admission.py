@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+import math
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
 
@@ -11,7 +12,7 @@ import trio
 from .. import events as ev
 from ..exceptions import H2Error
 from ..protocol.connection import ConnectionMachine
-from ..protocol.limits import too_many_waiting
+from ..protocol.limits import too_many_given_up
 from ..protocol.verdicts import ConnectionFailure
 from .stream import StreamActor
 
@@ -99,44 +100,47 @@ class Slots:
 class Permits:
     """Handler permits (invariant 11): one is held until the handler's task has exited, whatever became of its stream.
 
-    So a client that opens and resets streams cannot have more handlers running than its stream limit. Owner of every
-    field: ConnectionActor.
+    So a client that opens and resets streams cannot have more handlers running than its stream limit. Streams wait for
+    a permit in order while they are open, so never more than that limit either: what comes above it is refused with
+    REFUSED_STREAM before it gets here. Owner of every field: ConnectionActor.
     """
 
     def __init__(self, limit: int, start: Callable[[StreamActor, ev.RequestReceived], None]) -> None:
         self._limit = limit
         self._free = limit
         self._start = start
-        self._waiting: deque[tuple[StreamActor, ev.RequestReceived]] = deque()
-        self._forgotten: set[StreamActor] = set()
+        self._waiting: OrderedDict[StreamActor, ev.RequestReceived] = OrderedDict()
+        self._given_up = 0
+        self._counted_since = -math.inf
 
-    def admit(self, actor: StreamActor, request: ev.RequestReceived) -> ConnectionFailure | None:
-        """Start the actor, now or when a permit is free; the failure if too many wait already."""
+    def admit(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+        """Start the actor, now or when a permit is free."""
         if self._free > 0:
             self._free -= 1
             self._start(actor, request)
-            return None
-        self._waiting.append((actor, request))
-        return too_many_waiting(len(self._waiting), self._limit)
+        else:
+            self._waiting[actor] = request
 
     def give_back(self) -> None:
         """A handler's task has exited: the next one may start."""
-        self._free += 1
-        while self._waiting and self._free > 0:
-            actor, request = self._waiting.popleft()
-            if actor in self._forgotten:
-                self._forgotten.discard(actor)
-            else:
-                self._free -= 1
-                self._start(actor, request)
+        if self._waiting:
+            self._start(*self._waiting.popitem(last=False))
+        else:
+            self._free += 1
 
-    def forget(self, actor: StreamActor) -> None:
-        """The stream ended before its handler started. It keeps its place: that is how rapid resets are counted."""
-        self._forgotten.add(actor)
+    def forget(self, actor: StreamActor) -> ConnectionFailure | None:
+        """The stream ended before its handler started; the failure if too many do that."""
+        if self._waiting.pop(actor, None) is None:
+            return None
+        now = trio.current_time()
+        if now - self._counted_since >= 1:
+            self._counted_since = now
+            self._given_up = 0
+        self._given_up += 1
+        return too_many_given_up(self._given_up, self._limit)
 
     def clear(self) -> list[StreamActor]:
         """Nothing starts any more; the actors that waited."""
-        actors = [actor for actor, _ in self._waiting if actor not in self._forgotten]
+        actors = list(self._waiting)
         self._waiting.clear()
-        self._forgotten.clear()
         return actors

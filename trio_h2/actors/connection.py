@@ -307,9 +307,7 @@ class ConnectionActor:
             return
         actor = StreamActor(self, stream)
         self.opened(actor)
-        failure = self._permits.admit(actor, event)
-        if failure is not None:
-            self._break(failure)
+        self._permits.admit(actor, event)
 
     def _start(self, actor: StreamActor, event: ev.RequestReceived) -> None:
         assert self._handler is not None
@@ -360,9 +358,11 @@ class ConnectionActor:
         actor.mailbox.put_reset(event)
         actor.fail(failure, keep_data=event.error_code == ErrorCodes.NO_ERROR)
         if not self.client and not actor.started:
-            self._permits.forget(actor)
+            calm = self._permits.forget(actor)
             actor.release()
             self.finished(actor)
+            if calm is not None:
+                self._break(calm)
 
     def _on_window(self, event: ev.WindowUpdated) -> None:
         if event.stream_id == 0:

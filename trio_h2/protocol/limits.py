@@ -12,13 +12,19 @@ import attrs
 from ..exceptions import DenialOfServiceError, ErrorCodes
 from .verdicts import ConnectionFailure
 
-__all__ = ["FIELD_OVERHEAD", "HeaderLimits", "InterimLimits", "field_section_size", "too_many_waiting"]
+__all__ = ["FIELD_OVERHEAD", "HeaderLimits", "InterimLimits", "field_section_size", "too_many_given_up"]
 
 FIELD_OVERHEAD = 32
 """What SETTINGS_MAX_HEADER_LIST_SIZE counts for each field beside its octets (RFC 9113 section 6.5.2)."""
 
-WAITING_PER_PERMIT = 4
-"""Admitted streams may wait for a handler permit up to this many times the stream limit."""
+GIVEN_UP_PER_SECOND = 20
+"""How often in a second a client may give up all the streams it is allowed, before a handler was free for them.
+
+Memory is bounded without it: only open streams wait, and those are never more than the stream limit. What is left of
+rapid resets (CVE-2023-44487) is the work for each stream that comes and goes, so the bound is a rate. A client whose
+streams are all cancelled after 50 ms, and never served because every handler is still cleaning up, keeps to it; a
+flood has no such pause and passes it at once.
+"""
 
 
 def field_section_size(fields: Sequence[tuple[bytes, bytes]]) -> int:
@@ -26,11 +32,11 @@ def field_section_size(fields: Sequence[tuple[bytes, bytes]]) -> int:
     return sum([len(name) + len(value) for name, value in fields]) + FIELD_OVERHEAD * len(fields)
 
 
-def too_many_waiting(waiting: int, stream_limit: int) -> ConnectionFailure | None:
-    """Judge how many streams wait for a handler: rapid resets must not outrun the handlers."""
-    if waiting <= WAITING_PER_PERMIT * stream_limit:
+def too_many_given_up(count: int, stream_limit: int) -> ConnectionFailure | None:
+    """Judge how many streams ended within a second before a handler was free for them."""
+    if count <= GIVEN_UP_PER_SECOND * stream_limit:
         return None
-    return _calm(f"{waiting} streams wait for a handler")
+    return _calm(f"{count} streams were given up in a second before their handlers started")
 
 
 @attrs.frozen
