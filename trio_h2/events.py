@@ -8,6 +8,7 @@ connection's. A PushedStreamReceived becomes one of `ClientConnection.pushes()`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -162,6 +163,14 @@ class RemoteSettingsChanged(Event):
 
     changed_settings: dict[SettingCodes | int, ChangedSetting] = attrs.Factory(dict)
 
+    @classmethod
+    def from_settings(cls, old_settings: Mapping[int, int], new_settings: Mapping[int, int]) -> RemoteSettingsChanged:
+        """The event for `new_settings` that came when `old_settings` were in force."""
+        from .protocol.settings import ChangedSetting, setting_code_from_int  # it imports this module
+
+        codes = {setting_code_from_int(code): value for code, value in new_settings.items()}
+        return cls({code: ChangedSetting(code, old_settings.get(code), value) for code, value in codes.items()})
+
 
 @attrs.define
 class SettingsAcknowledged(Event):
@@ -244,7 +253,7 @@ class OriginReceived(UnknownFrameReceived):
 
     origins: tuple[bytes, ...] = ()
     type: int = attrs.field(default=0xC, init=False, repr=False)
-    flags: int = attrs.field(default=0, init=False, repr=False)
+    flags: int = attrs.field(default=0, kw_only=True, eq=False, repr=False)
     stream_id: int = attrs.field(default=0, init=False, repr=False)
     payload: bytes = attrs.field(init=False, repr=False)
 

@@ -9,8 +9,9 @@ credit goes back when the program acknowledges what it was given, on the stream 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import attrs
 from hpack import HeaderTuple, NeverIndexedHeaderTuple
@@ -50,6 +51,7 @@ __all__ = [
     "H2Configuration",
     "H2Connection",
     "H2Stream",
+    "OutputLogger",
     "SettingCodes",
     "Settings",
     "StreamState",
@@ -64,6 +66,8 @@ _CONFIG = Config(
     max_interim_responses=2**62,
     max_interim_octets=2**62,
 )
+
+_NOT_GIVEN: Any = object()
 
 _WITH_HEADERS = frozenset(
     (
@@ -87,6 +91,31 @@ class DummyLogger:
 
     def trace(self, *args: Any, **kwargs: Any) -> None:
         """Log nothing."""
+
+
+class OutputLogger:
+    """A logger that prints, for programs that make one and call it. This package logs nothing.
+
+    Args:
+        file: where to print; standard error by default.
+        trace_level: print what is traced, too.
+    """
+
+    def __init__(self, file: TextIO | None = None, trace_level: bool = False) -> None:
+        self.file = file or sys.stderr
+        self.trace_level = trace_level
+
+    def debug(self, fmtstr: str, *args: Any) -> None:
+        """Print a message, formatted with `%`."""
+        self._print("debug", fmtstr, args)
+
+    def trace(self, fmtstr: str, *args: Any) -> None:
+        """The same, if `trace_level` says so."""
+        if self.trace_level:
+            self._print("trace", fmtstr, args)
+
+    def _print(self, level: str, fmtstr: str, args: tuple[Any, ...]) -> None:
+        print(f"h2 ({level}): {fmtstr % args}", file=self.file)
 
 
 def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:
@@ -148,6 +177,11 @@ class H2Connection:
     Give received bytes to `receive_data`, which returns events; after every call send what `data_to_send` gives. Calls
     raise ProtocolError and its kin when they break a rule; nothing is changed and nothing is queued then.
 
+    Args:
+        config: by default that of a client.
+        client_side, header_encoding: what hyper-h2 2.0 to 2.6 took in place of a config, which wins if both are given.
+            With either of them the other is what it was there: a client, and UTF-8.
+
     Attributes:
         config: the H2Configuration. Its flags and its encoding may be changed, or another one assigned, at any time;
             which side this is stays.
@@ -164,7 +198,18 @@ class H2Connection:
     DEFAULT_MAX_HEADER_LIST_SIZE = 2**16
     MAX_CLOSED_STREAMS = _CONFIG.max_closed_streams
 
-    def __init__(self, config: H2Configuration | None = None) -> None:
+    def __init__(
+        self,
+        config: H2Configuration | None = None,
+        *,
+        client_side: bool = _NOT_GIVEN,
+        header_encoding: str | bool | None = _NOT_GIVEN,
+    ) -> None:
+        if config is None and not (client_side is _NOT_GIVEN and header_encoding is _NOT_GIVEN):
+            config = H2Configuration(
+                client_side=True if client_side is _NOT_GIVEN else client_side,
+                header_encoding="utf-8" if header_encoding is _NOT_GIVEN else header_encoding or None,
+            )
         self.config = config or H2Configuration()
         client = self.config.client_side
         rules = InboundRules(

@@ -27,7 +27,7 @@ def install() -> None:
     names: dict[str, tuple[ModuleType, list[str]]] = {
         # Some programs take from it what it imports.
         "connection": (sansio, ["H2Connection", "ConnectionState", "H2Configuration", "H2Stream", "Settings"]),
-        "config": (sansio, ["H2Configuration", "DummyLogger"]),
+        "config": (sansio, ["H2Configuration", "DummyLogger", "OutputLogger"]),
         "settings": (sansio, ["Settings", "SettingCodes", "ChangedSetting"]),
         "events": (events, events.__all__),
         "exceptions": (exceptions, [name for name in vars(exceptions) if name.endswith("Error")]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import pickle
 import threading
 
@@ -77,9 +78,12 @@ def test_every_public_name_of_h2_is_here() -> None:
     ours = H2Connection()
     attributes = public(h2.connection.H2Connection())
     assert {name for name in attributes if not hasattr(ours, name)} == {"encoder", "incoming_buffer"}
-    for theirs, ours in ((h2.exceptions, exceptions), (h2.events, ev)):
+    for theirs, ours in ((h2.exceptions, exceptions), (h2.events, ev), (h2.config, sansio), (h2.settings, sansio)):
         names = {name for name, value in vars(theirs).items() if getattr(value, "__module__", "") == theirs.__name__}
-        assert {name for name in names if not name.startswith("_")} <= {*vars(ours)}
+        names = {name for name in names if not name.startswith("_")}
+        assert names <= {*vars(ours)}
+        for name in names:
+            assert public(getattr(theirs, name)) - internal <= {*dir(getattr(ours, name))}, name
 
 
 def test_methods_have_the_signatures_of_h2() -> None:
@@ -94,7 +98,9 @@ def test_methods_have_the_signatures_of_h2() -> None:
         (h2.settings.Settings, Settings),
         (h2.settings.ChangedSetting, sansio.ChangedSetting),
     ):
-        ours_are = [(p.name, p.default) for p in inspect.signature(ours_class).parameters.values()]
+        parameters = inspect.signature(ours_class).parameters.values()
+        # What hyper-h2 took until 2.6 is by keyword alone.
+        ours_are = [(p.name, p.default) for p in parameters if p.kind is not p.KEYWORD_ONLY]
         assert ours_are == [(p.name, p.default) for p in inspect.signature(theirs_class).parameters.values()]
     theirs_made = inspect.signature(h2.config.H2Configuration).parameters
     ours_made = inspect.signature(H2Configuration).parameters
@@ -939,6 +945,62 @@ def test_interim_responses_are_the_programs_to_count() -> None:
     for _ in range(300):
         other.send_headers(1, fields)
         assert [type(event) for event in pump(one, other)] == [ev.InformationalResponseReceived]
+
+
+def test_an_event_of_changed_settings_can_be_made_from_settings() -> None:
+    old = Settings(True, {SettingCodes.INITIAL_WINDOW_SIZE: 100})
+    new = {4: 200, SettingCodes.MAX_FRAME_SIZE: 20_000, 0xABCD: 7}
+    for before in (old, dict(old)):
+        ours = ev.RemoteSettingsChanged.from_settings(before, new)
+        theirs = h2.events.RemoteSettingsChanged.from_settings(before, new)
+        assert [(code, c.setting, c.original_value, c.new_value) for code, c in ours.changed_settings.items()] == [
+            (code, c.setting, c.original_value, c.new_value) for code, c in theirs.changed_settings.items()
+        ]
+        assert type(next(iter(ours.changed_settings))) is SettingCodes
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_an_output_logger_prints(trace: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for kind in (h2.config.OutputLogger, sansio.OutputLogger):
+        file = io.StringIO()
+        for logger in (kind(file, trace), kind(trace_level=trace)):
+            logger.debug("%s and %d", "one", 2)
+            logger.trace("three")
+        printed.append((file.getvalue(), capsys.readouterr().err))
+    assert printed[0] == printed[1]
+    assert isinstance(H2Configuration(logger=sansio.OutputLogger()).logger, sansio.OutputLogger)
+
+
+def test_a_connection_is_made_as_hyper_h2_2_6_spelled_it() -> None:
+    def made(**arguments: object) -> tuple[bool, object]:
+        config = H2Connection(**arguments).config  # type: ignore[arg-type]
+        return config.client_side, config.header_encoding
+
+    assert made() == (True, None)
+    assert made(client_side=False) == (False, "utf-8")
+    assert made(client_side=True) == (True, "utf-8")
+    assert made(header_encoding="latin-1") == (True, "latin-1")
+    for none in (False, None, ""):
+        assert made(client_side=False, header_encoding=none) == (False, None)
+    assert made(config=H2Configuration(client_side=False), client_side=True, header_encoding="utf-8") == (False, None)
+    for wrong in ({"client_side": "yes"}, {"header_encoding": True}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            made(**wrong)
+    one, other = H2Connection(client_side=True), H2Connection(client_side=False)
+    one.initiate_connection()
+    other.initiate_connection()
+    one.send_headers(1, h.GET)
+    (event,) = [event for event in pump(one, other) if isinstance(event, ev.RequestReceived)]
+    assert event.headers == [(name.decode(), value.decode()) for name, value in h.GET]
+
+
+def test_an_origin_frame_keeps_its_flag_byte() -> None:
+    one, _ = pair()
+    (event,) = one.receive_data(h.origin(b"https://a", flags=0xA0))
+    assert isinstance(event, ev.UnknownFrameReceived)
+    assert event.flags == event.frame.flag_byte == 0xA0
+    assert event.frame.serialize() == h.origin(b"https://a", flags=0xA0)
 
 
 def test_unknown_frames_are_events_with_a_frame() -> None:

@@ -154,6 +154,7 @@ class OriginFrame:
     """ORIGIN (RFC 8336 section 2.1)."""
 
     origins: tuple[bytes, ...]
+    flags: int = 0
 
 
 @attrs.define
@@ -503,7 +504,7 @@ class FrameReader:
                 return _size_error("an ORIGIN frame shorter than its entries")
             origins.append(payload[offset + 2 : end])
             offset = end
-        return OriginFrame(tuple(origins))
+        return OriginFrame(tuple(origins), flags)
 
     def _priority_update(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         return PriorityUpdateFrame(_UINT32.unpack_from(payload)[0] & _STREAM_MASK, payload[4:])

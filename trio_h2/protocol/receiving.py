@@ -551,7 +551,7 @@ class Receiver:
 
     def _origin(self, frame: codec.OriginFrame, events: Events) -> Verdict | None:
         """RFC 8336 section 2.1: for clients alone."""
-        events.append(ev.OriginReceived(frame.origins))
+        events.append(ev.OriginReceived(frame.origins, flags=frame.flags))
         return None
 
     def _unknown(self, frame: codec.UnknownFrame, events: Events) -> Verdict | None:
