@@ -39,6 +39,7 @@ from tests.engine.helpers import (
     slow_pair,
 )
 from tests.engine.test_shutdown import MemoryListener
+from tests.protocol.helpers import counted_calls
 from trio_h2 import Config, ErrorCodes, client
 from trio_h2.actors.connection import ConnectionActor
 from trio_h2.actors.messages import Doorbell
@@ -760,3 +761,35 @@ async def test_no_memory_keeps_secrets_beyond_their_connection(name: bytes, auto
     await exchange()
     gc.collect()
     assert [sys.getrefcount(secret) for secret in secrets] == before
+
+
+@pytest.mark.parametrize("values", [[], [0], [5, 0]], ids=str)
+async def test_rfc9113_6_9_2_settings_touch_waiting_senders_once_at_most(
+    values: list[int], autojump_clock: MockClock
+) -> None:
+    """However many SETTINGS frames come in one read; and every sender goes on when its window opens at last."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, body=b"0123456789")
+
+    costs = []
+    for streams in (5, 100):
+        async with raw_client(handler, settings={0x4: 0}) as peer:
+            ids = range(1, 2 * streams, 2)
+            await peer.send(*(peer.headers(stream_id, GET, end_stream=True) for stream_id in ids))
+            await peer.sync()
+            frames = [peer.settings({0x4: value}) for value in values] or [peer.settings()]
+            with counted_calls() as count:
+                await peer.send(*frames * (300 // len(frames)))
+                await trio.testing.wait_all_tasks_blocked()
+            costs += count
+            assert not of(await peer.sync(), DataFrame)
+            await peer.send(peer.settings({0x4: 4}))
+            await peer.send(peer.settings({0x4: 2}), peer.settings({0x4: 3}))
+            sent = await peer.sync()
+            assert [body_of(sent, stream_id) for stream_id in ids] == [b"0123"] * streams
+            await peer.send(peer.settings({0x4: 9}), *(peer.window_update(stream_id, 1) for stream_id in ids))
+            sent = await peer.sync()
+            assert [body_of(sent, stream_id) for stream_id in ids] == [b"456789"] * streams
+            assert not [frame for frame in peer.log if isinstance(frame, RstStreamFrame)]
+    assert costs[1] - costs[0] < 20 * 100

@@ -6,7 +6,9 @@ scripted peer sends is packed here, octet by octet, so that it can also be wrong
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import hpack
 from hyperframe.frame import Frame, GoAwayFrame, PingFrame, RstStreamFrame
@@ -295,6 +297,23 @@ class Pair:
         stream = open_request(self.client, fields, end=end)
         self.pump()
         return stream, live(self.server, stream.stream_id)
+
+
+@contextmanager
+def counted_calls() -> Iterator[list[int]]:
+    """The number of calls of functions, ours and built-in ones, within: costs that do not depend on the machine."""
+    count = [0]
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        if event in ("call", "c_call"):
+            count[0] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield count
+    finally:
+        sys.setprofile(before)
 
 
 def of_type(events: Iterable[ev.Event], *types: type[ev.Event]) -> list[ev.Event]:

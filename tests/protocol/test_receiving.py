@@ -640,6 +640,23 @@ def test_rfc9113_6_8_only_our_own_streams_are_abandoned() -> None:
     assert h.live(peer.machine, 1)
 
 
+def test_rfc9113_6_8_a_goaway_that_says_nothing_new_costs_the_same_however_many_streams_there_are() -> None:
+    costs = []
+    for streams in (2, 500):
+        peer = h.RawPeer(client=False, config=Config(max_concurrent_streams=1_000))
+        peer.receive(*(peer.headers(1 + 2 * n, h.GET) for n in range(streams)))
+        pushed = [h.promise(peer.machine, h.live(peer.machine, 1)) for _ in range(streams)]
+        for last in (2**31 - 1, 2**31 - 2, 2):
+            peer.receive(h.goaway(last))
+            abandoned = peer.machine.abandon_streams(last)
+            assert abandoned == (pushed[1:] if last == 2 else [])
+            with h.counted_calls() as count:
+                peer.receive(h.goaway(last))
+                assert peer.machine.abandon_streams(last) == []
+            costs += count
+    assert costs[:3] == costs[3:]
+
+
 # 6.8: GOAWAY sent
 
 

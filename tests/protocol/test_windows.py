@@ -229,6 +229,75 @@ def test_rfc9113_6_9_2_settings_move_the_windows_of_all_streams_but_not_the_conn
     assert peer.machine.outbound.available == connection
 
 
+def test_rfc9113_6_9_2_a_change_costs_the_same_however_many_streams_there_are() -> None:
+    pairs = [(h.INITIAL_WINDOW_SIZE, value) for value in (0, 80_000)] * 20
+    for frame in (h.settings(*pairs), h.settings(), h.settings(pairs[0]) + h.settings(pairs[1])):
+        costs = []
+        for streams in (2, 500):
+            peer = h.RawPeer(client=False, config=Config(max_concurrent_streams=1_000))
+            peer.receive(*(peer.headers(1 + 2 * n, h.GET, end=True) for n in range(streams)))
+            peer.receive(frame)
+            with h.counted_calls() as count:
+                peer.receive(frame)
+            costs += count
+            assert h.live(peer.machine, 1).outbound.available == peer.machine.remote_settings.initial_window_size
+        assert costs[0] == costs[1]
+
+
+def test_rfc9113_6_9_2_a_change_that_is_none_looks_at_no_stream() -> None:
+    """Of our own setting too, when the peer acknowledges it."""
+    costs = []
+    for streams in (2, 500):
+        peer = h.RawPeer(client=False, config=Config(max_concurrent_streams=1_000))
+        peer.receive(*(peer.headers(1 + 2 * n, h.GET, end=True) for n in range(streams)))
+        peer.machine.update_settings({h.INITIAL_WINDOW_SIZE: peer.machine.local_settings.initial_window_size})
+        with h.counted_calls() as count:
+            peer.receive(h.settings_ack())
+        costs += count
+    assert costs[0] == costs[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "values", "fine"),
+    [
+        ("grown", [h.MAX_WINDOW - 1_000], True),
+        ("grown", [h.MAX_WINDOW - 999], False),
+        ("grown", [h.MAX_WINDOW, 0], False),  # in order: the value between counts (6.5.3)
+        ("grown", [0, h.MAX_WINDOW - 1_000, 5, h.MAX_WINDOW - 1_000], True),
+        ("grown and used", [h.MAX_WINDOW], True),
+        ("grown and half used", [h.MAX_WINDOW], False),
+        ("grown and closed", [h.MAX_WINDOW], True),
+        ("grown at 0", [h.MAX_WINDOW - 1_000], True),
+        ("grown at 0", [h.MAX_WINDOW - 999], False),
+        ("none", [h.MAX_WINDOW, 0, h.MAX_WINDOW], True),
+    ],
+)
+def test_rfc9113_6_9_2_no_change_takes_a_window_past_2_31_minus_1(before: str, values: list[int], fine: bool) -> None:
+    """Judged by the widest window that there is now; one that was wide once counts no more."""
+    peer = h.RawPeer(client=True)
+    if before == "grown at 0":
+        peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, 0)))
+    if before != "none":
+        stream = h.open_request(peer.machine, h.POST, end=False)
+        peer.receive(h.window_update(1, 1_000))
+    if "used" in before:
+        peer.machine.send_data(stream, bytes(500 if "half" in before else 1_000))
+    if "closed" in before:
+        peer.receive(h.rst_stream(1))
+    last = h.open_request(peer.machine, h.POST, end=False)
+    peer.frames()
+    peer.receive(h.settings(*((h.INITIAL_WINDOW_SIZE, value) for value in values)))
+    if fine:
+        peer.assert_alive()
+        assert last.outbound.available == values[-1]
+        new = h.open_request(peer.machine, h.POST, end=False)
+        assert new.outbound.available == values[-1]
+        peer.receive(h.window_update(new.stream_id, 1))
+        assert (new.outbound.available == values[-1] + 1) is (values[-1] < h.MAX_WINDOW)
+    else:
+        peer.assert_connection_error(ErrorCodes.FLOW_CONTROL_ERROR, FlowControlError)
+
+
 def test_rfc9113_6_9_1_sendable_keeps_to_the_frame_sizes_of_both_sides() -> None:
     peer = h.RawPeer(client=True, config=Config(max_outbound_frame_size=20_000))
     peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, 1_000_000)), h.window_update(0, 1_000_000))

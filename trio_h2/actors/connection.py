@@ -37,6 +37,7 @@ from ..exceptions import (
 from ..protocol.bandwidth import MEASURING_PING
 from ..protocol.codec import PREFACE
 from ..protocol.connection import ConnectionMachine
+from ..protocol.settings import SettingCodes
 from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
 from .admission import Permits, Slots
@@ -383,7 +384,8 @@ class ConnectionActor:
     def _on_settings(self, event: ev.RemoteSettingsChanged) -> None:
         self._deadlines.settings_received()
         self.settings_received.set()
-        self.writer.credit_all()
+        if SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
+            self.writer.initial_window_changed()
         self._report(event)
 
     def _on_settings_acknowledged(self, event: ev.SettingsAcknowledged) -> None:

@@ -13,7 +13,7 @@ bound, and the reader waits for them instead (`replies_taken`).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 
 import trio
 
@@ -48,7 +48,9 @@ class Writer:
         self._limit = config.write_buffer_size
         self._bell = Doorbell()
         self._taken = trio.lowlevel.ParkingLot()
-        self._ready: list[deque[PendingSend]] = [deque() for _ in range(URGENCY_LEVELS)]
+        # In order; any sender may leave, at the same cost however many there are.
+        self._ready: list[OrderedDict[PendingSend, None]] = [OrderedDict() for _ in range(URGENCY_LEVELS)]
+        self._initial_changed = False
         self._senders: dict[StreamMachine, PendingSend] = {}
         self._stopped = False
         self.ended = trio.Event()
@@ -182,7 +184,7 @@ class Writer:
         """Give a sender its place, unless its own stream's window is what it waits for."""
         if sender.stream.outbound.available > 0:
             sender.queued_at = sender.stream.priority.urgency
-            self._ready[sender.queued_at].append(sender)
+            self._ready[sender.queued_at][sender] = None
 
     def credit(self, stream: StreamMachine) -> None:
         """The stream's window may have opened, or its priority changed: queue its sender afresh."""
@@ -194,14 +196,15 @@ class Writer:
 
     def _unqueue(self, sender: PendingSend) -> None:
         if sender.queued_at is not None:
-            self._ready[sender.queued_at].remove(sender)
+            del self._ready[sender.queued_at][sender]
             sender.queued_at = None
 
-    def credit_all(self) -> None:
-        """The windows of all streams may have changed (SETTINGS_INITIAL_WINDOW_SIZE)."""
-        for sender in self._senders.values():
-            self._unqueue(sender)
-            self._queue(sender)
+    def initial_window_changed(self) -> None:
+        """The windows of all streams may have opened: those that wait are looked at once, however often this comes.
+
+        A sender whose window has closed loses its place when its turn comes.
+        """
+        self._initial_changed = True
         self._bell.ring()
 
     def abort(self, stream: StreamMachine, failure: H2Error) -> None:
@@ -232,9 +235,14 @@ class Writer:
     def _cut_for_waiting(self) -> None:
         """Cut for the waiting senders while there is room: by urgency, then in turns of one frame."""
         machine = self._machine
+        if self._initial_changed:
+            self._initial_changed = False
+            for sender in self._senders.values():
+                if sender.queued_at is None:
+                    self._queue(sender)
         for queue in self._ready:
             while queue and machine.outbox.size < self._limit and machine.outbound.available > 0:
-                sender = queue.popleft()
+                sender, _ = queue.popitem(last=False)
                 sender.queued_at = None
                 # One that is alone takes its turns one after another.
                 self._cut(sender, machine.outbox.size + 1 if queue else self._limit)

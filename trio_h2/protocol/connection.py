@@ -35,7 +35,7 @@ from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine, Strea
 from .table import MAX_STREAM_ID, StreamTable
 from .validation import RequestHead, ResponseHead
 from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
-from .windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
+from .windows import ConnectionInboundWindow, InboundWindow, InitialWindow, OutboundWindow
 
 __all__ = ["ConnectionMachine"]
 
@@ -50,6 +50,7 @@ class ConnectionMachine:
         failure: the connection error that ended it, or None. Once set, nothing more is received.
         remote_goaway: the last GOAWAY received, or None.
         goaway_last_stream_id: the last stream ID of the last GOAWAY sent, or None before the first.
+        initial_outbound: what our streams' windows count from.
         bandwidth: how large receive windows should be; whoever has a clock calls `measure` when that is due.
         outbox: what is cut and waits to be taken.
         replies: frames the peer made us queue (acknowledgements, resets) since the outbox was last taken.
@@ -62,11 +63,13 @@ class ConnectionMachine:
         self.failure: ConnectionFailure | None = None
         self.remote_goaway: GoAwayFrame | None = None
         self.goaway_last_stream_id: int | None = None
+        self._abandoned_above = MAX_STREAM_ID
         self.replies = 0
         self.local_settings = LocalSettings(client)
         self.remote_settings = RemoteSettings(peer_is_server=client)
         self.table = StreamTable(client=client, max_tombstones=config.max_closed_streams)
         self.outbound = OutboundWindow()
+        self.initial_outbound = InitialWindow()
         self.inbound = ConnectionInboundWindow(config.max_unread)
         # Every stream that we allow can be full of unread octets, grown or not, without stalling another.
         budget = config.max_unread - config.max_concurrent_streams * config.initial_window_size
@@ -217,8 +220,14 @@ class ConnectionMachine:
         )
 
     def abandon_streams(self, last_stream_id: int) -> list[StreamMachine]:
-        """Close our own streams above the peer's GOAWAY, without a frame, and return them (6.8)."""
-        abandoned = [s for s in self.table if s.stream_id > last_stream_id and self.table.is_own(s.stream_id)]
+        """Close our own streams above the peer's GOAWAY, without a frame, and return them (6.8).
+
+        No stream of ours opens after a GOAWAY, so one that says nothing new costs nothing.
+        """
+        if last_stream_id >= self._abandoned_above:
+            return []
+        self._abandoned_above = last_stream_id
+        abandoned = self.table.own_above(last_stream_id)
         for stream in abandoned:
             self.table.close(stream, CloseReason.ABANDONED)
         return abandoned
@@ -356,7 +365,7 @@ class ConnectionMachine:
         return StreamMachine(
             stream_id,
             InboundWindow(self.local_settings.initial_window_size),
-            OutboundWindow(self.remote_settings.initial_window_size),
+            OutboundWindow(self.remote_settings.initial_window_size, self.initial_outbound),
         )
 
     @staticmethod

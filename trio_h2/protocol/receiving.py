@@ -21,7 +21,7 @@ from ..exceptions import (
 from . import codec
 from .compression import FieldSection
 from .limits import InterimLimits, field_section_size
-from .priority import priority_untrusted
+from .priority import Priority, priority_untrusted
 from .settings import ChangedSetting, SettingCodes
 from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
 from .validation import Malformed
@@ -58,7 +58,7 @@ class Receiver:
         config = machine.config
         self._interim_limits = InterimLimits(config.max_interim_responses, config.max_interim_octets)
         # Priorities for requests that have not arrived (RFC 9218 section 7.1), in bounded number.
-        self._early_priorities: dict[int, bytes] = {}
+        self._early_priorities: dict[int, Priority] = {}
         self._methods: dict[type, Callable[[Any, Events], Verdict | None]] = {
             codec.DataFrame: self._data,
             codec.HeadersFrame: self._headers,
@@ -234,10 +234,10 @@ class Receiver:
 
     def _set_priority(self, stream: StreamMachine, section: FieldSection) -> None:
         """RFC 9218: a PRIORITY_UPDATE that came first wins over the header field (section 7)."""
-        value = self._early_priorities.pop(stream.stream_id, None)
-        if value is None:
-            value = section.priority
-        if value is not None:
+        early = self._early_priorities.pop(stream.stream_id, None)
+        if early is not None:
+            stream.priority = early
+        elif (value := section.priority) is not None:
             stream.priority = priority_untrusted(value)
 
     def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
@@ -428,10 +428,10 @@ class Receiver:
             machine.outbox.max_frame_size = change.new_value
         elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
             delta = change.new_value - (change.original_value or 0)
-            for stream in self._table:
-                if not stream.outbound.increase(delta):
-                    reason = f"SETTINGS_INITIAL_WINDOW_SIZE takes the window of stream {stream.stream_id} past 2**31-1"
-                    return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+            windows = (stream.outbound for stream in self._table.live.values())
+            if not machine.initial_outbound.change(delta, windows):
+                reason = "SETTINGS_INITIAL_WINDOW_SIZE takes the window of a stream past 2**31-1"
+                return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
         return None
 
     def _settings_acknowledged(self, events: Events) -> Verdict | None:
@@ -449,7 +449,7 @@ class Receiver:
             elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
                 # By the difference (6.9.2): a window that grew by hand keeps what it grew by.
                 delta = change.new_value - (change.original_value or 0)
-                for stream in self._table:
+                for stream in self._table if delta else ():
                     machine.resize_inbound(stream, stream.inbound.target + delta)
         events.append(ev.SettingsAcknowledged(_by_code(changes)))
         return None
@@ -518,16 +518,16 @@ class Receiver:
         if stream is not None:
             stream.priority = priority_untrusted(frame.field_value)
         elif self._table.is_idle(stream_id):
-            failure = self._keep_early_priority(stream_id, frame.field_value)
+            failure = self._keep_early_priority(stream_id, priority_untrusted(frame.field_value))
             if failure is not None:
                 return failure
         events.append(ev.PriorityUpdated(stream_id, field_value=frame.field_value))
         return None
 
-    def _keep_early_priority(self, stream_id: int, field_value: bytes) -> ConnectionFailure | None:
+    def _keep_early_priority(self, stream_id: int, priority: Priority) -> ConnectionFailure | None:
         """A request that is still to come: as many of these as it could open streams, and no more."""
         early = self._early_priorities
-        early[stream_id] = field_value
+        early[stream_id] = priority
         limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
         most = (MAX_EARLY_PRIORITIES if limit is None else limit) - self._table.open_inbound
         if len(early) > most:

@@ -57,6 +57,16 @@ class StreamTable:
         """The live stream of this ID."""
         return self._live.get(stream_id)
 
+    def own_above(self, stream_id: int) -> list[StreamMachine]:
+        """Our own live streams of higher IDs, in order. Those opened before are not looked at."""
+        above = []
+        for stream in reversed(self._live.values()):
+            if self.is_own(stream.stream_id):
+                if stream.stream_id <= stream_id:
+                    break
+                above.append(stream)
+        return above[::-1]
+
     def is_own(self, stream_id: int) -> bool:
         """Is this an ID that our side opens (RFC 9113 section 5.1.1)?"""
         return stream_id & 1 == self._own_parity

@@ -15,29 +15,81 @@ one slow reader does not stall the others.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_WINDOW", "MAX_WINDOW", "ConnectionInboundWindow", "InboundWindow", "OutboundWindow"]
+from collections.abc import Iterable
+
+__all__ = [
+    "DEFAULT_WINDOW",
+    "MAX_WINDOW",
+    "ConnectionInboundWindow",
+    "InboundWindow",
+    "InitialWindow",
+    "OutboundWindow",
+]
 
 DEFAULT_WINDOW = 65_535
 MAX_WINDOW = 2**31 - 1
 
 
+class InitialWindow:
+    """What the peer's SETTINGS_INITIAL_WINDOW_SIZE gives to every stream: one number that all their windows count from.
+
+    So a change of it moves them all at once (6.9.2), however many there are and however often it comes.
+
+    Attributes:
+        value: the setting.
+        bound: no window is further beyond `value` than this.
+    """
+
+    __slots__ = ("bound", "value")
+
+    def __init__(self, value: int = DEFAULT_WINDOW) -> None:
+        self.value = value
+        self.bound = 0
+
+    def change(self, delta: int, windows: Iterable[OutboundWindow]) -> bool:
+        """Move every window by `delta`; False if that takes one past 2**31-1 (6.9.2).
+
+        Only if the bound is past it are the windows looked at: the widest may have closed, or have been used, since.
+        """
+        self.value += delta
+        if self.value + self.bound > MAX_WINDOW:
+            self.bound = max((window.beyond for window in windows), default=0)
+        return self.value + self.bound <= MAX_WINDOW
+
+
 class OutboundWindow:
-    """How many octets we may send now. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE."""
+    """How many octets we may send now. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE.
 
-    __slots__ = ("available",)
+    Attributes:
+        beyond: by how much it differs from the initial window that it counts from.
+    """
 
-    def __init__(self, available: int = DEFAULT_WINDOW) -> None:
-        self.available = available
+    __slots__ = ("_initial", "beyond")
+
+    def __init__(self, available: int = DEFAULT_WINDOW, initial: InitialWindow | None = None) -> None:
+        self._initial = InitialWindow() if initial is None else initial
+        self.beyond = 0
+        self._move(available - self._initial.value)
+
+    @property
+    def available(self) -> int:
+        """Octets that may be sent now, if it is more than 0."""
+        return self._initial.value + self.beyond
+
+    def _move(self, count: int) -> None:
+        self.beyond += count
+        if self.beyond > self._initial.bound:
+            self._initial.bound = self.beyond
 
     def consume(self, count: int) -> None:
         """Count `count` octets as sent; the caller has checked `available`."""
-        self.available -= count
+        self.beyond -= count
 
     def increase(self, increment: int) -> bool:
-        """Add what the peer granted, or took back; False if that passes 2**31-1 (RFC 9113 section 6.9.1)."""
+        """Add what the peer granted; False if that passes 2**31-1 (RFC 9113 section 6.9.1)."""
         if self.available + increment > MAX_WINDOW:
             return False
-        self.available += increment
+        self._move(increment)
         return True
 
 
