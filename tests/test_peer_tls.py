@@ -40,13 +40,15 @@ async def _still_serves(server: trio_h2.H2Server, context: ssl.SSLContext) -> No
 # Certificates and ALPN, at the client -------------------------------------------------------------
 
 
-async def _handshake_error(url: str, context: ssl.SSLContext | None) -> trio_h2.HandshakeError:
+async def _handshake_error(
+    url: str, context: ssl.SSLContext | None, *, safe_to_retry: bool = False
+) -> trio_h2.HandshakeError:
     with trio.fail_after(30):
         with pytest.raises(trio_h2.HandshakeError) as caught:
             async with trio_h2.connect(url, ssl_context=context):
                 pytest.fail("connected")
     assert isinstance(caught.value, trio.BrokenResourceError)
-    assert caught.value.safe_to_retry
+    assert caught.value.safe_to_retry is safe_to_retry
     return caught.value
 
 
@@ -105,7 +107,7 @@ async def test_a_server_that_hangs_up_in_the_handshake(
 
     listeners = await nursery.start(functools.partial(trio.serve_tcp, hang_up, 0, host=peers.HOST))
     port = listeners[0].socket.getsockname()[1]
-    await _handshake_error(f"https://{peers.HOST}:{port}", client_ssl_context)
+    await _handshake_error(f"https://{peers.HOST}:{port}", client_ssl_context, safe_to_retry=True)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -18,7 +18,7 @@ import idna
 import trio
 
 from .actors.connection import ConnectionActor
-from .actors.errors import broken
+from .actors.errors import broken, refused_by_tls, why
 from .actors.stream import Body, Pump, StreamActor
 from .config import Config
 from .connection import Connection, Incoming, checked_config
@@ -97,9 +97,9 @@ class ClientConnection(Connection):
             priority: sent as the priority field (RFC 9218).
 
         Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
-            ConnectionTerminatedError: the connection takes no more streams; safe to retry.
+            ConnectionTerminatedError: the connection takes no more streams; safe to retry if a new one may do better.
             NoAvailableStreamIDError: this connection has used all its stream IDs.
-            ProtocolError: `protocol`, and the peer does not know RFC 8441.
+            ProtocolError: `protocol`, and the peer does not know RFC 8441; not safe to retry.
         """
         method = method_text(method)
         if protocol is not None and method != "CONNECT":
@@ -157,7 +157,8 @@ class ClientConnection(Connection):
         Raises:
             ValueError, TypeError: an argument makes no request; nothing was sent.
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended before the response
-                did. `.safe_to_retry` says whether the server certainly did not process it.
+                did. `.safe_to_retry` says whether the server certainly did not process it, and a new connection
+                may do better.
             ResponseTooLargeError: the response has more than `max_body` octets; it was cancelled.
             Whatever the body's iterator, or its `read`, raises, also after the server has answered: the request was
                 cancelled.
@@ -209,7 +210,6 @@ class ClientConnection(Connection):
                 raise ProtocolError(
                     "the peer does not know extended CONNECT (RFC 8441)",
                     initiator="local",
-                    safe_to_retry=True,
                 )
         actor = StreamActor(connection)
         actor.prepare(fields, head, end_stream=end_stream, pump=pump)
@@ -333,7 +333,8 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
     is, never in an ExceptionGroup, and a connection that dies does not cancel the block.
 
     Args:
-        transport: connected, and for TLS already with `h2` negotiated or known to be spoken.
+        transport: connected, and for TLS already with `h2` negotiated or known to be spoken, and with
+            `ssl.OP_NO_RENEGOTIATION` in its context (RFC 9113 section 9.2.1).
         authority: the `:authority` of requests, host and port.
         scheme: their `:scheme`, `"http"` by default.
         config: by default `Config()`.
@@ -491,12 +492,14 @@ class connect(connect_over):
         url: scheme, host and perhaps port; no path, no user. A host in ASCII is taken as it is, any other goes through
             IDNA 2008 with the mappings of UTS #46. A final dot is for DNS and `:authority`, not for TLS (RFC 6066
             section 3), and an IPv6 zone, `[fe80::1%25eth0]`, for connecting alone (RFC 6874).
-        ssl_context: for `https`; by default `ssl.create_default_context()`. ALPN `h2` is set on it.
+        ssl_context: for `https`; by default `ssl.create_default_context()`. ALPN `h2` is set on it, and that TLS does
+            not renegotiate (RFC 9113 section 9.2.1).
         config: by default `Config()`.
 
     Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
         OSError: no address could be reached.
-        HandshakeError: TLS failed, or the server does not select `h2`; also a trio.BrokenResourceError.
+        HandshakeError: TLS failed, or the server does not select `h2`; also a trio.BrokenResourceError. Safe to retry
+            only if the transport broke.
     """
 
     def __init__(self, url: str, *, ssl_context: ssl.SSLContext | None = None, config: Config | None = None) -> None:
@@ -518,17 +521,20 @@ class connect(connect_over):
         try:
             context = self._ssl_context or ssl.create_default_context()
             context.set_alpn_protocols(["h2"])
+            context.options |= ssl.OP_NO_RENEGOTIATION
             tls = trio.SSLStream(stream, context, server_hostname=self._origin.name, https_compatible=True)
             await tls.do_handshake()
             selected = tls.selected_alpn_protocol()
             if selected != "h2":
-                raise broken(HandshakeError(f"the server selected {selected or 'no protocol'} by ALPN, not h2"))
+                text = f"the server selected {selected or 'no protocol'} by ALPN, not h2"
+                raise broken(HandshakeError(text, safe_to_retry=False))
         except trio.BrokenResourceError as error:
             await trio.aclose_forcefully(tls)
             if isinstance(error, HandshakeError):
                 raise
-            reason = error.__cause__ or error
-            raise broken(HandshakeError(f"TLS with {self._origin.host} failed: {reason}")) from reason
+            text = f"TLS with {self._origin.host} failed: {why(error)}"
+            failure = HandshakeError(text, safe_to_retry=not refused_by_tls(error))
+            raise broken(failure) from (error.__cause__ or error)
         except BaseException:
             await trio.aclose_forcefully(tls)
             raise

@@ -2,8 +2,8 @@
 
 An error says three things beside its message: `scope` (does it end one stream or the whole connection),
 `initiator` (did we, the peer, or this library's own checks end it) and `safe_to_retry` (is it certain that the
-peer did not process the request). No module below the actors knows trio; what a waiting caller catches is also
-one of trio's errors, made so in `trio_h2.actors.errors`.
+peer did not process the request, and may a new connection do better). No module below the actors knows trio; what a
+waiting caller catches is also one of trio's errors, made so in `trio_h2.actors.errors`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ def error_code_from_int(code: int) -> ErrorCodes | int:
         return code
 
 
+NEEDS_ANOTHER_PROTOCOL = frozenset({ErrorCodes.INADEQUATE_SECURITY, ErrorCodes.HTTP_1_1_REQUIRED})
+"""What a peer that says it would say again on a new connection."""
+
+
 def error_name(code: ErrorCodes | int) -> str:
     """A code for a message: its name, or a number when RFC 9113 does not define it."""
     return code.name if isinstance(code, ErrorCodes) else f"error code {code:#x}"
@@ -58,7 +62,8 @@ class H2Error(Exception):
         error_code: what went, or would go, into RST_STREAM or GOAWAY (RFC 9113 section 7).
         scope: `"stream"` or `"connection"`: how much it ended.
         initiator: `"local"` (your own call), `"remote"` (the peer's) or `"library"` (our checks of the peer).
-        safe_to_retry: True when the peer certainly did not process the request (RFC 9113 section 8.7).
+        safe_to_retry: True when the peer certainly did not process the request (RFC 9113 section 8.7), and a new
+            connection may do better. False where it would meet the same: a refused certificate, no HTTP/2.
         stream_id: the stream it is about, or None.
     """
 
@@ -95,7 +100,10 @@ class InternalError(H2Error):
 
 
 class HandshakeError(H2Error):
-    """TLS failed, or the peer did not select `h2` by ALPN (RFC 9113 section 3.2). Nothing was sent."""
+    """TLS failed, or the peer did not select `h2` by ALPN (RFC 9113 section 3.2). Nothing was sent.
+
+    It is safe to retry if the transport broke; not if one side refused the other, by its certificate or by an alert.
+    """
 
     error_code = ErrorCodes.CONNECT_ERROR
     initiator = "remote"

@@ -235,7 +235,8 @@ async def serve_h2_listeners(
 
     Args:
         handler, config: as for `serve_h2_connection`.
-        listeners: TCP, TLS or unix listeners; closed at the end.
+        listeners: TCP, TLS or unix listeners; closed at the end. For TLS the context has to have ALPN `h2` and
+            `ssl.OP_NO_RENEGOTIATION` (RFC 9113 section 9.2.1) set.
         handler_nursery: where connections run, by default a nursery in here.
         task_status: gets the H2Server when it accepts connections.
     """
@@ -260,7 +261,8 @@ async def serve_h2(
         handler, config, handler_nursery, task_status: as for `serve_h2_listeners`.
         port: 0 picks a free one, the same for every address family; see `H2Server.port`.
         host: what to bind, by default every interface.
-        ssl_context: TLS, with ALPN `h2` set on it; without one, HTTP/2 with prior knowledge (RFC 9113 section 3.3).
+        ssl_context: TLS; ALPN `h2` is set on it, and that it does not renegotiate (RFC 9113 section 9.2.1). Without
+            one, HTTP/2 with prior knowledge (section 3.3).
         backlog: as for `trio.open_tcp_listeners`.
 
     Raises:
@@ -274,6 +276,7 @@ async def serve_h2(
     listeners: list[trio.abc.Listener[Any]] = list(await _open_listeners(port, host, backlog))
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"])
+        ssl_context.options |= ssl.OP_NO_RENEGOTIATION
         listeners = [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in listeners]
     await serve_h2_listeners(
         handler, listeners, config=config, handler_nursery=handler_nursery, task_status=task_status

@@ -401,7 +401,8 @@ class ClientStream(_Stream):
 
         Raises:
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended first; `.safe_to_retry`
-                says whether the server certainly did not process the request (RFC 9113 section 8.7).
+                says whether the server certainly did not process the request (RFC 9113 section 8.7), and a new
+                connection may do better.
             trio.BusyResourceError: another task is receiving from this stream.
         """
         event = await self._actor.mailbox.receive_head()

@@ -822,7 +822,7 @@ async def test_rfc9113_3_2_a_server_that_does_not_select_h2(
             async with trio_h2.connect(f"https://localhost:{port}", ssl_context=client_ssl_context):
                 pass
         assert isinstance(caught.value, trio.BrokenResourceError)
-        assert caught.value.safe_to_retry
+        assert not caught.value.safe_to_retry
         nursery.cancel_scope.cancel()
 
 

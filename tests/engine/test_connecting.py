@@ -9,9 +9,11 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from hyperframe.frame import HeadersFrame
 from trio.testing import MockClock
 
 import trio_h2
+from trio_h2 import ErrorCodes
 
 from .helpers import raw_server
 
@@ -25,6 +27,8 @@ class Peer:
         reached: the hosts and ports that were connected to.
         names: the server names that TLS asked for.
         authorities: the `:authority` of each request.
+        context: its TLS, if it speaks any.
+        needs_certificate: does it refuse a client without one?
     """
 
     def __init__(self, nursery: trio.Nursery) -> None:
@@ -32,6 +36,7 @@ class Peer:
         self.names: list[str | None] = []
         self.authorities: list[str] = []
         self.context: ssl.SSLContext | None = None
+        self.needs_certificate = False
         self._nursery = nursery
 
     async def open_tcp_stream(self, host: str, port: int) -> trio.abc.Stream:
@@ -40,8 +45,25 @@ class Peer:
         stream: trio.abc.Stream = server
         if self.context is not None:
             stream = trio.SSLStream(server, self.context, server_side=True, https_compatible=True)
-        self._nursery.start_soon(trio_h2.serve_h2_connection, self._handler, stream)
+        if self.needs_certificate:
+            self._nursery.start_soon(self._refuse, server)
+        else:
+            self._nursery.start_soon(trio_h2.serve_h2_connection, self._handler, stream)
         return client
+
+    async def _refuse(self, transport: trio.abc.Stream) -> None:
+        """A handshake by hand, since trio.SSLStream sends no alert when it fails."""
+        assert self.context is not None
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.context.wrap_bio(incoming, outgoing, server_side=True)
+        with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+            while True:
+                try:
+                    tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    await transport.send_all(outgoing.read())
+                    incoming.write(await transport.receive_some())
+        await transport.send_all(outgoing.read())
 
     async def _handler(self, stream: trio_h2.ServerStream) -> None:
         self.authorities.append(stream.request.authority)
@@ -215,3 +237,109 @@ async def test_rfc9113_8_3_1_rfc6874_4_no_userinfo_and_no_zone_in_an_authority(
             await connection.request("GET", "/", authority=authority)
         with pytest.raises(ValueError, match="authority"):
             connection.stream("CONNECT", authority if ":80" in authority else f"{authority}:80")
+
+
+# What TLS says
+
+
+async def test_rfc9113_9_2_1_tls_does_not_renegotiate(
+    nursery: trio.Nursery, client_ssl_context: ssl.SSLContext, server_ssl_context: ssl.SSLContext
+) -> None:
+    """On neither side, with TLS 1.2, which could."""
+    client_ssl_context.maximum_version = server_ssl_context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(204)
+
+    async def serve(task_status: trio.TaskStatus[trio_h2.H2Server]) -> None:
+        await trio_h2.serve_h2(handler, 0, host="127.0.0.1", ssl_context=server_ssl_context, task_status=task_status)
+
+    server = await nursery.start(serve)
+    async with trio_h2.connect(f"https://127.0.0.1:{server.port}", ssl_context=client_ssl_context) as connection:
+        assert (await connection.request("GET", "/")).status == 204
+        assert connection.tls is not None
+        assert connection.tls.version == "TLSv1.2"
+    for context in (client_ssl_context, server_ssl_context):
+        assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
+async def test_an_alert_after_the_handshake_is_named(
+    peer: Peer, certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    """With TLS 1.3 a client hears only later that it needed a certificate; and would hear it again."""
+    peer.speak_tls(certificate_authority, "example.org")
+    assert peer.context is not None
+    peer.context.verify_mode = ssl.CERT_REQUIRED
+    peer.needs_certificate = True
+    client_ssl_context.minimum_version = ssl.TLSVersion.TLSv1_3
+    async with trio_h2.connect("https://example.org", ssl_context=client_ssl_context) as connection:
+        for _ in range(2):
+            with pytest.raises(trio_h2.ConnectionTerminatedError, match="certificate required") as caught:
+                await connection.request("GET", "/")
+            assert isinstance(caught.value, trio.BrokenResourceError)
+            assert not caught.value.safe_to_retry
+
+
+async def test_an_alert_in_the_handshake_is_named(
+    peer: Peer, certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    peer.speak_tls(certificate_authority, "example.org")
+    assert peer.context is not None
+    peer.context.verify_mode = ssl.CERT_REQUIRED
+    peer.needs_certificate = True
+    client_ssl_context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(trio_h2.HandshakeError, match=r"TLS with example\.org failed: .*alert") as caught:
+        async with trio_h2.connect("https://example.org", ssl_context=client_ssl_context):
+            pytest.fail("connected")
+    assert not caught.value.safe_to_retry
+
+
+async def test_a_transport_that_breaks_in_the_handshake_is_safe_to_retry(
+    client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def open_tcp_stream(host: str, port: int) -> trio.abc.Stream:
+        client, server = trio.testing.memory_stream_pair()
+        await trio.aclose_forcefully(server)
+        return client
+
+    monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+    with pytest.raises(trio_h2.HandshakeError, match=r"TLS with example\.org failed: ..") as caught:
+        async with trio_h2.connect("https://example.org", ssl_context=client_ssl_context):
+            pytest.fail("connected")
+    assert caught.value.safe_to_retry
+
+
+# Whom to try again
+
+
+@pytest.mark.parametrize(
+    ("code", "safe"),
+    [
+        (ErrorCodes.NO_ERROR, True),
+        (ErrorCodes.ENHANCE_YOUR_CALM, True),
+        (ErrorCodes.INADEQUATE_SECURITY, False),
+        (ErrorCodes.HTTP_1_1_REQUIRED, False),
+    ],
+)
+async def test_rfc9113_8_7_what_goaway_gave_up_is_safe_to_retry_if_a_new_connection_may_do_better(
+    code: ErrorCodes, safe: bool, autojump_clock: MockClock
+) -> None:
+    async with raw_server() as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(0, code))
+        with pytest.raises(trio_h2.ConnectionTerminatedError) as caught:
+            await stream.response()
+        assert caught.value.safe_to_retry is safe
+        with pytest.raises(trio_h2.ConnectionTerminatedError) as caught:
+            await connection.request("GET", "/")
+        assert caught.value.safe_to_retry is safe
+
+
+async def test_a_peer_that_speaks_no_http2_is_not_worth_another_connection(autojump_clock: MockClock) -> None:
+    """A rule broken later is: what broke it need not come again (test_errors.py)."""
+    async with raw_server(handshake=False) as (connection, peer):
+        await peer.transport.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await connection.wait_closed()
+        with pytest.raises(trio_h2.ProtocolError) as caught:
+            await connection.request("GET", "/")
+        assert not caught.value.safe_to_retry

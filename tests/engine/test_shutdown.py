@@ -230,6 +230,9 @@ async def test_a_bug_leaves_as_one_internal_error(
             assert isinstance(caught.errors[0], trio_h2.InternalError)
             assert isinstance(caught.errors[0], trio.BrokenResourceError)
             await connection.wait_closed()
+            with pytest.raises(trio_h2.InternalError) as later:
+                await connection.request("GET", "/")
+            assert not later.value.safe_to_retry
     assert isinstance(outer.value.__cause__, ZeroDivisionError)
     assert of(await peer.to_end(), GoAwayFrame)[0].error_code == ErrorCodes.INTERNAL_ERROR
     assert trio.lowlevel.current_statistics().tasks_living == before

@@ -245,7 +245,7 @@ async def test_rfc8441_3_a_server_without_extended_connect_gets_no_such_request(
         with pytest.raises(trio_h2.ProtocolError, match="8441") as caught:
             async with connection.stream("CONNECT", "/chat", protocol="websocket"):
                 pass
-        assert caught.value.safe_to_retry
+        assert not caught.value.safe_to_retry
         assert of(await peer.sync(), HeadersFrame) == []
 
 

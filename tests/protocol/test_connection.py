@@ -171,11 +171,15 @@ def test_rfc9113_5_1_2_a_lower_limit_lets_open_streams_complete() -> None:
     assert len(peer.machine.table) == 3
 
 
-def test_rfc9113_6_8_no_stream_after_the_peers_goaway() -> None:
+@pytest.mark.parametrize(
+    ("code", "safe"), [(0, True), (ErrorCodes.INADEQUATE_SECURITY, False), (ErrorCodes.HTTP_1_1_REQUIRED, False)]
+)
+def test_rfc9113_6_8_no_stream_after_the_peers_goaway(code: int, safe: bool) -> None:
+    """It is worth another connection unless that would be told the same."""
     peer, _ = asking()
-    peer.receive(h.goaway(1))
+    peer.receive(h.goaway(1, code))
     error = refuses(peer.machine, lambda: h.open_request(peer.machine), ProtocolError)
-    assert (error.initiator, error.safe_to_retry) == ("remote", True)
+    assert (error.initiator, error.safe_to_retry) == ("remote", safe)
 
 
 def test_rfc9113_6_8_after_the_peers_goaway_nobody_is_told_to_wait_for_its_limit() -> None:

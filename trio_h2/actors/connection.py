@@ -42,7 +42,7 @@ from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
 from .admission import Permits, Slots
 from .deadlines import Deadlines, Overdue
-from .errors import raised, retryable
+from .errors import raised, retryable, why
 from .stream import StreamActor
 from .writer import Writer
 
@@ -127,6 +127,7 @@ class ConnectionActor:
             config.max_queued_events
         )
         self._http1 = False
+        self._no_http2 = False
         self._gone = False
         self._initiated = False
         self._routes: dict[type[ev.Event], Callable[[Any], None]] = {
@@ -162,7 +163,7 @@ class ConnectionActor:
             with self._scope:
                 await self._read(speaks_h2)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._lost(f"the transport broke: {error}", error)
+            self._lost(f"the transport broke: {why(error)}", error)
         except Exception as error:
             self._bug(error)
         finally:
@@ -179,7 +180,7 @@ class ConnectionActor:
 
     async def _cannot_write(self, cause: Exception) -> None:
         """The peer takes no more: nothing can be sent, but what it sent before, an early answer say, can be read."""
-        failure = ConnectionTerminatedError(f"the transport broke: {cause}", initiator="remote")
+        failure = ConnectionTerminatedError(f"the transport broke: {why(cause)}", initiator="remote")
         failure.__cause__ = cause
         if not self.client:  # requests get no early answers
             self.end(failure)
@@ -523,7 +524,7 @@ class ConnectionActor:
     def check_usable(self) -> None:
         """Raise why the connection takes no new request or PING; nothing of it was sent."""
         if self.failure is not None:
-            raise raised(retryable(self.failure))
+            raise raised(retryable(self.failure, lasting=self._no_http2))
 
     @trio.lowlevel.enable_ki_protection
     async def ping(self) -> float:
@@ -563,6 +564,8 @@ class ConnectionActor:
     def _break(self, failure: ConnectionFailure) -> None:
         """The peer broke a rule of the connection: GOAWAY says which, and the user learns it too."""
         self.machine.fail(failure)
+        # A rule may be broken once. Who does not come as far as SETTINGS, an HTTP/1.1 server say, will not next time.
+        self._no_http2 = not self.settings_received.is_set()
         self.end(failure.error())
 
     def end(self, failure: H2Error) -> None:
@@ -574,7 +577,7 @@ class ConnectionActor:
             self.failure = failure
         failure = self.failure
         self.writer.fail(failure)
-        self.slots.fail(retryable(failure))
+        self.slots.fail(retryable(failure, lasting=self._no_http2))
         for actor in list(self._live):
             actor.fail(failure, keep_data=True)
         for actor in self._permits.clear():

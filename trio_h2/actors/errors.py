@@ -9,13 +9,14 @@ several tasks may meet it and each adds its own traceback.
 from __future__ import annotations
 
 import functools
+import ssl
 from typing import TypeVar
 
 import trio
 
-from ..exceptions import H2Error
+from ..exceptions import NEEDS_ANOTHER_PROTOCOL, H2Error, InternalError
 
-__all__ = ["broken", "closed", "raised", "retryable", "without_cancelled"]
+__all__ = ["broken", "closed", "raised", "refused_by_tls", "retryable", "why", "without_cancelled"]
 
 E = TypeVar("E", bound=H2Error)
 
@@ -52,11 +53,36 @@ def raised(failure: E) -> E:
     return closed(failure) if failure.initiator == "local" else broken(failure)
 
 
-def retryable(failure: E) -> E:
-    """A copy of a failure for a request that the peer certainly did not process (RFC 9113 section 8.7)."""
+def retryable(failure: E, *, lasting: bool = False) -> E:
+    """A copy of a failure for a request that the peer certainly did not process (RFC 9113 section 8.7).
+
+    It is safe to retry, unless a new connection would end in the same way: if the failure says so, or `lasting` does.
+    """
     copy = raised(failure)
-    copy.safe_to_retry = True
+    copy.safe_to_retry = not (
+        lasting
+        or isinstance(failure, InternalError)
+        or failure.error_code in NEEDS_ANOTHER_PROTOCOL
+        or refused_by_tls(failure.__cause__)
+    )
     return copy
+
+
+def refused_by_tls(error: BaseException | None) -> bool:
+    """Did one side refuse the other, by its certificate or by an alert? A transport that broke refuses nothing."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__
+    return error is not None and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+
+
+def why(error: BaseException) -> str:
+    """What an error says; if that is nothing, what caused it says. trio's errors of TLS say nothing themselves."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if text := str(cause):
+            return text
+        cause = cause.__cause__
+    return type(error).__name__
 
 
 def without_cancelled(error: BaseException) -> BaseException | None:

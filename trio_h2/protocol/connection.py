@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..config import Config
 from ..events import Event, StreamReset
 from ..exceptions import (
+    NEEDS_ANOTHER_PROTOCOL,
     ErrorCodes,
     FlowControlError,
     InvalidBodyLengthError,
@@ -339,7 +340,8 @@ class ConnectionMachine:
     def _check_accepting(self) -> None:
         """The receiver of a GOAWAY opens no more streams (6.8)."""
         if self.remote_goaway is not None:
-            raise ProtocolError("the peer sent GOAWAY", initiator="remote", safe_to_retry=True)
+            better = self.remote_goaway.error_code not in NEEDS_ANOTHER_PROTOCOL
+            raise ProtocolError("the peer sent GOAWAY", initiator="remote", safe_to_retry=better)
 
     def _take_stream_id(self, wanted: int | None) -> int:
         if wanted is not None:
