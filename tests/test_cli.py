@@ -423,6 +423,7 @@ async def test_certificate_files(
 
 def test_an_ipv6_url() -> None:
     assert serve_module._url("::", 1, None) == "http://[::1]:1/"
+    assert serve_module._url("fe80::1%eth0", 1, None) == "http://[fe80::1%25eth0]:1/"
 
 
 def test_a_port_in_use(site: Path) -> None:
@@ -472,6 +473,7 @@ def test_bad_command_lines_of_serve(site: Path, tls_files: peers.TLSFiles) -> No
         ((site, *certificate), "--certfile and --keyfile go together"),
         ((site, *key), "--certfile and --keyfile go together"),
         ((site, "--self-signed", *certificate, *key), "--self-signed makes a certificate"),
+        ((site, "--self-signed", "--host", "a_b"), "no certificate names the host 'a_b'"),
     ]:
         result = invoke("serve", *arguments)
         assert (result.exit_code, message in result.stderr) == (2, True), result.stderr

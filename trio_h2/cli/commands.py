@@ -76,7 +76,10 @@ def serve(
         raise click.UsageError("--self-signed makes a certificate: it takes no --certfile")
     ssl_context = None
     if self_signed:
-        ssl_context = self_signed_context(host)
+        try:
+            ssl_context = self_signed_context(host)
+        except ValueError as error:
+            raise click.UsageError(f"--self-signed: no certificate names the host {host!r}: {error}") from error
     elif certfile is not None and keyfile is not None:
         try:
             ssl_context = tls_context(certfile, keyfile)

@@ -78,7 +78,7 @@ async def _cancel_at_a_signal(signals: AsyncIterator[int], scope: trio.CancelSco
 
 
 def _url(host: str, port: int | None, ssl_context: ssl.SSLContext | None) -> str:
-    host = WILDCARDS.get(host, host)
+    host = WILDCARDS.get(host, host).replace("%", "%25")  # an IPv6 zone (RFC 6874)
     return f"{'http' if ssl_context is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
