@@ -1053,6 +1053,89 @@ async def test_get_into_a_closed_pipe(site: Path) -> None:
         assert await getting.wait() == BROKEN_PIPE == 141
 
 
+CLOSED = "Error: standard output is closed\n"
+FULL = "Error: standard output: No space left on device\n"
+
+
+def redirected(redirection: str, *arguments: str) -> list[str]:
+    """The command line that runs `trio-h2` with its standard files redirected by a shell."""
+    return ["sh", "-c", f'exec "$@" {redirection}', "sh", *TRIO_H2, *arguments]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "text", "errors", "exit_code"),
+    [
+        (">&-", "", CLOSED, 1),
+        ("<&- >&-", "", CLOSED, 1),
+        (">/dev/full", "", FULL, 1),
+        (">&- 2>&-", "", "", 1),
+        ("2>&-", "hello\n", "", 0),
+        ("2>/dev/full", "hello\n", "", 0),
+        ("<&-", "hello\n", "", 0),
+    ],
+)
+async def test_get_with_a_standard_file_that_takes_nothing(
+    site: Path, redirection: str, text: str, errors: str, exit_code: int
+) -> None:
+    async with serve_process(site) as (_, url):
+        done = await peers.run_program(*redirected(redirection, "get", f"{url}a.txt"), check=False)
+        assert (done.text, done.errors, done.returncode) == (text, errors, exit_code)
+        if not errors:  # what cannot be shown stops nothing
+            done = await peers.run_program(*redirected(redirection, "get", "-v", f"{url}a.txt"), check=False)
+            assert (done.text, done.returncode) == (text, exit_code)
+
+
+@pytest.mark.parametrize(("redirection", "errors"), [(">&-", CLOSED), (">/dev/full", FULL)])
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("get", "--help"), ("demo",)])
+async def test_what_standard_output_does_not_take_is_one_line(
+    redirection: str, errors: str, arguments: tuple[str, ...]
+) -> None:
+    done = await peers.run_program(*redirected(redirection, *arguments), check=False)
+    assert (done.text, done.errors, done.returncode) == ("", errors, 1)
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+async def test_a_wrong_command_line_without_standard_error(redirection: str) -> None:
+    done = await peers.run_program(*redirected(redirection, "get"), check=False)
+    assert (done.text, done.errors, done.returncode) == ("", "", 2)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "errors"), [(">&-", CLOSED), (">/dev/full", FULL), (">&- 2>&-", ""), ("<&- 2>/dev/full", "")]
+)
+async def test_serve_goes_on_without_standard_files(site: Path, redirection: str, errors: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = redirected(redirection, "serve", str(site), "--port", str(port))
+    serving = await trio.lowlevel.open_process(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert serving.stderr is not None
+    try:
+        with trio.fail_after(LIMIT):
+            await listening(port)
+            for _ in range(2):
+                done = await peers.run_program(*TRIO_H2, "get", f"http://127.0.0.1:{port}/a.txt")
+                assert done.text == "hello\n"
+            serving.send_signal(signal.SIGTERM)
+            assert b"".join([chunk async for chunk in serving.stderr]).decode() == errors
+            assert await serving.wait() == 0
+    finally:
+        serving.kill()
+        await serving.stderr.aclose()
+
+
+async def listening(port: int) -> None:
+    """Wait until somebody listens there."""
+    while True:
+        try:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+        except OSError:
+            await trio.sleep(0.05)
+        else:
+            await stream.aclose()
+            return
+
+
 async def test_get_is_interrupted_while_nobody_reads(site: Path) -> None:
     (site / "big").write_bytes(bytes(10_000_000))
     read, write = os.pipe()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
 from pathlib import Path
 
 import click
@@ -13,7 +15,7 @@ import trio_h2
 from .demo import demo as run_demo
 from .get import Location, parse_url
 from .get import get as run_get
-from .process import INTERRUPTED, reason, until_interrupted
+from .process import INTERRUPTED, discard, hold_standard_files, output_failed, reason, tell, until_interrupted
 from .serve import self_signed_context, tls_context
 from .serve import serve as run_serve
 
@@ -25,16 +27,37 @@ CLEARTEXT_PORT = 8080
 
 def run() -> int:
     """Run the command line of this process and return the exit code."""
+    hold_standard_files()
     try:
         return cli.main(prog_name="trio-h2", standalone_mode=False) or 0
     except click.Abort:  # click's word for SIGINT where no command has its own answer to it
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        with io.StringIO() as text:
+            error.show(text)
+            for line in text.getvalue().splitlines():
+                tell(line)
         return error.exit_code
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Command):
+    """A command whose --help and --version say so when standard output does not take them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard(sys.stdout)
+            raise click.ClickException(output_failed(error)) from error
+
+
+class _Group(_Command, click.Group):
+    command_class = _Command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(trio_h2.__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """HTTP/2 for trio, from the command line."""

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import click
 import trio
 
 import trio_h2
 
-from .process import complain, printable, reason
+from .process import complain, output_failed, printable, reason, tell
 
 __all__ = ["BROKEN_PIPE", "Location", "get", "parse_url"]
 
@@ -188,7 +187,7 @@ class _Fetcher:
             self.exit_code = BROKEN_PIPE
             self._scope.cancel()
         except OSError as error:
-            self._fail(f"standard output: {reason(error)}")
+            self._fail(output_failed(error))
             self._scope.cancel()
 
     async def _show_connection(self, connection: trio_h2.ClientConnection) -> None:
@@ -197,7 +196,7 @@ class _Fetcher:
 
     def _show(self, where: str, what: str) -> None:
         if self._verbose:
-            click.echo(f"{where}: {printable(what)}", err=True)
+            tell(f"{where}: {what}")
 
     def _fail(self, message: str) -> None:
         complain(message)

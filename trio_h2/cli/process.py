@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from typing import TextIO
 
 import click
 import trio
 
-__all__ = ["INTERRUPTED", "complain", "printable", "reason", "say", "until_interrupted"]
+__all__ = [
+    "INTERRUPTED",
+    "complain",
+    "discard",
+    "hold_standard_files",
+    "output_failed",
+    "printable",
+    "reason",
+    "say",
+    "tell",
+    "until_interrupted",
+]
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code that shells know a command by which SIGINT ended."""
@@ -25,16 +38,57 @@ def printable(text: str | bytes) -> str:
 
 def complain(message: str) -> None:
     """Say in one line on standard error what went wrong."""
-    click.echo(f"Error: {printable(message)}", err=True)
+    tell(f"Error: {message}")
+
+
+def tell(line: str) -> None:
+    """Print a line to standard error. When it takes nothing, go on without it: there is nobody to say so to."""
+    try:
+        click.echo(printable(line), err=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 def say(line: str) -> None:
-    """Print a line. When nobody reads standard output any more, go on without it."""
+    """Print a line. When nobody reads standard output any more, go on without it.
+
+    Raises OSError, once, when standard output takes nothing for another reason.
+    """
     try:
         click.echo(printable(line))
     except BrokenPipeError:
-        # What Python holds back would fail once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        raise OSError(error.errno, output_failed(error)) from error
+
+
+def output_failed(error: OSError) -> str:
+    """What is wrong with standard output, in words."""
+    return "standard output is closed" if error.errno == errno.EBADF else f"standard output: {reason(error)}"
+
+
+def discard(file: TextIO) -> None:
+    """Write to nowhere from now on: what Python holds back would fail once more when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
+
+
+def hold_standard_files() -> None:
+    """Give standard files that are closed (`>&-`) a file, or some socket would get their number.
+
+    What is then written to standard output fails, and what is written to standard error is dropped.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # which takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def reason(error: BaseException) -> str:
@@ -42,8 +96,10 @@ def reason(error: BaseException) -> str:
 
     trio's "all attempts to connect to host:port failed" has the reason of each attempt in a group below it.
     """
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(reason, error.exceptions)))
     if isinstance(error.__cause__, BaseExceptionGroup):
-        return f"{error}: {'; '.join(dict.fromkeys(map(reason, error.__cause__.exceptions)))}"
+        return f"{error}: {reason(error.__cause__)}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

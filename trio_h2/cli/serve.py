@@ -61,7 +61,7 @@ async def serve(directory: Path, *, host: str, port: int, ssl_context: ssl.SSLCo
             except OSError as error:
                 complain(f"cannot listen on {host} port {port}: {reason(error)}")
                 return 1
-            say(f"Serving {directory} at {_url(host, server.port, ssl_context)} (stop with Ctrl+C)")
+            _log(f"Serving {directory} at {_url(host, server.port, ssl_context)} (stop with Ctrl+C)")
             await anext(signals)
             exit_code = 1
             nursery.start_soon(_cancel_at_a_signal, signals, nursery.cancel_scope)
@@ -88,7 +88,15 @@ async def handle(root: Path, stream: trio_h2.ServerStream) -> None:
     try:
         await exchange.answer(root)
     finally:
-        say(exchange.access_line())
+        _log(exchange.access_line())
+
+
+def _log(line: str) -> None:
+    """Print a line. The server goes on when there is no place for it, and says so once."""
+    try:
+        say(line)
+    except OSError as error:
+        complain(reason(error))
 
 
 class _Exchange:
