@@ -95,6 +95,7 @@ HOUSE = {
             "stream",
             "writer",
             "errors",
+            "logs",
         )
     ),
 }

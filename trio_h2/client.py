@@ -19,6 +19,7 @@ import trio
 
 from .actors.connection import ConnectionActor
 from .actors.errors import broken, refused_by_tls, why
+from .actors.logs import close_at_once, escaped, logger
 from .actors.stream import Body, Pump, StreamActor
 from .config import Config
 from .connection import Connection, Incoming, checked_config
@@ -529,13 +530,14 @@ class connect(connect_over):
                 text = f"the server selected {selected or 'no protocol'} by ALPN, not h2"
                 raise broken(HandshakeError(text, safe_to_retry=False))
         except trio.BrokenResourceError as error:
-            await trio.aclose_forcefully(tls)
+            logger.debug("TLS with %s failed: %s", escaped(self._origin.host), escaped(why(error)))
+            await close_at_once(tls)
             if isinstance(error, HandshakeError):
                 raise
             text = f"TLS with {self._origin.host} failed: {why(error)}"
             failure = HandshakeError(text, safe_to_retry=not refused_by_tls(error))
             raise broken(failure) from (error.__cause__ or error)
         except BaseException:
-            await trio.aclose_forcefully(tls)
+            await close_at_once(tls)
             raise
         return tls

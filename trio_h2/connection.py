@@ -136,8 +136,9 @@ class Connection:
         self._actor = actor
         # Now, because a connection that is closed has forgotten them.
         self._tls = _tls_info(actor.transport)
-        self._peer_address = self._address("getpeername")
-        self._local_address = self._address("getsockname")
+        self._peer_address = socket_address(actor.transport, "getpeername")
+        self._local_address = socket_address(actor.transport, "getsockname")
+        actor.peer_address = self._peer_address
 
     def __repr__(self) -> str:
         state = "closed" if self._actor.done.is_set() else f"{len(self._actor.actors)} streams"
@@ -218,23 +219,24 @@ class Connection:
         """Our socket address, as `socket.getsockname` gives it; None if the transport has none."""
         return self._local_address
 
-    def _address(self, method: str) -> Any:
-        transport = self._actor.transport
-        if isinstance(transport, trio.SSLStream):
-            transport = transport.transport_stream
-        if not isinstance(transport, trio.SocketStream):
-            return None
-        try:
-            return getattr(transport.socket, method)()
-        except OSError:
-            return None
-
     @property
     def tls(self) -> TLSInfo | None:
         """What TLS settled on, or None without TLS, and before its handshake."""
         if self._tls is None:
             self._tls = _tls_info(self._actor.transport)
         return self._tls
+
+
+def socket_address(transport: trio.abc.Stream, method: str) -> Any:
+    """What the transport's socket says to `getpeername` or `getsockname`; None if it has no socket or says nothing."""
+    if isinstance(transport, trio.SSLStream):
+        transport = transport.transport_stream
+    if not isinstance(transport, trio.SocketStream):
+        return None
+    try:
+        return getattr(transport.socket, method)()
+    except OSError:
+        return None
 
 
 def _tls_info(transport: trio.abc.Stream) -> TLSInfo | None:

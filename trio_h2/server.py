@@ -14,9 +14,10 @@ import trio
 
 from . import events as ev
 from .actors.connection import ConnectionActor
+from .actors.logs import close_at_once, escaped, logger, peer_name
 from .actors.stream import StreamActor
 from .config import Config
-from .connection import Connection, checked_config
+from .connection import Connection, checked_config, socket_address
 from .streams import ServerStream, split_request
 
 __all__ = ["H2Server", "Handler", "ServerConnection", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
@@ -25,8 +26,6 @@ Handler = Callable[[ServerStream], Awaitable[object]]
 
 # Of those that take no file descriptor of their own: Windows has no poll, and elsewhere select stops at 1,024.
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
-
-logger = logging.getLogger("trio_h2")
 
 
 class ServerConnection(Connection):
@@ -61,15 +60,17 @@ class _Served:
         """Does the client speak HTTP/2 for sure? None if TLS failed, which is the client's affair."""
         if not isinstance(self._transport, trio.SSLStream):
             return False
+        peer = socket_address(self._transport, "getpeername") if logger.isEnabledFor(logging.DEBUG) else None
         try:
             with trio.fail_after(self._config.handshake_timeout):
                 await self._transport.do_handshake()
-        except (trio.BrokenResourceError, trio.TooSlowError) as error:
-            logger.debug("TLS handshake failed: %r", error.__cause__ or error)
-            await trio.aclose_forcefully(self._transport)
+        except Exception as error:
+            reason = escaped(repr(error.__cause__ or error))
+            logger.debug("the TLS handshake with %s failed: %s", peer_name(peer), reason)
+            await close_at_once(self._transport)
             return None
         except BaseException:
-            await trio.aclose_forcefully(self._transport)
+            await close_at_once(self._transport)
             raise
         return bool(self._transport.selected_alpn_protocol() == "h2")
 
@@ -91,6 +92,34 @@ class _Served:
             self._scope.cancel()
         else:
             await self.actor.shutdown(deadline)
+
+
+class _Accepted(trio.abc.AsyncResource):
+    """A connection as `trio.serve_listeners` handles it; what its transport raises when it is closed stays here."""
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self.transport = transport
+
+    async def aclose(self) -> None:
+        await close_at_once(self.transport)
+
+
+class _Accepting(trio.abc.Listener[_Accepted]):
+    """A listener that goes on when TLS cannot even begin on a connection."""
+
+    def __init__(self, listener: trio.abc.Listener[Any]) -> None:
+        self._listener = listener
+
+    async def accept(self) -> _Accepted:
+        while True:
+            try:
+                return _Accepted(await self._listener.accept())
+            except ssl.SSLError as error:
+                logger.error("a connection could not be accepted: its TLS cannot begin", exc_info=error)
+                await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
 
 
 class H2Server:
@@ -166,11 +195,13 @@ class H2Server:
                 selector.register(listening, selectors.EVENT_READ)
             return bool(sockets and selector.select(0))
 
-    async def _serve(self, transport: trio.abc.Stream) -> None:
-        served = _Served(self._handler, transport, self._config)
+    async def _serve(self, accepted: _Accepted) -> None:
+        served = _Served(self._handler, accepted.transport, self._config)
         self._served.add(served)
         try:
             await served.run()
+        except Exception as error:  # of no handler: what they raise ends their own streams
+            logger.error("an error ended a connection", exc_info=error)
         finally:
             self._served.discard(served)
 
@@ -185,9 +216,8 @@ class H2Server:
 
     async def _accept(self, handler_nursery: trio.Nursery, task_status: trio.TaskStatus[Any]) -> None:
         with self._accepting:
-            await trio.serve_listeners(
-                self._serve, list(self.listeners), handler_nursery=handler_nursery, task_status=task_status
-            )
+            listeners = [_Accepting(listener) for listener in self.listeners]
+            await trio.serve_listeners(self._serve, listeners, handler_nursery=handler_nursery, task_status=task_status)
 
 
 def _port(listeners: Sequence[trio.abc.Listener[Any]]) -> int | None:
@@ -267,12 +297,15 @@ async def serve_h2(
 
     Raises:
         OSError: the port could not be bound.
+        ValueError: `ssl_context` cannot serve: it is a client's, or has no certificate.
         TypeError: an argument has the wrong type.
     """
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
     _callable(handler)
     checked_config(config)
+    if ssl_context is not None:
+        _check_serves(ssl_context)
     listeners: list[trio.abc.Listener[Any]] = list(await _open_listeners(port, host, backlog))
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"])
@@ -300,6 +333,35 @@ async def _open_listeners(port: int, host: str | bytes | None, backlog: int | No
             attempts -= 1
             if error.errno != errno.EADDRINUSE or not attempts:
                 raise
+
+
+def _check_serves(context: ssl.SSLContext) -> None:
+    """Raise ValueError if a TLS context can certainly not serve anybody: a client's, say, or one with no certificate.
+
+    That shows in a handshake with oneself. Where certificates or keys depend on the client nothing is tried.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        server = context.wrap_bio(to_server, to_client, server_side=True)
+    except Exception as error:
+        raise ValueError(f"ssl_context cannot serve: {error}") from error
+    if context.sni_callback is not None or any("PSK" in cipher["name"] for cipher in context.get_ciphers()):
+        return
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    trusting.set_ciphers("ALL")
+    client = trusting.wrap_bio(to_client, to_server)
+    for side in (client, server) * 4:
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            if side is server and error.reason == "NO_SHARED_CIPHER":
+                reason = "no certificate that fits its ciphers (call its load_cert_chain)"
+                raise ValueError(f"ssl_context cannot serve: it has {reason}") from error
+            return
 
 
 def _callable(handler: Handler) -> Handler:

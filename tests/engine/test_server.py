@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any, cast
 
 import pytest
 import trio
@@ -27,6 +30,7 @@ from tests.engine.helpers import (
     of,
     pattern,
     raw_client,
+    raw_server,
     read_all,
 )
 from trio_h2 import Config, ErrorCodes, StreamResetError
@@ -241,6 +245,145 @@ async def test_a_handler_whose_client_is_gone_logs_nothing(
         await peer.sync()
         assert described(peer) == ["200"]
     assert caplog.records == []
+
+
+class Shielded(Exception):
+    pass
+
+
+async def raise_alone() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise Shielded
+
+
+async def raise_in_a_group() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(raise_alone)
+        nursery.start_soon(trio.sleep_forever)
+
+
+async def raise_beside_an_error_of_the_stream() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ExceptionGroup("both", [trio_h2.StreamResetError("gone"), ExceptionGroup("inner", [Shielded()])])
+
+
+async def raise_and_let_the_stream_cover_it() -> None:
+    try:
+        await raise_alone()
+    finally:
+        raise trio_h2.StreamResetError("gone")
+
+
+FAILURES = [raise_alone, raise_in_a_group, raise_beside_an_error_of_the_stream, raise_and_let_the_stream_cover_it]
+
+
+@pytest.mark.parametrize("how", ["reset", "stream error", "goaway", "lost", "cancelled"])
+@pytest.mark.parametrize("fail", FAILURES)
+async def test_what_a_handler_raises_as_its_stream_fails_is_logged(
+    fail: Callable[[], Awaitable[None]], how: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of the user's own code is never lost, whatever else there is beside it."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await fail()
+
+    peer_end, server_end = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def serve() -> None:
+            with scope:
+                await trio_h2.serve_h2_connection(handler, server_end)
+
+        nursery.start_soon(serve)
+        peer = RawPeer(peer_end, client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, (*POST[:3], (":path", "/a/b?token=secret"))))
+        await peer.sync()
+        if how == "reset":
+            await peer.send(peer.rst(1))
+            await peer.sync()
+        elif how == "stream error":
+            await peer.send(peer.window_update(1, 2**31 - 1))
+            await peer.sync()
+        elif how == "goaway":
+            await peer.send(peer.rst(99))
+        elif how == "cancelled":
+            scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        await peer_end.aclose()
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "POST /a/b " in record.getMessage()
+    assert "Shielded" in caplog.text
+    assert "secret" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        trio.ClosedResourceError(),
+        trio.BrokenResourceError(),
+        trio_h2.ProtocolError("x"),
+        ExceptionGroup("", [trio_h2.StreamResetError("x"), ExceptionGroup("", [trio.BrokenResourceError()])]),
+    ],
+)
+async def test_a_handler_whose_error_is_that_its_stream_failed_logs_nothing(
+    error: Exception, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, POST))
+        await peer.sync()
+        await peer.send(peer.rst(1))
+        await peer.sync()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("begin", ["nothing", "interim", "short", "tunnel"])
+async def test_a_handler_that_does_not_finish_is_told_in_one_line(
+    begin: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if begin == "interim":
+            await stream.send_informational(103)
+        elif begin == "short":
+            await stream.send_response(200, [("content-length", "6")])
+            await stream.send_all(b"12345")
+
+    request = (*GET[:3], (":path", "/x\xff?token=secret")) if begin != "tunnel" else CONNECT
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, request, end_stream=begin != "tunnel"))
+        await peer.sync()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    line = record.getMessage()
+    assert ("CONNECT example.org:80 for" if begin == "tunnel" else "GET /x\\xff for") in line or "GET /x" in line
+    assert "secret" not in line
+    assert ("5 octets sent of its content-length of 6" if begin == "short" else "without responding") in line
+    assert "a peer without an address" in line
+
+
+async def test_a_line_about_a_handler_names_its_peer(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        pass
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1"))
+        async with trio_h2.connect(f"http://127.0.0.1:{server.port}") as connection:
+            assert (await connection.request("GET", "/a?b")).status == 500
+            host, port = connection.local_address
+        await server.shutdown(1)
+    assert f"GET /a for {host}:{port} returned" in caplog.text
 
 
 async def test_a_background_sender_is_cut_off_when_the_handler_returns(autojump_clock: MockClock) -> None:
@@ -827,6 +970,268 @@ async def test_serve_h2_connection_names_a_bad_argument(arguments: tuple[object,
 async def test_serve_h2_connection_names_a_bad_config() -> None:
     with pytest.raises(TypeError, match="config"):
         await trio_h2.serve_h2_connection(hello, trio.testing.memory_stream_pair()[0], config={})  # type: ignore[arg-type]
+
+
+def client_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def without_certificate() -> ssl.SSLContext:
+    return ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+
+
+def without_certificate_before_tls_1_3() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+@pytest.mark.parametrize("make", [client_context, without_certificate, without_certificate_before_tls_1_3])
+async def test_an_ssl_context_that_cannot_serve_is_refused_in_the_call(make: Callable[[], ssl.SSLContext]) -> None:
+    with pytest.raises(ValueError, match="ssl_context cannot serve"):
+        await trio_h2.serve_h2(hello, 0, host="127.0.0.1", ssl_context=make())
+
+
+@pytest.mark.parametrize("how", ["sni", "psk", "asks for certificates", "old", "plain"])
+async def test_an_ssl_context_that_may_serve_somebody_is_taken(how: str, server_ssl_context: ssl.SSLContext) -> None:
+    context = server_ssl_context
+    if how == "sni":
+        context = without_certificate()
+        context.sni_callback = lambda *_: None
+    elif how == "psk":
+        context = without_certificate_before_tls_1_3()
+        context.set_ciphers("PSK")
+    elif how == "asks for certificates":
+        context.verify_mode = ssl.CERT_REQUIRED
+    elif how == "old":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1", ssl_context=context)
+        server = await nursery.start(serve)
+        await server.shutdown(0)
+
+
+class TransportListener(trio.abc.Listener[trio.abc.Stream]):
+    """Gives the transports of a list, and then waits."""
+
+    def __init__(self, *transports: trio.abc.Stream) -> None:
+        self.transports = list(transports)
+
+    async def accept(self) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        if not self.transports:
+            await trio.sleep_forever()
+        return self.transports.pop(0)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Failing(trio.abc.HalfCloseableStream):
+    """A transport of which the named methods raise, whatever else it does."""
+
+    def __init__(self, inner: trio.StapledStream[Any, Any], error: Exception, *names: str) -> None:
+        self._inner = inner
+        self._error = error
+        self.names = set(names)
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        if name in self.names:
+            await trio.lowlevel.checkpoint()
+            if name == "aclose":
+                await self._inner.aclose()
+            raise self._error
+        return await getattr(self._inner, name)(*arguments)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._call("send_all", data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return cast("bytes", await self._call("receive_some", max_bytes))
+
+    async def send_eof(self) -> None:
+        await self._call("send_eof")
+
+    async def aclose(self) -> None:
+        await self._call("aclose")
+
+
+@pytest.mark.parametrize("tls", [None, "fails to begin", "fails"])
+@pytest.mark.parametrize("method", ["send_all", "receive_some", "send_eof", "aclose"])
+async def test_nothing_that_one_connection_does_ends_the_server(
+    method: str, tls: str | None, server_ssl_context: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    bad_end, bad = trio.testing.memory_stream_pair()
+    plain = TransportListener(Failing(bad, OSError("by the test"), method, "aclose"), theirs)
+    broken_listener: trio.abc.Listener[trio.abc.Stream] = plain
+    if tls is not None:
+        context = client_context() if tls == "fails to begin" else server_ssl_context
+        broken_listener = trio.SSLListener(TransportListener(plain.transports.pop(0)), context, https_compatible=True)
+    listeners = [broken_listener, plain]
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(trio_h2.serve_h2_listeners, hello, listeners)
+        await bad_end.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio_h2.connect_over(ours, authority="example.org") as connection:
+            assert (await connection.request("GET", "/")).body == b"hello"
+        await server.shutdown(1)
+
+
+@pytest.mark.parametrize("method", ["send_all", "receive_some", "send_eof", "aclose"])
+@pytest.mark.parametrize("error", [OSError("by the test"), ValueError("by the test")])
+async def test_what_a_servers_transport_raises_ends_its_connection(
+    method: str, error: Exception, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing leaves `serve_h2_connection`, and it is no bug."""
+    connections: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        await stream.respond(200)
+        transport.names.add(method)
+
+    peer_end, server_end = trio.testing.memory_stream_pair()
+    transport = Failing(server_end, error)
+    async with raw_client(handler, transports=(peer_end, transport)) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(peer.ping())
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(1)
+    await connections[0].wait_closed()
+    assert caplog.records == []
+    if method in ("send_all", "receive_some"):
+        with pytest.raises(trio_h2.ConnectionTerminatedError, match="by the test") as caught:
+            await connections[0].ping()
+        assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("method", ["receive_some", "send_all", "aclose"])
+async def test_a_transport_that_fails_at_once_is_a_servers_connection_alone(
+    method: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also before the client's first octets, and as an HTTP/1.x client is answered."""
+    for sent in (b"", b"GET / HTTP/1.1\r\n\r\n"):
+        peer_end, server_end = trio.testing.memory_stream_pair()
+        transport = Failing(server_end, OSError("by the test"), method)
+        await peer_end.send_all(sent) if sent else await peer_end.send_eof()
+        await trio_h2.serve_h2_connection(hello, transport)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("method", ["receive_some", "send_all", "aclose"])
+@pytest.mark.parametrize("error", [OSError("by the test"), ValueError("by the test")])
+async def test_what_a_clients_transport_raises_ends_its_connection(
+    method: str, error: Exception, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing leaves `connect_over`, and it is no bug."""
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    transport = Failing(client_end, error)
+    async with trio_h2.connect_over(transport, authority="example.org") as connection:
+        peer = RawPeer(peer_end, client=False)
+        await peer.handshake()
+        transport.names.add(method)
+        await peer.send(peer.ping())
+        await trio.testing.wait_all_tasks_blocked()
+        if method == "receive_some":
+            await connection.wait_closed()
+        if method != "aclose":
+            with pytest.raises(trio_h2.ConnectionTerminatedError, match="by the test") as caught:
+                await connection.request("GET", "/")
+            assert caught.value.__cause__ is error
+            assert isinstance(caught.value, trio.BrokenResourceError)
+    assert caplog.records == []
+
+
+# What peers do wrong
+
+
+WRONG = {
+    "a malformed request": (lambda p: p.headers(1, GET[:3], end_stream=True), "stream 1 of .*:path"),
+    "a refused stream": (
+        lambda p: p.headers(1, POST) + p.headers(3, POST),
+        "stream 3 of .*more than 1 concurrent streams",
+    ),
+    "a header section too large": (lambda p: p.headers(1, (*GET, ("x-a", "y" * 5_000))), "stream 1 of "),
+    "a connection error": (
+        lambda p: p.ping()[:9].replace(b"\x08", b"\x07", 1) + bytes(7),
+        "connection with .* ended: a frame of type 0x6",
+    ),
+    "data on a closed stream": (
+        lambda p: p.headers(1, GET, end_stream=True) + p.data(1, b"x"),
+        "stream 1 of .*RECV_DATA",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_a_client_does_wrong_is_logged_for_debugging(
+    name: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    send, line = WRONG[name]
+    config = Config(max_concurrent_streams=1, max_header_list_size=4_096)
+    with caplog.at_level(logging.DEBUG, "trio_h2"):
+        async with raw_client(echo, config=config) as peer:
+            await peer.send(send(peer))
+            await trio.testing.wait_all_tasks_blocked()
+    assert re.search(line, caplog.text), caplog.text
+    assert "a peer without an address" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+
+@pytest.mark.parametrize("sent", [b"GET /?secret HTTP/1.1\r\n\r\n", b"\x1b[31mnot a preface at all, really"])
+async def test_a_client_that_speaks_no_http2_is_logged_for_debugging(
+    sent: bytes, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "trio_h2"):
+        async with raw_client(echo, handshake=False) as peer:
+            await peer.send(sent)
+            await trio.testing.wait_all_tasks_blocked()
+    assert re.search("HTTP/1" if sent.startswith(b"GET") else "preface", caplog.text)
+    assert "\x1b" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_tls_handshake_that_fails_is_logged_for_debugging_with_the_clients_address(
+    server_ssl_context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "trio_h2"):
+        async with trio.open_nursery() as nursery:
+            serve = partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1", ssl_context=server_ssl_context)
+            server = await nursery.start(serve)
+            with pytest.raises(trio_h2.HandshakeError):
+                async with trio_h2.connect(f"https://localhost:{server.port}"):
+                    pass
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            address = stream.socket.getsockname()
+            await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            while await stream.receive_some():
+                pass
+            await stream.aclose()
+            await server.shutdown(1)
+    assert f"the TLS handshake with {address[0]}:{address[1]} failed: " in caplog.text
+    assert "TLS with localhost failed: " in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+
+async def test_what_a_server_does_wrong_is_logged_for_debugging(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "trio_h2"):
+        async with raw_server() as (connection, peer):
+            async with connection.stream("GET", "/") as stream:
+                await peer.send(peer.headers(1, [("server", "secret")], end_stream=True))
+                with pytest.raises(trio_h2.StreamResetError):
+                    await stream.response()
+            await peer.send(peer.rst(99))
+            await connection.wait_closed()
+    assert re.search("stream 1 of a peer without an address failed: .*:status", caplog.text)
+    assert "the connection with a peer without an address ended: " in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_serve_h2_names_a_bad_ssl_context() -> None:

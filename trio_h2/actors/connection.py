@@ -42,7 +42,8 @@ from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
 from .admission import Permits, Slots
 from .deadlines import Deadlines, Overdue
-from .errors import raised, retryable, why
+from .errors import TransportFailed, raised, retryable, why
+from .logs import close_at_once, escaped, logger, peer_name
 from .stream import StreamActor
 from .writer import Writer
 
@@ -71,8 +72,6 @@ MAX_EVENT_SIZE = 4 * 1024
 PREFACE_GRACE = 0.1
 """Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
 
-logger = logging.getLogger("trio_h2")
-
 Handler = Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]
 
 
@@ -87,6 +86,7 @@ class ConnectionActor:
         done: set when the transport is closed and only user code may still run.
         settings_received: set when the peer's first SETTINGS is in force.
         dropped_events: connection events nobody took in time.
+        peer_address: the peer's socket address, for what is logged; None if the transport has none.
         slots: a client's streams that wait to open.
     """
 
@@ -103,12 +103,14 @@ class ConnectionActor:
         self.config = config
         self.client = client
         self.machine = ConnectionMachine(config, client=client)
+        self.machine.complain = self._complain
         self.writer = Writer(self.machine, transport, config)
         self.failure: H2Error | None = None
         self.closed = False
         self.done = trio.Event()
         self.settings_received = trio.Event()
         self.dropped_events = 0
+        self.peer_address: Any = None
         self.bytes_received = 0
         self.slots = Slots(self.machine)
         self._nursery = nursery
@@ -162,8 +164,8 @@ class ConnectionActor:
         try:
             with self._scope:
                 await self._read(speaks_h2)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._lost(f"the transport broke: {why(error)}", error)
+        except TransportFailed as failed:
+            self._lost(f"the transport broke: {why(failed.cause)}", failed.cause)
         except Exception as error:
             self._bug(error)
         finally:
@@ -173,8 +175,8 @@ class ConnectionActor:
     async def _run_writer(self) -> None:
         try:
             await self.writer.run()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            await self._cannot_write(error)
+        except TransportFailed as failed:
+            await self._cannot_write(failed.cause)
         except Exception as error:
             self._bug(error)
 
@@ -231,7 +233,10 @@ class ConnectionActor:
         started = trio.current_time()
         with trio.move_on_after(min(PREFACE_GRACE, self.config.handshake_timeout)) as scope:
             while may_become_http1(data):
-                more = await self.transport.receive_some(READ_SIZE)
+                try:
+                    more = await self.transport.receive_some(READ_SIZE)
+                except Exception as error:
+                    raise TransportFailed(error) from error
                 if not more:
                     break
                 data += more
@@ -251,10 +256,13 @@ class ConnectionActor:
     async def _receive_before_deadline(self) -> bytes | bytearray | None:
         """Bytes from the transport; None if a deadline passed first, and was seen to."""
         deadline = self._deadlines.next(busy=bool(self._live))
-        if deadline == math.inf and not self._deadlines.may_change:
-            return await self.transport.receive_some(READ_SIZE)
-        with trio.CancelScope(deadline=deadline) as self._wait_scope:
-            return await self.transport.receive_some(READ_SIZE)
+        try:
+            if deadline == math.inf and not self._deadlines.may_change:
+                return await self.transport.receive_some(READ_SIZE)
+            with trio.CancelScope(deadline=deadline) as self._wait_scope:
+                return await self.transport.receive_some(READ_SIZE)
+        except Exception as error:
+            raise TransportFailed(error) from error
         self._deadline_passed()
         return None
 
@@ -434,6 +442,7 @@ class ConnectionActor:
         try:
             self._pushes_in.send_nowait((actor, event))
         except trio.WouldBlock:
+            self._complain(event.pushed_stream_id, "too many pushes that nobody has taken")
             self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
             return
         self.opened(actor)
@@ -573,6 +582,8 @@ class ConnectionActor:
         if self.closed:
             return
         self.closed = True
+        if failure.initiator != "local" and logger.isEnabledFor(logging.DEBUG):
+            logger.debug("the connection with %s ended: %s", self.peer, escaped(failure))
         if self.failure is None:
             self.failure = failure
         failure = self.failure
@@ -610,13 +621,13 @@ class ConnectionActor:
                 if not self._gone:
                     await self._close_gently()
                     closed = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+        except Exception as error:  # the transport's: the connection has ended, and its failure is another one
+            logger.debug("closing the connection with %s: %s", self.peer, escaped(repr(error)))
         finally:
             self.writer.scope.cancel()
             try:
                 if not closed:
-                    await trio.aclose_forcefully(self.transport)
+                    await close_at_once(self.transport)
             finally:
                 self.done.set()
 
@@ -702,6 +713,15 @@ class ConnectionActor:
             actor.reset(ErrorCodes.CANCEL)
 
     # Looking
+
+    @property
+    def peer(self) -> str:
+        """Who the peer is, for what is logged."""
+        return peer_name(self.peer_address)
+
+    def _complain(self, stream_id: int, reason: str) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("stream %d of %s failed: %s", stream_id, self.peer, escaped(reason))
 
     @property
     def actors(self) -> list[StreamActor]:

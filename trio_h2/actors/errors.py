@@ -16,9 +16,17 @@ import trio
 
 from ..exceptions import NEEDS_ANOTHER_PROTOCOL, H2Error, InternalError
 
-__all__ = ["broken", "closed", "raised", "refused_by_tls", "retryable", "why", "without_cancelled"]
+__all__ = ["TransportFailed", "broken", "closed", "raised", "refused_by_tls", "retryable", "why", "without_cancelled"]
 
 E = TypeVar("E", bound=H2Error)
+
+
+class TransportFailed(Exception):
+    """A transport raised `cause`, whatever that is: the connection's failure, and no bug of this package."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 @functools.cache

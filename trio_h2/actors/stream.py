@@ -14,7 +14,6 @@ waits can still be interrupted.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from ..protocol.priority import Priority
 from ..protocol.stream import Phase, StreamMachine
 from ..protocol.validation import RequestHead, ResponseHead
 from .errors import broken, closed, raised, without_cancelled
+from .logs import logger, request_line, tells_nothing
 from .mailbox import Mailbox
 from .messages import Doorbell
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "Pump", "StreamActor"]
 
+CUT = "while its last send_all was not done, or was cancelled"
+
 END = object()
 """What comes after an iterator's last chunk."""
 
@@ -42,8 +44,6 @@ Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
 # Failures are copied when they are raised, so this one stands for every stream.
 CLOSED_HERE = StreamResetError("the stream was closed by this side", initiator="local")
-
-logger = logging.getLogger("trio_h2")
 
 
 class Pump:
@@ -602,14 +602,17 @@ class StreamActor:
                 await handler(self, request)
             # A handler that was cancelled has not finished: its response must not look as if it had.
             if self.failure is None:
-                self._finish_handler()
+                self._finish_handler(request)
             if self.machine.tunnel and not self.machine.closed:
                 self.close(linger=True)
                 await self._linger()
-        except Exception:
+        except BaseException as raised_here:
+            error = without_cancelled(raised_here)
+            if not isinstance(error, Exception):
+                raise
             # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
-            if self.failure is None or self.closed_by_user:
-                logger.exception("the handler of stream %d raised", self.machine.stream_id)
+            if self.failure is None or self.closed_by_user or not tells_nothing(error):
+                logger.error("%s raised", self._handler_of(request), exc_info=error)
             if self.failure is None:
                 self._finish_failed()
         finally:
@@ -617,18 +620,28 @@ class StreamActor:
             self.release()
             self.connection.finished(self)
 
-    def _finish_handler(self) -> None:
+    def _handler_of(self, request: ev.RequestReceived) -> str:
+        return f"the handler of {request_line(request.headers)} for {self.connection.peer}"
+
+    def _finish_handler(self, request: ev.RequestReceived) -> None:
         """The handler returned: end the response as the handler contract says."""
         stream = self.machine
         connection = self.connection
         if stream.closed:
             return
         if stream.sending.phase is Phase.HEAD:
+            logger.warning("%s returned without responding: it gets 500", self._handler_of(request))
             self._answer_500()
         elif stream.tunnel:
+            if self._cut_short:
+                logger.warning("%s returned %s: the stream is reset", self._handler_of(request), CUT)
             return
         elif stream.can_send:
             if stream.sending.too_short or self._cut_short:
+                half = stream.sending
+                length = f"with {half.seen} octets sent of its content-length of {half.expected}"
+                what = length if half.too_short else CUT
+                logger.warning("%s returned %s: the stream is reset", self._handler_of(request), what)
                 self.reset(ErrorCodes.INTERNAL_ERROR)
             else:
                 connection.machine.end_stream(stream)

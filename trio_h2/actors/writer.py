@@ -23,7 +23,7 @@ from ..protocol.compression import Fields
 from ..protocol.connection import ConnectionMachine
 from ..protocol.stream import StreamMachine
 from ..protocol.validation import ResponseHead
-from .errors import raised
+from .errors import TransportFailed, raised
 from .messages import Doorbell, PendingSend
 
 __all__ = ["Writer"]
@@ -61,7 +61,7 @@ class Writer:
     # The task
 
     async def run(self) -> None:
-        """Write until stopped. Raises what the transport raises."""
+        """Write until stopped. Raises TransportFailed."""
         try:
             with self.scope:
                 await self._write()
@@ -77,7 +77,10 @@ class Writer:
             if data:
                 if self._taken:
                     self._taken.unpark_all()
-                await self._transport.send_all(data)
+                try:
+                    await self._transport.send_all(data)
+                except Exception as error:
+                    raise TransportFailed(error) from error
                 self.bytes_sent += len(data)
                 continue
             if self._stopped:

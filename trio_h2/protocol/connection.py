@@ -11,7 +11,7 @@ becomes GOAWAY and `failure`. The sending methods raise, because there it is the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..config import Config
 from ..events import Event, StreamReset
@@ -44,6 +44,10 @@ _RESPONDING = (StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN)
 _WITHOUT_CONTENT = (204, 304)
 
 
+def _keep_silent(stream_id: int, reason: str) -> None:
+    pass
+
+
 class ConnectionMachine:
     """The protocol state of one connection.
 
@@ -54,6 +58,7 @@ class ConnectionMachine:
         initial_outbound: what our streams' windows count from.
         bandwidth: how large receive windows should be; whoever has a clock calls `measure` when that is due.
         outbox: what is cut and waits to be taken.
+        complain: called with the stream ID and the reason for every request or frame of the peer's that is refused.
         replies: frames the peer made us queue (acknowledgements, resets) since the outbox was last taken.
     """
 
@@ -62,6 +67,7 @@ class ConnectionMachine:
         self.rules = rules
         self.client = client
         self.failure: ConnectionFailure | None = None
+        self.complain: Callable[[int, str], None] = _keep_silent
         self.remote_goaway: GoAwayFrame | None = None
         self.goaway_last_stream_id: int | None = None
         self._abandoned_above = MAX_STREAM_ID
@@ -134,6 +140,7 @@ class ConnectionMachine:
         self.fail(verdict)
 
     def _fail_stream(self, failure: StreamFailure, stream: StreamMachine | None, events: list[Event]) -> None:
+        self.complain(failure.stream_id, failure.reason)
         self.outbox.rst_stream(failure.stream_id, failure.error_code)
         self.replies += 1
         if stream is None:

@@ -209,6 +209,7 @@ class Receiver:
         if failure is not None:
             return failure
         if frame.section.oversized is not None:
+            machine.complain(stream_id, frame.section.oversized)
             return self._answer_431(stream, frame.end_stream)
         connect_protocol = machine.local_settings.enable_connect_protocol
         head = frame.section.request(extended_connect=bool(connect_protocol))

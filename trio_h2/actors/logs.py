@@ -1,0 +1,61 @@
+"""What is logged, on the logger `trio_h2`: an ERROR is a bug, the user's or ours, and DEBUG says what peers do wrong.
+
+A line shows no header value and no query, which may be secrets, and of what a peer wrote nothing unescaped.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import trio
+
+from ..exceptions import H2Error
+from ..headers import Headers
+
+__all__ = ["close_at_once", "escaped", "logger", "peer_name", "request_line", "tells_nothing"]
+
+MAX_LENGTH = 200
+
+logger = logging.getLogger("trio_h2")
+
+
+def escaped(text: object) -> str:
+    """Text with something of the peer's in it, on one line, harmless to a terminal, and of bounded length."""
+    return str(text)[:MAX_LENGTH].encode("unicode_escape").decode("ascii")
+
+
+def peer_name(address: Any) -> str:
+    """A socket address in words."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return escaped(address) if address else "a peer without an address"
+
+
+def request_line(headers: Headers) -> str:
+    """A request's method and path, without the path's query; of CONNECT the host and port."""
+    fields = dict(headers.raw)
+    target = fields.get(b":path") or fields.get(b":authority", b"")
+    path = target.split(b"?", 1)[0]
+    return f"{escaped(fields[b':method'].decode('latin-1'))} {escaped(path.decode('latin-1'))}"
+
+
+def tells_nothing(error: BaseException) -> bool:
+    """Does a handler's error say no more than that its stream failed? Not if there is one of the user's code in it.
+
+    What it covers counts too: the stream fails again in a `finally` as an error of the user's passes through.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(tells_nothing, error.exceptions))
+    if not isinstance(error, H2Error | trio.ClosedResourceError | trio.BrokenResourceError | trio.Cancelled):
+        return False
+    return error.__context__ is None or error.__suppress_context__ or tells_nothing(error.__context__)
+
+
+async def close_at_once(transport: trio.abc.AsyncResource) -> None:
+    """Close what is of no use any more; how that fails concerns nobody."""
+    try:
+        await trio.aclose_forcefully(transport)
+    except Exception as error:
+        logger.debug("closing a transport failed: %s", escaped(repr(error)))
