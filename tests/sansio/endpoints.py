@@ -368,6 +368,8 @@ class MemoryEndpoint(Endpoint):
     def _grant(self) -> None:
         for one in list(self.waiting):
             try:
+                if one.method != "request" and one.handle in self.machine.table.live and one.handle % 2 == 0:
+                    self._check_promised(one.handle)
                 one.send()
             except exceptions.TooManyStreamsError:
                 continue
@@ -377,6 +379,11 @@ class MemoryEndpoint(Endpoint):
                 if one.method == "request":
                     self.outcomes[one.call] = (one.method, one.handle, DONE)
             self.waiting.remove(one)
+
+    def _check_promised(self, stream_id: int) -> None:
+        """A promised response does not wait for a client that allows none."""
+        if self.machine.table.live[stream_id].reserved:
+            self.machine.check_push_limit()
 
     def _cut(self, stream_id: int) -> None:
         sending = self.sending[stream_id]
@@ -506,7 +513,13 @@ class MemoryEndpoint(Endpoint):
         stream = self.connection._machine.table.live.get(handle)
         authority = AUTHORITY if stream is None else stream.authority.decode()
         fields = [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", "/pushed")]
-        self._call("push", handle, lambda i: self.connection.push_stream(i, promised, fields))
+
+        def promise(stream_id: int) -> None:
+            if stream is not None and stream.can_send:
+                self.machine.check_push_limit()
+            self.connection.push_stream(stream_id, promised, fields)
+
+        self._call("push", handle, promise)
         if promised in self.connection._machine.table.live:
             self.handles.append(promised)
 
