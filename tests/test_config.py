@@ -31,6 +31,7 @@ LIMITS = [
     ("max_closed_streams", 0, None),
     ("max_queued_replies", 1, None),
     ("max_queued_events", 1, None),
+    ("max_event_octets", 0, None),
     ("write_buffer_size", 1, None),
     ("max_outbound_frame_size", 1, 2**24 - 1),
 ]

@@ -79,6 +79,8 @@ class Config:
             1,000.
         max_queued_events: events that wait for `connection.events()`, and pushes for `pushes()`. 1,000; what
             comes beyond is dropped and counted, a push is refused.
+        max_event_octets: octets of the events that wait for `connection.events()`, with about what their objects take;
+            what comes beyond is dropped and counted. 256 KiB.
 
     Writing:
 
@@ -122,6 +124,7 @@ class Config:
     max_closed_streams: int = attrs.field(default=1_000, validator=_whole(0, 2**31))
     max_queued_replies: int = attrs.field(default=1_000, validator=_whole(1, 2**31))
     max_queued_events: int = attrs.field(default=1_000, validator=_whole(1, 2**31))
+    max_event_octets: int = attrs.field(default=256 * 1024, validator=_whole(0, 2**62))
 
     write_buffer_size: int = attrs.field(default=256 * 1024, validator=_whole(1, 2**62))
     max_outbound_frame_size: int = attrs.field(default=64 * 1024, validator=_whole(1, MAX_FRAME_SIZE))

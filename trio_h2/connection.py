@@ -164,14 +164,14 @@ class Connection:
     def events(self) -> AsyncIterator[ev.Event]:
         """What concerns the connection and no single stream: settings, PINGs, GOAWAY, unknown frames.
 
-        They wait for their reader in bounded number (`Config.max_queued_events`); what comes beyond is dropped and
-        counted in `statistics().dropped_events`. Ends when the connection has ended.
+        They wait for their reader in bounded number and octets (`Config.max_queued_events`, `max_event_octets`); what
+        comes beyond is dropped and counted in `statistics().dropped_events`. Ends when the connection has ended.
         """
         return Incoming(self._next_event)
 
     async def _next_event(self) -> ev.Event | None:
         try:
-            return await self._actor.events_out.receive()
+            return await self._actor.next_event()
         except trio.EndOfChannel:
             return None
 

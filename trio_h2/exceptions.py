@@ -55,6 +55,12 @@ def error_name(code: ErrorCodes | int) -> str:
     return code.name if isinstance(code, ErrorCodes) else f"error code {code:#x}"
 
 
+def shown(octets: bytes, most: int = 200) -> str:
+    """What a peer sent, for a message: printable ASCII, everything else escaped, and cut at `most` characters."""
+    text = octets[:most].decode("latin-1").encode("unicode_escape").decode("ascii")
+    return text if len(octets) <= most and len(text) <= most else f"{text[:most]}..."
+
+
 class H2Error(Exception):
     """The root of everything trio_h2 raises about HTTP/2.
 

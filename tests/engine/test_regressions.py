@@ -793,3 +793,81 @@ async def test_rfc9113_6_9_2_settings_touch_waiting_senders_once_at_most(
             assert [body_of(sent, stream_id) for stream_id in ids] == [b"456789"] * streams
             assert not [frame for frame in peer.log if isinstance(frame, RstStreamFrame)]
     assert costs[1] - costs[0] < 20 * 100
+
+
+async def test_pushes_that_the_client_resets_leave_nothing_behind(autojump_clock: MockClock) -> None:
+    connections: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        for number in range(100):
+            await stream.push(f"/{number}")
+        await stream.respond(200)
+
+    def actors() -> int:
+        gc.collect()
+        return sum(isinstance(thing, StreamActor) for thing in gc.get_objects())
+
+    before = actors()
+    async with raw_client(handler) as peer:
+        for round_ in range(5):
+            await peer.send(peer.headers(1 + 2 * round_, GET, end_stream=True))
+            promised = [frame.promised_stream_id for frame in of(await peer.sync(), PushPromiseFrame)]
+            assert len(promised) == 100
+            await peer.send(*map(peer.rst, promised))
+            await peer.sync()
+        assert connections[0].statistics().streams == ()
+        assert actors() == before
+
+
+async def test_events_that_nobody_reads_are_bounded_in_octets(autojump_clock: MockClock) -> None:
+    """A connection's events of 4 KiB: few are kept, and as they are taken there is room for new ones."""
+    async with raw_server() as (connection, peer):
+        frame = peer.frame(0x99, 0, 0, bytes(4_096))
+        await peer.sync()
+        tracemalloc.start()
+        try:
+            await peer.send(*[frame] * 1_000)
+            await peer.sync()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 400 * 1024
+        dropped = connection.statistics().dropped_events
+        assert 900 < dropped < 950
+        events = connection.events()
+        for _ in range(3):
+            with trio.move_on_after(1):
+                async for _ in events:
+                    pass
+            await peer.send(*[frame] * 50)  # fewer than there is room for
+            await peer.sync()
+        assert connection.statistics().dropped_events == dropped
+
+
+async def test_a_knob_says_how_many_octets_of_events_wait(autojump_clock: MockClock) -> None:
+    async with raw_server(config=Config(max_event_octets=0)) as (connection, peer):
+        await peer.send(peer.frame(0x99, 0, 0, b""))
+        await peer.sync()
+        assert connection.statistics().dropped_events == 4  # two SETTINGS, an unknown frame and a PING
+
+
+@pytest.mark.parametrize("size", [10, 16_000])
+async def test_rfc9113_6_8_debug_data_enters_texts_escaped_and_cut(size: int, autojump_clock: MockClock) -> None:
+    debug_data = (b"\x1b[2Jcalm down\r\n\xff" + b"A" * 16_000)[:size]
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def request() -> None:
+            with pytest.raises(trio_h2.ConnectionTerminatedError) as caught:
+                await connection.request("GET", "/")
+            assert caught.value.additional_data == debug_data
+            text = str(caught.value)
+            assert r"\x1b[2Jcalm" in text
+            assert text.isascii()
+            assert text.isprintable()
+            assert len(text) < 260
+            assert (text.count("A") > 100) is (size > 200)
+
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.goaway(0, 0xB, debug_data))

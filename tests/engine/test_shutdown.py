@@ -798,6 +798,61 @@ async def test_a_second_shutdown_does_not_cut_the_first_short(autojump_clock: Mo
         assert [response.status for response in caught.responses] == [200]
 
 
+@pytest.mark.parametrize("graces", [(30, 20), (20, 30), (20, 0.8)], ids=str)
+async def test_rfc9113_6_8_a_second_shutdown_leaves_the_first_its_two_phases(
+    graces: tuple[float, float], autojump_clock: MockClock
+) -> None:
+    """The second GOAWAY comes after the answer to the PING, and the sooner of both deadlines counts."""
+    release = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await release.wait()
+        await stream.respond(200)
+
+    async with serving(handler) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        for grace in graces:
+            nursery.start_soon(server.shutdown, grace)
+            await trio.sleep(0.1)
+        first = await peer.expect(GoAwayFrame)
+        ping = await peer.expect(PingFrame)
+        assert not [frame for frame in await peer.sync() if isinstance(frame, GoAwayFrame)]
+        await peer.send(peer.headers(3, GET, end_stream=True), peer.ping(ping.opaque_data, ack=True))
+        second = await peer.expect(GoAwayFrame)
+        assert (first.last_stream_id, second.last_stream_id) == (2**31 - 1, 3)
+        release.set()
+        assert {frame.stream_id for frame in of(await peer.to_end(), HeadersFrame)} == {1, 3}
+
+
+@pytest.mark.parametrize("graces", [(30, 4), (4, 30), (4, 4), (30, 0)], ids=str)
+@pytest.mark.parametrize("stubborn", [False, True])
+@pytest.mark.parametrize("pause", [0, 0.5, 1.5])
+async def test_of_two_shutdowns_the_sooner_deadline_counts(
+    graces: tuple[float, float], stubborn: bool, pause: float, autojump_clock: MockClock
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with trio.CancelScope(shield=stubborn):
+            await trio.sleep(40)
+
+    async with serving(handler) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        start = trio.current_time()
+        async with trio.open_nursery() as shutdowns:
+            shutdowns.start_soon(server.shutdown, graces[0])
+            await trio.sleep(pause)
+            shutdowns.start_soon(server.shutdown, graces[1])
+        sooner = min(graces[0], pause + graces[1])
+        assert sooner - 0.5 <= trio.current_time() - start <= sooner + 0.001
+        await peer.to_end()
+        nursery.cancel_scope.cancel()
+
+
 # HTTP/1
 
 

@@ -283,6 +283,13 @@ def test_rfc9113_8_4_a_promise_that_cannot_be_is_a_stream_error_of_the_promised_
     assert h.live(peer.machine, 1)
 
 
+def test_a_promise_for_another_authority_is_named_in_few_characters() -> None:
+    peer = client()
+    (event,) = peer.receive(peer.push_promise(1, 2, [*h.GET[:2], (b":authority", b"a" * 10_000), h.GET[3]]))
+    assert isinstance(event, ev.StreamReset)
+    assert len(event.reason) < 300
+
+
 @pytest.mark.parametrize("fields", [h.HEAD, [*h.GET, h.length(0)]])
 def test_rfc9113_8_4_what_else_may_be_promised(fields: h.Fields) -> None:
     peer = client()

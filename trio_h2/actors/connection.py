@@ -33,6 +33,7 @@ from ..exceptions import (
     InternalError,
     StreamResetError,
     error_name,
+    shown,
 )
 from ..protocol.bandwidth import MEASURING_PING
 from ..protocol.codec import PREFACE
@@ -69,10 +70,28 @@ _BEGINNING = re.compile(_METHOD + rb"(?: (?:[^\x00-\x20\x7f]+(?: [HTP/.0-9]{0,8}
 MAX_EVENT_SIZE = 4 * 1024
 """Octets of one connection event that is kept for `events()`: nobody may be reading them."""
 
+OBJECT_SIZE = 256
+"""About what an event takes beside its octets."""
+
 PREFACE_GRACE = 0.1
 """Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
 
 Handler = Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]
+
+
+class ShutdownPhase:
+    """A phase of a graceful shutdown: it leaves `share` of the time there is, at most `most`, to those after it."""
+
+    def __init__(self, scope: trio.CancelScope, share: float, most: float) -> None:
+        self.scope = scope
+        self._share = share
+        self._most = most
+
+    def shorten(self, deadline: float) -> None:
+        """The whole shutdown has to be over by `deadline`."""
+        left = max(0, deadline - trio.current_time())
+        reserve = min(self._share * left, self._most) if self._share else 0
+        self.scope.deadline = min(self.scope.deadline, deadline - reserve)
 
 
 class ConnectionActor:
@@ -128,10 +147,13 @@ class ConnectionActor:
         self._pushes_in, self.pushes_out = trio.open_memory_channel[tuple[StreamActor, ev.PushedStreamReceived]](
             config.max_queued_events
         )
+        self._event_octets = 0  # of those that wait in there
         self._http1 = False
         self._no_http2 = False
         self._gone = False
         self._initiated = False
+        self._phase: ShutdownPhase | None = None
+        self._shutdown_deadline = math.inf
         self._routes: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.RequestReceived: self._on_request,
             ev.ResponseReceived: self._on_response,
@@ -416,14 +438,14 @@ class ConnectionActor:
     def _on_goaway(self, event: ev.ConnectionTerminated) -> None:
         """Our streams above its last stream ID were not processed; the others finish (invariant 9)."""
         self._report(event)
-        debug_data = (event.additional_data or b"").decode("latin-1")
+        debug_data = event.additional_data or b""
         failure = ConnectionTerminatedError(
-            f"the peer sent GOAWAY: {error_name(event.error_code)} {debug_data}".rstrip(),
+            f"the peer sent GOAWAY: {error_name(event.error_code)} {shown(debug_data)}".rstrip(),
             error_code=event.error_code,
             initiator="remote",
         )
         failure.last_stream_id = event.last_stream_id
-        failure.additional_data = event.additional_data or b""
+        failure.additional_data = debug_data
         if self.failure is None:
             self.failure = failure
         for stream in self.machine.abandon_streams(event.last_stream_id):
@@ -450,13 +472,22 @@ class ConnectionActor:
 
     def _report(self, event: ev.Event) -> None:
         """Give an event that concerns the connection to `events()`, or count it as dropped."""
-        if event_size(event) > MAX_EVENT_SIZE:
+        size = event_size(event)
+        if size > OBJECT_SIZE + MAX_EVENT_SIZE or self._event_octets + size > self.config.max_event_octets:
             self.dropped_events += 1
             return
         try:
             self._events_in.send_nowait(event)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self.dropped_events += 1
+            return
+        self._event_octets += size
+
+    async def next_event(self) -> ev.Event:
+        """Wait for the next event that concerns the connection. Raises trio.EndOfChannel after the last."""
+        event = await self.events_out.receive()
+        self._event_octets -= event_size(event)
+        return event
 
     # Streams
 
@@ -679,28 +710,40 @@ class ConnectionActor:
 
     @trio.lowlevel.enable_ki_protection
     async def shutdown(self, deadline: float) -> None:
-        """Graceful shutdown in two phases (RFC 9113 section 6.8); streams may finish until `deadline`."""
+        """Graceful shutdown in two phases (RFC 9113 section 6.8); streams may finish until `deadline`.
+
+        A second call joins the first, whose phases stay; of both deadlines the sooner one counts.
+        """
+        self._shutdown_deadline = min(self._shutdown_deadline, deadline)
+        if self._phase is not None:
+            self._phase.shorten(self._shutdown_deadline)
+            with trio.move_on_at(deadline):
+                await self.done.wait()
+            return
         if not self.closed and self.machine.goaway_last_stream_id is None:
             self._initiate()
             self.machine.announce_goaway()
             self.writer.wake()
-            wait = max(0, min(self.config.goaway_delay, (deadline - trio.current_time()) / 2))
-            with trio.move_on_after(wait):
+            with self._begin_phase(share=0.5, most=math.inf, lasts=self.config.goaway_delay):
                 # The answer proves that the client has seen the first GOAWAY: what it opened before is here.
                 await self._ping_quietly()
         if not self.closed:
             self.machine.goaway()
             self.writer.wake()
-            reserve = max(0, min(0.5, 0.1 * (deadline - trio.current_time())))
-            with trio.move_on_at(deadline - reserve):
+            with self._begin_phase(share=0.1, most=0.5):
                 await self.drain()
             self._reset_all()
             self.end(ConnectionTerminatedError("the server was shut down", initiator="local"))
-        with trio.move_on_at(deadline) as scope:
+        with self._begin_phase(share=0, most=0) as scope:
             await self.done.wait()
         if scope.cancelled_caught:
             self.writer.scope.cancel()
             self._nursery.cancel_scope.cancel()
+
+    def _begin_phase(self, *, share: float, most: float, lasts: float = math.inf) -> trio.CancelScope:
+        self._phase = ShutdownPhase(trio.CancelScope(deadline=trio.current_time() + lasts), share, most)
+        self._phase.shorten(self._shutdown_deadline)
+        return self._phase.scope
 
     async def _ping_quietly(self) -> None:
         try:
@@ -731,16 +774,19 @@ class ConnectionActor:
 
 
 def event_size(event: ev.Event) -> int:
-    """About how many octets of the peer's an event holds."""
-    if isinstance(event, ev.UnknownFrameReceived):
-        return len(event.payload)
-    if isinstance(event, ev.RemoteSettingsChanged):
-        return 128 * len(event.changed_settings)
-    if isinstance(event, ev.ConnectionTerminated):
-        return len(event.additional_data or b"")
-    if isinstance(event, ev.AlternativeServiceAvailable):
-        return len(event.origin) + len(event.field_value)
-    return 0
+    """About how many octets an event holds: the peer's, and the objects around them."""
+    size = OBJECT_SIZE
+    if isinstance(event, ev.OriginReceived):
+        size += sum([OBJECT_SIZE // 4 + 2 * len(origin) for origin in event.origins])  # they are in its payload too
+    elif isinstance(event, ev.UnknownFrameReceived):
+        size += len(event.payload)
+    elif isinstance(event, ev.RemoteSettingsChanged | ev.SettingsAcknowledged):
+        size += OBJECT_SIZE // 2 * len(event.changed_settings)
+    elif isinstance(event, ev.ConnectionTerminated):
+        size += len(event.additional_data or b"")
+    elif isinstance(event, ev.AlternativeServiceAvailable):
+        size += len(event.origin) + len(event.field_value)
+    return size
 
 
 def may_become_http1(data: bytes) -> bool:

@@ -17,6 +17,7 @@ from ..exceptions import (
     StreamIDTooLowError,
     UnsupportedFrameError,
     error_code_from_int,
+    shown,
 )
 from . import codec
 from .compression import FieldSection
@@ -376,7 +377,7 @@ class Receiver:
             return _malformed(stream.stream_id, "a promised request that is not safe and without content")
         # What HTTP/1.1's upgrade made has no authority that we know of.
         if parent.authority and head.authority != parent.authority:
-            return _malformed(stream.stream_id, f"a promise for another authority, {head.authority!r}")
+            return _malformed(stream.stream_id, f"a promise for another authority, {shown(head.authority or b'')}")
         stream.request_method = head.method
         stream.authority = head.authority or b""
         stream.sending.phase = Phase.DONE

@@ -25,6 +25,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import attrs
 from hpack.table import HeaderTable
 
+from trio_h2.exceptions import shown
 from trio_h2.headers import NeverIndexed
 
 __all__ = [
@@ -377,7 +378,7 @@ def _bad_name(name: bytes) -> Malformed:
 
 def _show(name: bytes) -> str:
     """A field name for a message. A peer may have chosen it, so it is escaped, and cut."""
-    return repr(name[:64].decode("latin-1"))
+    return f"'{shown(name, 64)}'"
 
 
 # --- requests: RFC 9113 8.3.1, 8.5, RFC 8441 4 ---------------------------------------------------------
