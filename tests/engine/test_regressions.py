@@ -370,12 +370,13 @@ async def test_shutdown_returns_if_the_server_is_cancelled_meanwhile(autojump_cl
 
 async def test_a_second_task_at_a_doorbell_does_not_replace_the_first(autojump_clock: MockClock) -> None:
     bell = Doorbell()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bell.wait)
-        await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(AssertionError):
-            await bell.wait()
-        bell.ring()
+    with trio.fail_after(FOREVER):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bell.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(AssertionError):
+                await bell.wait()
+            bell.ring()
 
 
 async def test_a_second_task_that_waits_for_a_stream_to_open_or_to_send_does_not_replace_the_first(
