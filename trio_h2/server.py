@@ -152,7 +152,8 @@ class H2Server:
         """Stop accepting, end every connection gracefully, and return when they are closed.
 
         Each client is told in two phases (RFC 9113 section 6.8) and keeps being served until the second; open streams
-        may then finish. Never takes longer than `grace`: what is still open then is cancelled.
+        may then finish. Never takes longer than `grace`: what is still open then is cancelled. A second call joins the
+        first, and the sooner end of both counts.
 
         Args:
             grace: seconds, 10 by default.

@@ -446,11 +446,11 @@ class ConnectionActor:
         )
         failure.last_stream_id = event.last_stream_id
         failure.additional_data = debug_data
-        if self.failure is None:
+        if self.failure is None:  # else nobody waits for a slot any more
             self.failure = failure
+            self.slots.fail(retryable(failure))
         for stream in self.machine.abandon_streams(event.last_stream_id):
             self._streams[stream.stream_id].fail(retryable(failure))
-        self.slots.fail(retryable(failure))
         self._end_if_drained()
 
     def _on_push(self, event: ev.PushedStreamReceived) -> None:
