@@ -629,6 +629,39 @@ async def test_a_reset_stream_and_its_neighbours(capsysbinary: pytest.CaptureFix
     assert output.err == f"Error: {url}/reset: the server ended it early: ENHANCE_YOUR_CALM\n".encode()
 
 
+async def test_a_status_of_failure_that_is_cut_short(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A reset behind it, or the end of the connection, takes away neither a status of failure nor what came with it."""
+    scopes: list[trio.CancelScope] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(503, [("content-length", "1000")])
+        await stream.send_all(b"sorry ")
+        if stream.request.path == "/reset":
+            await stream.reset(trio_h2.ErrorCodes.INTERNAL_ERROR)
+            return
+        await stream.connection.ping()
+        scopes[-1].cancel()
+
+    async def serve(transport: trio.SocketStream) -> None:
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            await trio_h2.serve_h2_connection(handler, transport)
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+            url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+            assert await fetch(f"{url}/reset") == 1
+            assert await fetch(f"{url}/lost") == 1
+            nursery.cancel_scope.cancel()
+    output = capfdbinary.readouterr()
+    assert output.out == b"sorry sorry "
+    reset, status, lost = output.err.decode().splitlines()
+    assert reset == f"Error: {url}/reset: HTTP status 503, and the server ended it early: INTERNAL_ERROR"
+    assert status == f"Error: {url}/lost: HTTP status 503"
+    assert lost.startswith(f"Error: {url}: ")
+
+
 async def test_a_lost_connection_is_one_line(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     scope = trio.CancelScope()
 

@@ -93,6 +93,7 @@ HOUSE = {
             "mailbox",
             "connection",
             "stream",
+            "under_tls",
             "writer",
             "errors",
             "logs",

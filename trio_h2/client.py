@@ -20,10 +20,12 @@ import trio
 from .actors.connection import ConnectionActor
 from .actors.errors import broken, refused_by_tls, why
 from .actors.logs import close_at_once, escaped, logger
+from .actors.mailbox import Mailbox
 from .actors.stream import Body, Pump, StreamActor
+from .actors.under_tls import UnderTLS
 from .config import Config
 from .connection import Connection, Incoming, checked_config
-from .exceptions import HandshakeError, InternalError, ProtocolError
+from .exceptions import H2Error, HandshakeError, InternalError, ProtocolError
 from .headers import HeadersLike
 from .protocol.priority import Priority
 from .protocol.validation import RequestHead
@@ -159,8 +161,10 @@ class ClientConnection(Connection):
             ValueError, TypeError: an argument makes no request; nothing was sent.
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended before the response
                 did. `.safe_to_retry` says whether the server certainly did not process it, and a new connection
-                may do better.
-            ResponseTooLargeError: the response has more than `max_body` octets; it was cancelled.
+                may do better. `.response` is what came of the response: status, headers, body so far; None if no
+                final status came.
+            ResponseTooLargeError: the response has more than `max_body` octets; it was cancelled. `.response` has
+                the first `max_body` of them.
             Whatever the body's iterator, or its `read`, raises, also after the server has answered: the request was
                 cancelled.
         """
@@ -318,11 +322,23 @@ async def _left_iterator(pump: Pump) -> None:
 
 
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
-    mailbox = actor.mailbox
-    body = await mailbox.receive_message(max_body)
-    assert mailbox.head is not None
+    body: list[bytes] = []
+    try:
+        await actor.mailbox.receive_message(body, max_body)
+    except H2Error as error:
+        error.response = _received(actor.mailbox, body)
+        raise
+    response = _received(actor.mailbox, body)
+    assert response is not None
+    return response
+
+
+def _received(mailbox: Mailbox, body: list[bytes]) -> Response | None:
+    """The response, whole or as far as it came; None if its header section did not."""
+    if mailbox.head is None:
+        return None
     trailers = None if mailbox.trailers is None else mailbox.trailers.headers
-    return split_response(mailbox.head.headers, body, trailers)
+    return split_response(mailbox.head.headers, body[0] if len(body) == 1 else b"".join(body), trailers)
 
 
 class connect_over(AbstractAsyncContextManager[ClientConnection]):
@@ -523,8 +539,10 @@ class connect(connect_over):
             context = self._ssl_context or ssl.create_default_context()
             context.set_alpn_protocols(["h2"])
             context.options |= ssl.OP_NO_RENEGOTIATION
-            tls = trio.SSLStream(stream, context, server_hostname=self._origin.name, https_compatible=True)
+            below = UnderTLS(stream)
+            tls = trio.SSLStream(below, context, server_hostname=self._origin.name, https_compatible=True)
             await tls.do_handshake()
+            below.handshake_done = True
             selected = tls.selected_alpn_protocol()
             if selected != "h2":
                 text = f"the server selected {selected or 'no protocol'} by ALPN, not h2"

@@ -11,6 +11,7 @@ import trio
 from . import events as ev
 from .actors.connection import ConnectionActor
 from .actors.stream import StreamActor
+from .actors.under_tls import UnderTLS
 from .config import Config
 from .protocol.windows import InboundWindow
 
@@ -229,7 +230,7 @@ class Connection:
 
 def socket_address(transport: trio.abc.Stream, method: str) -> Any:
     """What the transport's socket says to `getpeername` or `getsockname`; None if it has no socket or says nothing."""
-    if isinstance(transport, trio.SSLStream):
+    while isinstance(transport, trio.SSLStream | UnderTLS):
         transport = transport.transport_stream
     if not isinstance(transport, trio.SocketStream):
         return None

@@ -71,6 +71,8 @@ class H2Error(Exception):
         safe_to_retry: True when the peer certainly did not process the request (RFC 9113 section 8.7), and a new
             connection may do better. False where it would meet the same: a refused certificate, no HTTP/2.
         stream_id: the stream it is about, or None.
+        response: when `request()` raises it, what had come of the response, as a Response whose body may be cut
+            short; None if its status had not, and from every other call.
     """
 
     error_code: ErrorCodes | int = ErrorCodes.INTERNAL_ERROR
@@ -78,6 +80,7 @@ class H2Error(Exception):
     initiator: Initiator = "library"
     safe_to_retry: bool = False
     stream_id: int | None = None
+    response: Any = None  # a Response or None; nothing down here knows that class
 
     def __init__(
         self,

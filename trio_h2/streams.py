@@ -276,7 +276,9 @@ class _Stream(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """At most `max_bytes` octets of the body (by default what is there), or b"" at its end.
 
-        Reading is acknowledging: what is taken here is credit for the peer (RFC 9113 section 6.9).
+        Reading is acknowledging: what is taken here is credit for the peer (RFC 9113 section 6.9). What came before a
+        reset, or before the connection's end, is given first, then that is raised; in a handler, which a reset
+        cancels, it can be read by a clean-up in a shielded scope.
 
         Raises:
             StreamResetError: the stream was reset; a body that ends early never looks complete.
@@ -400,9 +402,9 @@ class ClientStream(_Stream):
         """Wait for the final response's status and headers. A second time gives the same.
 
         Raises:
-            StreamResetError, ConnectionTerminatedError: the stream or the connection ended first; `.safe_to_retry`
-                says whether the server certainly did not process the request (RFC 9113 section 8.7), and a new
-                connection may do better.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended before it came;
+                `.safe_to_retry` says whether the server certainly did not process the request (RFC 9113 section 8.7),
+                and a new connection may do better.
             trio.BusyResourceError: another task is receiving from this stream.
         """
         event = await self._actor.mailbox.receive_head()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -859,6 +860,118 @@ async def test_a_context_that_makes_no_client_leaves_no_socket_open(
             ):
                 pass
     assert opened[0].socket.fileno() == -1
+
+
+class Breakable(trio.abc.Stream):
+    """A transport whose sends fail once `broken` is set, while what the peer sent can still be read."""
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self._transport = transport
+        self.broken = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise trio.BrokenResourceError("connection reset")
+        await self._transport.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._transport.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._transport.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+@asynccontextmanager
+async def breakable_server(
+    scheme: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[trio_h2.ClientConnection, RawPeer, Breakable]]:
+    """`connect()` with a server made by hand, and the client's end of the transport, in which sending can break."""
+    client_end, peer_end = trio.testing.memory_stream_pair()
+    transport = Breakable(client_end)
+
+    async def open_tcp_stream(host: str, port: int) -> Breakable:
+        await trio.lowlevel.checkpoint()
+        return transport
+
+    monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+    server_context.set_alpn_protocols(["h2"])
+    below: trio.abc.Stream = peer_end
+    if scheme == "https":
+        below = trio.SSLStream(peer_end, server_context, server_side=True, https_compatible=True)
+    peer = RawPeer(below, client=False)
+    context = client_context if scheme == "https" else None
+    with trio.fail_after(FOREVER):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.handshake)
+            async with trio_h2.connect(f"{scheme}://localhost", ssl_context=context) as connection:
+                await trio.testing.wait_all_tasks_blocked()
+                yield connection, peer, transport
+                await trio.aclose_forcefully(peer_end)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_early_answer_is_read_though_our_own_write_failed_first(
+    scheme: str,
+    server_ssl_context: ssl.SSLContext,
+    client_ssl_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+) -> None:
+    """With TLS as without: a failed write must not break TLS for reading. What sends learns of it all the same."""
+    too_large = ((":status", "413"),)
+    async with (
+        breakable_server(scheme, server_ssl_context, client_ssl_context, monkeypatch) as (connection, peer, transport),
+        trio.open_nursery() as nursery,
+    ):
+
+        async def request() -> None:
+            response = await connection.request("POST", "/", body=bytes(10**6))
+            assert (response.status, response.body) == (413, b"too much")
+
+        async def upload() -> None:
+            async with connection.stream("POST", "/") as stream:
+                with pytest.raises(trio_h2.ConnectionTerminatedError, match="connection reset"):
+                    await stream.send_all(bytes(10**6))
+                assert (await stream.response()).status == 413
+                assert await read_all(stream) == b"too much"
+
+        nursery.start_soon(request)
+        await peer.expect(HeadersFrame, stream_id=1)
+        nursery.start_soon(upload)
+        await peer.expect(HeadersFrame, stream_id=3)
+        await trio.testing.wait_all_tasks_blocked()
+        transport.broken = True
+        await peer.send(peer.window_update(0, 10_000))
+        await trio.testing.wait_all_tasks_blocked()
+        assert not connection.accepting
+        with pytest.raises(trio_h2.ConnectionTerminatedError, match="connection reset") as caught:
+            await connection.request("GET", "/")
+        assert caught.value.safe_to_retry
+        for stream_id in (1, 3):
+            await peer.send(peer.headers(stream_id, too_large), peer.data(stream_id, b"too much", end_stream=True))
+
+
+async def test_a_write_that_fails_in_the_tls_handshake_ends_it(
+    server_ssl_context: ssl.SSLContext,
+    client_ssl_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+) -> None:
+    transport = Breakable(trio.testing.memory_stream_pair()[0])
+    transport.broken = True
+
+    async def open_tcp_stream(host: str, port: int) -> Breakable:
+        await trio.lowlevel.checkpoint()
+        return transport
+
+    monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+    with pytest.raises(trio_h2.HandshakeError):
+        async with trio_h2.connect("https://localhost", ssl_context=client_ssl_context):
+            pass
 
 
 # What a connection says of itself

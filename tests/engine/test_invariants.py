@@ -239,6 +239,56 @@ async def test_invariant_04_credit_balances_after_resets(autojump_clock: MockClo
         await check_quiet(pair)
 
 
+async def test_invariant_04_what_came_before_a_reset_is_unread_until_it_is_taken_or_left(
+    autojump_clock: MockClock,
+) -> None:
+    """Its credit is held back above the cap as any other, so streams that are reset hold no more than others."""
+    config = Config(initial_window_size=30_000, connection_window_size=65_535, max_unread=20_000)
+    async with raw_server(config=config) as (connection, peer):
+        async with connection.stream("GET", "/") as one, connection.stream("GET", "/"):
+            for stream_id in (1, 3):
+                await peer.expect(HeadersFrame)
+                await peer.send(peer.headers(stream_id, OK), peer.data(stream_id, bytes(15_000)), peer.rst(stream_id))
+            await peer.sync()
+            statistics = connection.statistics()
+            assert (statistics.unread, statistics.inbound_window.held) == (30_000, 10_000)
+            assert await one.receive_some(12_000) == bytes(12_000)
+            statistics = connection.statistics()
+            assert (statistics.unread, statistics.inbound_window.held) == (18_000, 0)
+        assert connection.statistics().unread == 0
+        assert at_rest(connection.statistics().inbound_window)
+
+
+async def test_invariant_04_a_reset_gives_back_the_credit_of_requests_that_have_not_started(
+    autojump_clock: MockClock,
+) -> None:
+    """What waits for its permit has no handler that could read it, and a handler that has returned reads no more."""
+    scopes: list[trio.CancelScope] = []
+    servers: list[trio_h2.Connection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        servers.append(stream.connection)
+        with trio.CancelScope(shield=True) as scope:
+            scopes.append(scope)
+            await trio.sleep_forever()
+
+    async with raw_client(handler, config=Config(max_concurrent_streams=1)) as peer:
+        await peer.send(peer.headers(1, POST), peer.data(1, bytes(1_000)), peer.rst(1))
+        await peer.sync()
+        assert servers[0].statistics().unread == 1_000
+        await peer.send(peer.headers(3, POST), peer.data(3, bytes(500)))
+        await peer.sync()
+        assert servers[0].statistics().unread == 1_500
+        await peer.send(peer.rst(3))
+        await peer.sync()
+        assert servers[0].statistics().unread == 1_000
+        scopes[0].cancel()
+        await peer.sync()
+        assert servers[0].statistics().unread == 0
+        assert at_rest(servers[0].statistics().inbound_window)
+        assert len(scopes) == 1
+
+
 async def test_invariant_04_padding_and_ignored_data_are_refunded(autojump_clock: MockClock) -> None:
     async with raw_server() as (connection, peer):
         async with connection.stream("GET", "/"):

@@ -18,6 +18,7 @@ from tests.engine.helpers import (
     GET,
     OK,
     POST,
+    RawPeer,
     body_of,
     check_quiet,
     client_and_server,
@@ -1121,3 +1122,246 @@ async def test_every_sending_call_after_the_end_says_so_in_the_same_words(autoju
         assert isinstance(error, trio_h2.StreamClosedError)
         assert isinstance(error, trio.ClosedResourceError)
         assert (error.stream_id, str(error)) == (1, "this side of the stream has ended")
+
+
+# What came before the end of a stream
+
+
+UNAVAILABLE = ((":status", "503"), ("content-length", "100"))
+
+# What may come after a 103, a 503 and "so far", how the stream ends by it, and the code in the error.
+ENDS_EARLY: dict[str, tuple[Callable[[RawPeer], bytes], int]] = {
+    **{code.name: (lambda peer, code=code: peer.rst(1, code), code) for code in ErrorCodes},
+    "an unknown code": (lambda peer: peer.rst(1, 0x55), 0x55),
+    "content-length not met": (lambda peer: peer.data(1, end_stream=True), ErrorCodes.PROTOCOL_ERROR),
+    "content-length exceeded": (lambda peer: peer.data(1, bytes(95)), ErrorCodes.PROTOCOL_ERROR),
+    "bad trailers": (
+        lambda peer: peer.headers(1, [(":status", "200")], end_stream=True),
+        ErrorCodes.PROTOCOL_ERROR,
+    ),
+    "trailers that end nothing": (lambda peer: peer.headers(1, [("x-t", "1")]), ErrorCodes.PROTOCOL_ERROR),
+    "a WINDOW_UPDATE of 0": (lambda peer: peer.frame(8, 0, 1, bytes(4)), ErrorCodes.PROTOCOL_ERROR),
+}
+
+
+@pytest.fixture(params=ENDS_EARLY)
+def ends_early(request: pytest.FixtureRequest) -> tuple[Callable[[RawPeer], bytes], int]:
+    return ENDS_EARLY[request.param]
+
+
+async def send_so_far(peer: RawPeer, *behind: bytes) -> None:
+    """The beginning of a response on stream 1, and what comes behind it, in one segment."""
+    await peer.expect(HeadersFrame)
+    await peer.send(
+        peer.headers(1, [(":status", "103")]), peer.headers(1, UNAVAILABLE), peer.data(1, b"so far"), *behind
+    )
+    await peer.sync()
+
+
+async def test_what_came_before_a_reset_is_readable(
+    ends_early: tuple[Callable[[RawPeer], bytes], int], autojump_clock: MockClock
+) -> None:
+    """Interim responses, response and body, in order; then the reset is raised, by every call."""
+    last, code = ends_early
+    async with raw_server() as (connection, peer), connection.stream("POST", "/") as stream:
+        await send_so_far(peer, last(peer))
+        with pytest.raises(StreamResetError):
+            await stream.send_all(b"x")
+        assert (await stream.response()).status == 503
+        assert [head.status for head in stream.informational] == [103]
+        assert (await stream.receive_some(3), await stream.receive_some(), stream.trailers) == (b"so ", b"far", None)
+        for _ in range(2):
+            with pytest.raises(StreamResetError) as caught:
+                await stream.receive_some()
+            assert caught.value.error_code == code
+        assert (await stream.response()).status == 503
+
+
+async def test_iterating_gives_what_came_before_a_reset(
+    ends_early: tuple[Callable[[RawPeer], bytes], int], autojump_clock: MockClock
+) -> None:
+    last, _ = ends_early
+    async with raw_server() as (connection, peer), connection.stream("POST", "/") as stream:
+        await send_so_far(peer, last(peer))
+        chunks = []
+        with pytest.raises(StreamResetError):
+            async for chunk in stream:
+                chunks.append(chunk)
+        assert chunks == [b"so far"]
+        assert (await stream.response()).status == 503
+
+
+async def test_events_give_what_came_before_a_reset(
+    ends_early: tuple[Callable[[RawPeer], bytes], int], autojump_clock: MockClock
+) -> None:
+    last, code = ends_early
+    async with raw_server() as (connection, peer), connection.stream("POST", "/") as stream:
+        await send_so_far(peer, last(peer))
+        interim, head, data, reset = [event async for event in stream.events()]
+        assert isinstance(interim, trio_h2.InformationalResponseReceived)
+        assert isinstance(head, trio_h2.ResponseReceived)
+        assert isinstance(data, trio_h2.DataReceived)
+        assert isinstance(reset, trio_h2.StreamReset)
+        assert (head.headers[b":status"], data.data, reset.error_code) == ("503", b"so far", code)
+
+
+async def test_the_error_of_a_request_has_the_response_so_far(
+    ends_early: tuple[Callable[[RawPeer], bytes], int], autojump_clock: MockClock
+) -> None:
+    last, code = ends_early
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+
+        async def request() -> None:
+            with pytest.raises(StreamResetError) as caught:
+                await connection.request("POST", "/", body=bytes(10**6))
+            response = caught.value.response
+            assert isinstance(response, trio_h2.Response)
+            assert (response.status, response.body, response.trailers) == (503, b"so far", None)
+            assert response.headers["content-length"] == "100"
+            assert caught.value.error_code == code
+
+        nursery.start_soon(request)
+        await send_so_far(peer, last(peer))
+
+
+async def test_the_error_of_a_request_has_what_it_took_before_the_reset_came(autojump_clock: MockClock) -> None:
+    """The body so far is all of it, however many wake-ups it came in; before the final response it is None."""
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        responses: list[trio_h2.Response | None] = []
+
+        async def request() -> None:
+            with pytest.raises(StreamResetError) as caught:
+                await connection.request("GET", "/")
+            responses.append(caught.value.response)
+
+        nursery.start_soon(request)
+        await send_so_far(peer)
+        await peer.send(peer.data(1, b", and"))
+        await peer.sync()
+        await peer.send(peer.data(1, b" further"), peer.rst(1, ErrorCodes.INTERNAL_ERROR))
+        await peer.sync()
+        nursery.start_soon(request)
+        await peer.expect(HeadersFrame, stream_id=3)
+        await peer.send(peer.headers(3, [(":status", "103")]), peer.rst(3, ErrorCodes.INTERNAL_ERROR))
+        await peer.sync()
+    cut, none = responses
+    assert cut is not None
+    assert (cut.status, cut.body) == (503, b"so far, and further")
+    assert none is None
+
+
+async def test_the_error_of_a_request_has_the_response_so_far_when_the_connection_ends(
+    autojump_clock: MockClock,
+) -> None:
+    """By the end of the transport, by a rule that the peer breaks, and by a GOAWAY that leaves the stream out."""
+
+    async def request(connection: trio_h2.ClientConnection, kind: type[trio_h2.H2Error]) -> None:
+        with pytest.raises(kind) as caught:
+            await connection.request("GET", "/")
+        assert (caught.value.response.status, caught.value.response.body) == (503, b"so far")
+
+    ends: list[tuple[Callable[[RawPeer], bytes], type[trio_h2.H2Error]]] = [
+        (lambda peer: b"", trio_h2.ConnectionTerminatedError),
+        (lambda peer: peer.data(99, b"x"), trio_h2.ProtocolError),
+        (lambda peer: peer.goaway(0), trio_h2.ConnectionTerminatedError),
+    ]
+    for last, kind in ends:
+        async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+            nursery.start_soon(request, connection, kind)
+            await peer.expect(HeadersFrame)
+            await peer.send(peer.headers(1, UNAVAILABLE), peer.data(1, b"so far"), last(peer))
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.transport.aclose()
+
+
+async def test_the_error_of_a_response_too_large_has_as_much_as_was_wanted(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), pattern(5_000))
+
+    async with client_and_server(handler) as pair:
+        with pytest.raises(trio_h2.ResponseTooLargeError) as caught:
+            await pair.client.request("GET", "/", max_body=3_000)
+        assert (caught.value.response.status, caught.value.response.body) == (200, pattern(5_000)[:3_000])
+        await check_quiet(pair)
+
+
+async def test_a_reset_behind_interim_responses_leaves_them_readable(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, [(":status", "103"), ("link", "</a>")]), peer.rst(1, ErrorCodes.CANCEL))
+        await peer.sync()
+        with pytest.raises(StreamResetError):
+            await stream.response()
+        assert [head.headers["link"] for head in stream.informational] == ["</a>"]
+
+
+async def test_rfc9113_8_1_1_what_ends_a_response_too_early_is_readable_itself(autojump_clock: MockClock) -> None:
+    """Where END_STREAM breaks the promise of content-length, the section or the octets that it came with are kept."""
+    async with raw_server() as (connection, peer):
+        async with connection.stream("GET", "/") as stream:
+            await peer.expect(HeadersFrame)
+            await peer.send(peer.headers(1, UNAVAILABLE, end_stream=True))
+            assert await peer.expect_rst(1) == ErrorCodes.PROTOCOL_ERROR
+            assert (await stream.response()).status == 503
+            with pytest.raises(StreamResetError):
+                await stream.receive_some()
+        async with connection.stream("GET", "/") as stream:
+            await peer.expect(HeadersFrame)
+            await peer.send(peer.headers(3, UNAVAILABLE), peer.data(3, b"so far", end_stream=True))
+            assert await peer.expect_rst(3) == ErrorCodes.PROTOCOL_ERROR
+            assert await stream.receive_some() == b"so far"
+            with pytest.raises(StreamResetError):
+                await stream.receive_some()
+        async with connection.stream("GET", "/") as stream:
+            await peer.expect(HeadersFrame)
+            await peer.send(peer.headers(5, UNAVAILABLE), peer.headers(5, [("x-why", "moved")], end_stream=True))
+            assert await peer.expect_rst(5) == ErrorCodes.PROTOCOL_ERROR
+            with pytest.raises(StreamResetError):
+                await stream.receive_some()
+            assert stream.trailers is not None
+            assert stream.trailers["x-why"] == "moved"
+
+
+async def test_a_pushed_response_that_is_reset_is_readable_so_far(autojump_clock: MockClock) -> None:
+    async with raw_server(config=PUSH) as (connection, peer), connection.stream("GET", "/"):
+        await peer.expect(HeadersFrame)
+        await peer.send(
+            peer.headers(1, GET, promised=2), peer.headers(2, UNAVAILABLE), peer.data(2, b"so far"), peer.rst(2, 2)
+        )
+        async for pushed in connection.pushes():
+            async with pushed:
+                assert (await pushed.response()).status == 503
+                assert await pushed.receive_some() == b"so far"
+                with pytest.raises(StreamResetError):
+                    await pushed.receive_some()
+            break
+
+
+@pytest.mark.parametrize("by_events", [False, True])
+async def test_a_cancelled_handler_can_read_what_came_before_the_reset(
+    by_events: bool, autojump_clock: MockClock
+) -> None:
+    """In its clean-up, behind a shield: that is where an upload that was cut is kept, or thrown away."""
+    got: list[object] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            await stream.send_response(200)
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                if by_events:
+                    got.extend([type(event) async for event in stream.events()])
+                else:
+                    got.append(await stream.receive_some())
+                    with pytest.raises(StreamResetError) as caught:
+                        await stream.receive_some()
+                    got.append(caught.value.error_code)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, (*POST, ("content-length", "10"))))
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.data(1, b"so far"), peer.rst(1, ErrorCodes.CANCEL))
+        await peer.sync()
+    expected = [trio_h2.DataReceived, trio_h2.StreamReset] if by_events else [b"so far", ErrorCodes.CANCEL]
+    assert got == expected

@@ -388,7 +388,7 @@ class ConnectionActor:
             stream_id=event.stream_id,
         )
         actor.mailbox.put_reset(event)
-        actor.fail(failure, keep_data=event.error_code == ErrorCodes.NO_ERROR)
+        actor.fail(failure)
         if not self.client and not actor.started:
             calm = self._permits.forget(actor)
             actor.release()
@@ -621,7 +621,7 @@ class ConnectionActor:
         self.writer.fail(failure)
         self.slots.fail(retryable(failure, lasting=self._no_http2))
         for actor in list(self._live):
-            actor.fail(failure, keep_data=True)
+            actor.fail(failure)
         for actor in self._permits.clear():
             actor.release()
             self.finished(actor)

@@ -133,17 +133,14 @@ class Mailbox:
         if self.failure is None and not self.ended:
             self._reset = event
 
-    def fail(self, failure: H2Error, *, keep_data: bool = False) -> None:
-        """Nothing more comes. Unless `keep_data`, what nobody took is thrown away, and its credit goes back.
+    def fail(self, failure: H2Error) -> None:
+        """Nothing more comes. What is here is still to be taken, and counts as unread until it is taken or closed.
 
-        A message that has ended is complete whatever happens after, and stays readable.
+        A message that has ended is complete whatever happens after: then there is no failure.
         """
-        if self.failure is not None or self.ended:
-            return
-        self.failure = failure
-        if not keep_data:
-            self._discard()
-        self._bell.ring()
+        if self.failure is None and not self.ended:
+            self.failure = failure
+            self._bell.ring()
 
     def _discard(self) -> None:
         if not self._items:
@@ -283,29 +280,29 @@ class Mailbox:
             await self._wait()
 
     @trio.lowlevel.enable_ki_protection
-    async def receive_message(self, max_body: int | None) -> bytes:
-        """Wait for the whole message and return its body; a checkpoint only if it has to wait.
+    async def receive_message(self, body: list[bytes], max_body: int | None) -> None:
+        """Wait for the whole message and put its body into `body`; a checkpoint only if it has to wait.
 
         What is there is taken in one step, so a small response costs one wake-up. Raises the stream's failure, and
-        ResponseTooLargeError past `max_body` octets.
+        ResponseTooLargeError past `max_body` octets; what came before is in `body` then.
         """
         self.claim("stream")
-        body: list[bytes] = []
         size = 0
         while True:
             while (chunk := self._advance()) is not None:
                 self._items.popleft()
                 data = chunk.take(None)
-                body.append(data)
                 size += len(data)
                 self._give_credit(len(data))
                 if max_body is not None and size > max_body:
                     assert self._stream is not None
+                    body.append(data[: max_body - size])
                     raise ResponseTooLargeError(
                         f"the response has more than {max_body} bytes", stream_id=self._stream.stream_id
                     )
+                body.append(data)
             if self.failure is not None:
                 self._raise_failure()
             if self.ended:
-                return body[0] if len(body) == 1 else b"".join(body)
+                return
             await self._wait()

@@ -179,11 +179,11 @@ class StreamActor:
             else:
                 self._stop_pump()
 
-    def fail(self, failure: H2Error, *, keep_data: bool = False) -> None:
-        """The stream is over for this reason: whoever waits on it learns it now."""
+    def fail(self, failure: H2Error) -> None:
+        """The stream is over for this reason: whoever waits on it learns it now. What came before stays readable."""
         if self.failure is None:
             self.failure = failure
-        self.mailbox.fail(failure, keep_data=keep_data)
+        self.mailbox.fail(failure)
         if self.stream is not None:
             self.connection.writer.abort(self.stream, failure)
         if self.opened is not None:

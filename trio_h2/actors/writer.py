@@ -25,6 +25,7 @@ from ..protocol.stream import StreamMachine
 from ..protocol.validation import ResponseHead
 from .errors import TransportFailed, raised
 from .messages import Doorbell, PendingSend
+from .under_tls import under_tls
 
 __all__ = ["Writer"]
 
@@ -45,6 +46,7 @@ class Writer:
     def __init__(self, machine: ConnectionMachine, transport: trio.abc.SendStream, config: Config) -> None:
         self._machine = machine
         self._transport = transport
+        self._under_tls = under_tls(transport)
         self._limit = config.write_buffer_size
         self._bell = Doorbell()
         self._taken = trio.lowlevel.ParkingLot()
@@ -81,6 +83,8 @@ class Writer:
                     await self._transport.send_all(data)
                 except Exception as error:
                     raise TransportFailed(error) from error
+                if self._under_tls is not None and self._under_tls.failure is not None:
+                    raise TransportFailed(self._under_tls.failure) from self._under_tls.failure
                 self.bytes_sent += len(data)
                 continue
             if self._stopped:

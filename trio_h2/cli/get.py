@@ -154,6 +154,8 @@ class _Fetcher:
                 await self._copy(stream, fetch)
         except trio_h2.H2Error as error:
             self._lost.append(error)
+            if fetch.status >= 400:
+                self._fail(f"{fetch.location.url}: HTTP status {fetch.status}")
         fetch.opened.set()
         await fetch.turn.wait()
         fetch.done.set()
@@ -165,15 +167,16 @@ class _Fetcher:
         async for event in stream.events():
             self._show(name, describe(event))
             if isinstance(event, trio_h2.ResponseReceived):
-                status = int(event.headers[b":status"])
-                failure = f"HTTP status {status}" if status >= 400 else None
+                fetch.status = int(event.headers[b":status"])
+                failure = f"HTTP status {fetch.status}" if fetch.status >= 400 else None
             elif isinstance(event, trio_h2.DataReceived):
                 # Waiting here, the stream holds this one chunk and leaves the rest of its window unread.
                 await fetch.turn.wait()
                 await self._write(event.data)
             elif isinstance(event, trio_h2.StreamReset):
                 who = "the server" if event.remote_reset else "trio-h2, for an invalid response,"
-                failure = f"{who} ended it early: {_word(event.error_code)} {event.reason}".rstrip()
+                early = f"{who} ended it early: {_word(event.error_code)} {event.reason}".rstrip()
+                failure = early if failure is None else f"{failure}, and {early}"
         if failure is None:
             self._complete += 1
         else:
@@ -216,6 +219,7 @@ class _Fetch:
 
     Attributes:
         turn: set when everything before it is written.
+        status: the final response's status, or 0 while there is none.
         opened: set when its stream is open, or never will be: the next one may open.
         done: set when it is written, or never will be: the next one's turn.
     """
@@ -223,6 +227,7 @@ class _Fetch:
     def __init__(self, location: Location, turn: trio.Event) -> None:
         self.location = location
         self.turn = turn
+        self.status = 0
         self.opened = trio.Event()
         self.done = trio.Event()
 

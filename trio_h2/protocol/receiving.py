@@ -295,6 +295,9 @@ class Receiver:
             return None
         failure = self._end(stream)
         if failure is not None:
+            # What came of a response can be read, as the octets of a last DATA frame can; a request is whole or none.
+            if not isinstance(event, ev.RequestReceived):
+                self._note_priority(event, frame, events)
             return failure
         event.stream_ended = ev.StreamEnded(stream.stream_id)
         self._note_priority(event, frame, events)
