@@ -492,6 +492,10 @@ class MemoryEndpoint(Endpoint):
         stream = self.connection._machine.table.live.get(stream_id)
         if self._given_up(number, "send", handle):
             return
+        if stream is not None and stream.discards_body:  # RFC 9110 section 6.4.1: taken, and left out
+            self.outcomes[number] = ("send", handle, DONE)
+            self._rest()
+            return
         try:
             if stream is None or not stream.can_send:
                 self.connection.send_data(stream_id, b"")  # which is refused
@@ -541,21 +545,27 @@ class MemoryEndpoint(Endpoint):
         self._call("reset", handle, lambda i: self.connection.reset_stream(i, code))
 
     def close(self, handle: int) -> None:
-        """What `aclose` does: CANCEL, but NO_ERROR when only the request has not ended (RFC 9113 section 8.1)."""
+        """What `aclose` does: CANCEL, but NO_ERROR when only the request has not ended (RFC 9113 section 8.1).
+
+        INTERNAL_ERROR when a body is still being sent: it is cut short.
+        """
+        cut_short = self.stream_id(handle) in self.sending
         self._leave(handle)
         stream = self.connection._machine.table.live.get(self.stream_id(handle))
         answered = stream is not None and not self.client and stream.sending.phase is Phase.DONE
-        self._call("close", handle, lambda i: self.connection.reset_stream(i, 0 if answered else 8))
+        code = 2 if cut_short else 0 if answered else 8
+        self._call("close", handle, lambda i: self.connection.reset_stream(i, code))
 
     def finish(self, handle: int) -> None:
         """The handler returns: end the response as its contract says."""
         connection = self.connection
+        cut_short = handle in self.sending
         self._leave(handle)
         stream = connection._machine.table.live.get(handle)
         if stream is not None and stream.sending.phase is Phase.HEAD:
             connection.send_headers(handle, [(":status", "500"), ("content-length", "0")], end_stream=True)
         elif stream is not None and stream.can_send:
-            if stream.sending.too_short:
+            if stream.sending.too_short or cut_short:
                 connection.reset_stream(handle, 2)
             else:
                 connection.end_stream(handle)

@@ -193,18 +193,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
-        "RFC 9110 6.4.1",
-        "what a handler sends of a body that HEAD or 304 leaves out is dropped; in memory it is refused",
-        lambda one: (
-            _call(one, "send")
-            and not one.program.client
-            and one.memory[2].error == "InvalidBodyLengthError"
-            and one.actors[2] == DONE
-            and (stream := one.program.machine.table.get(one.program.stream_id(one.memory[1]))) is not None
-            and stream.discards_body
-        ),
-    ),
-    Difference(
         "RFC 9113 8.4, 6.8",
         "a push that is wrong in two ways, on a stream that is closed and where none is taken: which of them is said",
         lambda one: (

@@ -345,13 +345,12 @@ class StreamActor:
         self._check_open_half()
         stream.check_body(memoryview(data).nbytes, end_stream=end_stream)
         seen = stream.sending.seen
-        self._busy_sending = True
+        self._busy_sending = self._unfinished = True
         try:
             await self.connection.writer.send(stream, data, end_stream=end_stream)
         except Exception:
             raise
         except BaseException:
-            self._unfinished = True
             self._broken = stream.sending.seen != seen
             raise
         finally:
