@@ -89,6 +89,7 @@ HOUSE = {
             "__init__",
             "admission",
             "deadlines",
+            "slices",
             "messages",
             "mailbox",
             "connection",

@@ -33,6 +33,7 @@ from hyperframe.frame import (
 
 import trio_h2
 from trio_h2 import Config
+from trio_h2.actors.slices import TURN, Turn
 
 FOREVER = 100_000
 """Seconds on a MockClock after which a test is stuck: when nothing can happen any more it jumps there at once."""
@@ -100,6 +101,16 @@ async def client_and_server(
                 yield pairs[0]
             with trio.fail_after(60):
                 await pairs[0].server_done.wait()
+
+
+def whole_reads() -> None:
+    """From here on, for connections that begin in this test: every read is worked off in one slice."""
+    TURN.set(Turn(clock=lambda: 0.0))
+
+
+def slices_of_one_frame() -> None:
+    """From here on, for connections that begin in this test: everybody else has a turn after every frame."""
+    TURN.set(Turn(seconds=0.0))
 
 
 async def echo(stream: trio_h2.ServerStream) -> None:

@@ -29,6 +29,7 @@ from tests.engine.helpers import (
     pattern,
     raw_server,
     read_all,
+    whole_reads,
 )
 from trio_h2 import Config, ErrorCodes, StreamResetError
 from trio_h2.streams import repeated_request_fields, request_fields
@@ -69,6 +70,7 @@ class Steps(trio.abc.Instrument):
 
 
 async def test_a_small_response_is_one_wake_up(autojump_clock: MockClock) -> None:
+    whole_reads()
     responses = []
 
     async def caller() -> None:
@@ -154,7 +156,7 @@ async def test_a_call_that_is_cancelled_in_the_instant_of_its_slot_sends_nothing
         await trio.testing.wait_all_tasks_blocked()
         # In one step, as two tasks of one turn of the loop would: cancelled first, and then there is a slot.
         scope.cancel()
-        connection._actor.receive(peer.headers(1, OK, end_stream=True))
+        await connection._actor.receive(peer.headers(1, OK, end_stream=True))
         assert [type(frame) for frame in await peer.sync()] == []
         assert scope.cancelled_caught
         assert connection.statistics().streams == ()

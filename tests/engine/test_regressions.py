@@ -37,6 +37,7 @@ from tests.engine.helpers import (
     raw_server,
     read_all,
     slow_pair,
+    whole_reads,
 )
 from tests.engine.test_shutdown import MemoryListener
 from tests.protocol.helpers import counted_calls
@@ -769,6 +770,7 @@ async def test_rfc9113_6_9_2_settings_touch_waiting_senders_once_at_most(
     values: list[int], autojump_clock: MockClock
 ) -> None:
     """However many SETTINGS frames come in one read; and every sender goes on when its window opens at last."""
+    whole_reads()
 
     async def handler(stream: trio_h2.ServerStream) -> None:
         await stream.respond(200, body=b"0123456789")

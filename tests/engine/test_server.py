@@ -33,6 +33,7 @@ from tests.engine.helpers import (
     raw_client,
     raw_server,
     read_all,
+    whole_reads,
 )
 from trio_h2 import Config, ErrorCodes, StreamResetError
 
@@ -937,6 +938,7 @@ async def test_a_client_that_cancels_a_lot_is_not_punished(autojump_clock: MockC
 async def test_resets_in_one_batch_start_no_handler(autojump_clock: MockClock) -> None:
     """As many as four times the stream limit may be reset before any handler could even start."""
     started = 0
+    whole_reads()
 
     async def handler(stream: trio_h2.ServerStream) -> None:
         nonlocal started

@@ -30,6 +30,7 @@ from tests.engine.helpers import (
     raw_server,
     read_all,
     slow_pair,
+    whole_reads,
 )
 from trio_h2 import Config, ErrorCodes, Priority, StreamResetError
 
@@ -567,6 +568,7 @@ async def test_interim_responses_are_kept_in_order(autojump_clock: MockClock) ->
 
 
 async def test_a_streams_events(autojump_clock: MockClock) -> None:
+    whole_reads()
     async with raw_server() as (connection, peer), connection.stream("POST", "/") as stream:
         await peer.expect(HeadersFrame)
         events = []

@@ -10,8 +10,8 @@ StreamActor for every stream ID, and ends everything when the connection ends:
               awaited, so that a TCP reset does not destroy what we just sent
     closed    no task of the connection is left
 
-Deadlines (first SETTINGS, their acknowledgement, keepalive, idleness) have no task of their own: they bound the
-reader's wait.
+A read is worked off in slices (`slices.py`), so that nobody holds the loop. Deadlines have a task of their own
+(`deadlines.py`), which sleeps while they are kept.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from .admission import Permits, Slots
 from .deadlines import Deadlines, Overdue
 from .errors import TransportFailed, raised, retryable, why
 from .logs import close_at_once, escaped, logger, peer_name
+from .slices import Slice
 from .stream import StreamActor
 from .writer import Writer
 
@@ -135,7 +136,8 @@ class ConnectionActor:
         self._nursery = nursery
         self._handler = handler
         self._scope = trio.CancelScope()
-        self._wait_scope: trio.CancelScope | None = None
+        self._watch_scope = trio.CancelScope()
+        self._slice = Slice()
         self._streams: dict[int, StreamActor] = {}
         self._live: set[StreamActor] = set()
         self._permits = Permits(config.max_concurrent_streams, self._start)
@@ -234,17 +236,18 @@ class ConnectionActor:
                 self.end(ConnectionTerminatedError("the client speaks HTTP/1.x", initiator="remote"))
                 return
         self._initiate()
-        while True:
+        self._nursery.start_soon(self._watch)
+        while not self.closed:
             if data:
-                self.receive(data)
-            if self.closed:
-                return
-            if self.machine.replies > self.config.max_queued_replies and not await self._replies_taken():
-                return
-            data = await self._receive_before_deadline()
-            if data is not None and not data:
+                await self.receive(data)
+            if self.machine.replies > self.config.max_queued_replies and not self.closed:
+                await self._replies_taken()
+            try:
+                data = await self.transport.receive_some(READ_SIZE)
+            except Exception as error:
+                raise TransportFailed(error) from error
+            if not data:
                 self._lost("the peer closed the transport")
-                return
 
     async def _first_look(self) -> bytes:
         """The client's first octets: enough to know HTTP/1.x by.
@@ -275,20 +278,18 @@ class ConnectionActor:
         self.machine.initiate()
         self.writer.wake()
 
-    async def _receive_before_deadline(self) -> bytes | bytearray | None:
-        """Bytes from the transport; None if a deadline passed first, and was seen to."""
-        deadline = self._deadlines.next(busy=bool(self._live))
+    @trio.lowlevel.enable_ki_protection
+    async def _watch(self) -> None:
+        """The task of the deadlines."""
         try:
-            if deadline == math.inf and not self._deadlines.may_change:
-                return await self.transport.receive_some(READ_SIZE)
-            with trio.CancelScope(deadline=deadline) as self._wait_scope:
-                return await self.transport.receive_some(READ_SIZE)
+            with self._watch_scope:
+                while (deadline := self._deadlines.next(busy=bool(self._live))) != math.inf:
+                    await trio.sleep_until(deadline)
+                    self._see_to_deadlines()
         except Exception as error:
-            raise TransportFailed(error) from error
-        self._deadline_passed()
-        return None
+            self._bug(error)
 
-    def _deadline_passed(self) -> None:
+    def _see_to_deadlines(self) -> None:
         overdue = self._deadlines.passed(busy=bool(self._live))
         if overdue is Overdue.FIRST_SETTINGS:
             self._dead("the peer sent no SETTINGS in time")
@@ -304,27 +305,53 @@ class ConnectionActor:
             self.machine.goaway()
             self.end(ConnectionTerminatedError("the connection was idle", initiator="local"))
 
-    async def _replies_taken(self) -> bool:
+    async def _replies_taken(self) -> None:
         with trio.move_on_after(self.config.write_timeout):
             await self.writer.replies_taken()
-            return True
+            return
         self._dead("the peer does not read the replies it asks for")
-        return False
 
     # Receiving
 
-    def receive(self, data: bytes | bytearray) -> None:
-        """Take bytes from the peer and hand out what they hold. Waits for nothing."""
+    async def receive(self, data: bytes | bytearray) -> None:
+        """Let each frame of a read have its effect and hand out what it brings, in slices.
+
+        It waits for nothing else, and a slice ends only between two frames.
+        """
         self.bytes_received += len(data)
         self._deadlines.received()
+        machine, routes, slice_, clock = self.machine, self._routes, self._slice, self._slice.clock
+        over = False
+        slice_.begin()
+        for frame in machine.reader.feed(bytes(data)):
+            if over:
+                await self._pause()
+                if self.closed:
+                    return
+            for event in machine.receive_frame(frame):
+                route = routes.get(type(event))
+                if route is None:
+                    self._report(event)
+                else:
+                    route(event)
+            if self.closed or machine.failure is not None:
+                break
+            over = clock() >= slice_.until
+        slice_.end()
+        self._settle()
+
+    async def _pause(self) -> None:
+        """Let everybody else have a turn; the connection may have ended after it."""
+        self._slice.end()
+        self._settle()
+        await trio.lowlevel.checkpoint()
+        if self.machine.replies > self.config.max_queued_replies and not self.closed:
+            await self._replies_taken()
+        self._slice.begin()
+
+    def _settle(self) -> None:
+        """See to what the frames before have changed."""
         machine = self.machine
-        routes = self._routes
-        for event in machine.receive_each(data):
-            route = routes.get(type(event))
-            if route is None:
-                self._report(event)
-            else:
-                route(event)
         if machine.failure is not None:
             self._break(machine.failure)
         elif machine.inbound.received >= machine.bandwidth.due:
@@ -537,8 +564,6 @@ class ConnectionActor:
         self.grant_slots()
         if not self._live:
             self._deadlines.quiet()
-            if self._wait_scope is not None:
-                self._wait_scope.deadline = self._deadlines.next(busy=False)
             self._quiet.unpark_all()
             self._end_if_drained()
 
@@ -632,6 +657,7 @@ class ConnectionActor:
         self._pushes_in.close()
         self._quiet.unpark_all()
         self.writer.wake()
+        self._watch_scope.cancel()
         self._scope.cancel()
 
     def end_cancelled(self) -> None:

@@ -1,4 +1,9 @@
-"""The deadlines of a connection. They have no task of their own: they bound the reader's wait."""
+"""The deadlines of a connection, looked at by one task of it that sleeps until the next.
+
+Nothing that happens often moves that task's alarm: a deadline that moves away is found so when the task wakes, and one
+that can begin, as the last stream ends say, cannot pass before it begins. So the task sleeps no longer than any
+deadline could last, and work on the connection only notes when it was.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +28,7 @@ class Overdue(enum.Enum):
 
 
 class Deadlines:
-    """Owner of every field: ConnectionActor.
-
-    Attributes:
-        may_change: can the next deadline come nearer while the reader waits?
-    """
+    """Owner of every field: ConnectionActor."""
 
     def __init__(self, config: Config, *, client: bool) -> None:
         now = trio.current_time()
@@ -37,14 +38,8 @@ class Deadlines:
         self._acknowledgement = math.inf
         self._received_at = now
         self._pinged_at: float | None = None
-        self._idle_since: float = now
-        self.may_change = self._idle_timeout != math.inf
-        self._watches = self.may_change or config.keepalive_interval != math.inf
-
-    @property
-    def _opened(self) -> bool:
-        """Are the SETTINGS of both sides in force? After that, by default, no deadline is left."""
-        return self._first_settings == self._acknowledgement == math.inf
+        self._idle_since = now
+        self._keeps_alive = config.keepalive_interval != math.inf
 
     def start(self) -> None:
         """Our connection preface is on its way."""
@@ -54,7 +49,7 @@ class Deadlines:
 
     def received(self) -> None:
         """The peer sent something, so it is there."""
-        if self._watches:
+        if self._keeps_alive:
             self._received_at = trio.current_time()
             self._pinged_at = None
 
@@ -75,24 +70,26 @@ class Deadlines:
         self._idle_since = trio.current_time()
 
     def next(self, *, busy: bool) -> float:
-        """When the next deadline passes if nothing happens; `busy` while there are streams."""
-        if self._opened and not self._watches:
-            return math.inf
-        return min(at for at, _ in self._all(busy))
+        """Before this time no deadline passes, whatever happens; `busy` while there are streams."""
+        now = trio.current_time()
+        return min(now + lasts if at is None else at for at, lasts, _ in self._all(busy))
 
     def passed(self, *, busy: bool) -> Overdue | None:
         """Which deadline has passed, the gravest first."""
         now = trio.current_time()
-        return next((overdue for at, overdue in self._all(busy) if now >= at), None)
+        return next((overdue for at, _, overdue in self._all(busy) if at is not None and now >= at), None)
 
-    def _all(self, busy: bool) -> list[tuple[float, Overdue]]:
+    def _all(self, busy: bool) -> list[tuple[float | None, float, Overdue]]:
+        """Of every deadline, when it passes, or None if it has not begun; and how long it lasts once it begins."""
+        config = self._config
         if self._pinged_at is None:
-            keepalive = self._received_at + self._config.keepalive_interval, Overdue.KEEPALIVE
+            keepalive = self._received_at + config.keepalive_interval, Overdue.KEEPALIVE
         else:
-            keepalive = self._pinged_at + self._config.keepalive_timeout, Overdue.KEEPALIVE_ANSWER
+            keepalive = self._pinged_at + config.keepalive_timeout, Overdue.KEEPALIVE_ANSWER
+        idle = None if busy else self._idle_since + self._idle_timeout
         return [
-            (self._first_settings, Overdue.FIRST_SETTINGS),
-            (self._acknowledgement, Overdue.SETTINGS_ACKNOWLEDGEMENT),
-            keepalive,
-            (math.inf if busy else self._idle_since + self._idle_timeout, Overdue.IDLE),
+            (self._first_settings, 0, Overdue.FIRST_SETTINGS),
+            (self._acknowledgement, 0, Overdue.SETTINGS_ACKNOWLEDGEMENT),
+            (keepalive[0], 0, keepalive[1]),
+            (idle, self._idle_timeout, Overdue.IDLE),
         ]

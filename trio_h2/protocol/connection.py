@@ -11,7 +11,7 @@ becomes GOAWAY and `failure`. The sending methods raise, because there it is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..config import Config
 from ..events import Event, StreamReset
@@ -26,7 +26,7 @@ from ..exceptions import (
     TooManyStreamsError,
 )
 from .bandwidth import MEASURING_PING, BandwidthEstimator, GrowthBudget
-from .codec import FrameReader, FrameWriter, GoAwayFrame, PriorityFields
+from .codec import Frame, FrameReader, FrameWriter, GoAwayFrame, PriorityFields
 from .compression import STRICT, Fields, InboundRules
 from .limits import HeaderLimits
 from .priority import Priority
@@ -108,24 +108,21 @@ class ConnectionMachine:
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes from the peer; the events they hold, also those before a failure among them."""
-        return list(self.receive_each(data))
-
-    def receive_each(self, data: bytes | bytearray | memoryview) -> Iterator[Event]:
-        """The same, one at a time: when an event is given out, no frame after its own has had an effect.
-
-        Iterate to the end.
-        """
-        if self.failure is not None:
-            return
         events: list[Event] = []
-        for frame in self.reader.feed(bytes(data)):
-            verdict = self._receiver.receive(frame, events)
-            if verdict is not None:
-                self._execute(verdict, events)
-            yield from events
-            if self.failure is not None:
-                return
-            events.clear()
+        if self.failure is None:
+            for frame in self.reader.feed(bytes(data)):
+                events += self.receive_frame(frame)
+                if self.failure is not None:
+                    break
+        return events
+
+    def receive_frame(self, frame: Frame | Verdict) -> list[Event]:
+        """Let a frame that the reader gave have its effect, before the next is asked for; the events it makes."""
+        events: list[Event] = []
+        verdict = self._receiver.receive(frame, events)
+        if verdict is not None:
+            self._execute(verdict, events)
+        return events
 
     def _execute(self, verdict: Verdict, events: list[Event]) -> None:
         if isinstance(verdict, Ignore):

@@ -1,0 +1,80 @@
+"""Slices: how long connections may work off what they read before everybody else has a turn.
+
+One read can hold thousands of frames, and twenty connections can have one each. So what all connections of a trio run
+work off in one turn of its loop is bounded together, by a `Turn`; each has a `Slice` of it, of one frame at least.
+
+trio says nowhere that a turn of its loop has begun, but it runs each task at most once in a turn. So when a connection
+that had a slice of this turn wants another, the next one has begun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import trio
+
+__all__ = ["TURN", "Slice", "Turn"]
+
+SLICE = 0.002
+"""Seconds of a turn. A read full of DATA takes a quarter of it."""
+
+
+class Turn:
+    """What may be worked off in one turn of trio's loop.
+
+    Attributes:
+        clock: seconds; a clock of its own, because trio's may be one that stands still while a task runs.
+        number: goes up with each turn that is noticed.
+        left: seconds that are left of it; negative if a slice took longer.
+    """
+
+    __slots__ = ("_seconds", "clock", "left", "number")
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, seconds: float = SLICE) -> None:
+        self.clock = clock
+        self.number = 0
+        self.left = self._seconds = seconds
+
+    def renew(self) -> None:
+        """Another turn has begun."""
+        self.number += 1
+        self.left = self._seconds
+
+
+TURN: trio.lowlevel.RunVar[Turn] = trio.lowlevel.RunVar("trio_h2_turn")
+"""The turn that all connections of this trio run share."""
+
+
+class Slice:
+    """One connection's part of a turn. Owner of every field: ConnectionActor.
+
+    Attributes:
+        clock: the turn's.
+        until: when it is over, by that clock.
+    """
+
+    __slots__ = ("_began", "_number", "_turn", "clock", "until")
+
+    def __init__(self) -> None:
+        try:
+            self._turn = TURN.get()
+        except LookupError:
+            self._turn = Turn()
+            TURN.set(self._turn)
+        self.clock = self._turn.clock
+        self._number = -1
+        self._began = self.until = 0.0
+
+    def begin(self) -> None:
+        """Work begins: a second time only after a checkpoint."""
+        turn = self._turn
+        if self._number == turn.number:
+            turn.renew()
+        self._number = turn.number
+        self._began = self.clock()
+        self.until = self._began + turn.left
+
+    def end(self) -> None:
+        """Work ends, or pauses."""
+        self._turn.left -= self.clock() - self._began
