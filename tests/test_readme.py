@@ -24,7 +24,7 @@ def lines_matching(pattern: str) -> list[str]:
 
 
 def test_one_line_sets_up_and_passes_the_tests() -> None:
-    line = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[cli,test]' && .venv/bin/python -m pytest"
+    line = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[cli,test,fuzz]' && .venv/bin/python -m pytest"
     assert lines_matching("python3 -m venv .*-m pytest") == [line]
     assert f"{line}\n" in blocks("sh")
 
