@@ -1,0 +1,87 @@
+"""Which fault, if any, explains that a request failed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+RESERVE = 0.6
+"""Seconds before the end of its grace at which a shutdown may begin to reset what is left (it takes half a second)."""
+
+REFUSALS = ("server down", "reset in the backlog")
+"""A connection met a listener that is closed, or was closed on before it was accepted."""
+
+MEMORY = 120.0
+"""Seconds for which the links that are closed are remembered: longer than any request takes to fail."""
+
+
+@dataclass
+class Link:
+    """A client's connection through the proxy, known by the client's port."""
+
+    server: int
+    opened: float
+    closed: float | None = None
+    fault: str | None = None
+    fault_at: float = 0.0
+
+
+@dataclass
+class ServerFate:
+    """What was done to a server."""
+
+    killed: float | None = None
+    shutdown: float | None = None
+    grace: float = 0.0
+
+
+@dataclass
+class Faults:
+    """All that was injected of late."""
+
+    links: dict[int, list[Link]] = field(default_factory=lambda: defaultdict(list))
+    servers: dict[int, ServerFate] = field(default_factory=lambda: defaultdict(ServerFate))
+
+    def opened(self, port: int, server: int, at: float) -> None:
+        self.links[port].append(Link(server, at))
+
+    def hit(self, port: int, fault: str, at: float) -> None:
+        """The proxy did something to the newest link of this port."""
+        link = self.links[port][-1]
+        if link.fault is None:
+            link.fault, link.fault_at = fault, at
+
+    def closed(self, port: int, at: float) -> None:
+        self.links[port][-1].closed = at
+
+    def explain(self, port: int, at: float) -> str | None:
+        """Why a request may have failed at this time on the connection from this port; None if nothing was done."""
+        link = next((link for link in reversed(self.links.get(port, [])) if link.opened <= at), None)
+        if link is None:
+            return None
+        fate = self.servers[link.server]
+        if link.fault is not None and link.fault_at <= at and self._counts(link, fate):
+            return link.fault
+        if fate.killed is not None and fate.killed <= at:
+            return "server killed"
+        if fate.shutdown is not None and fate.shutdown + fate.grace - RESERVE <= at:
+            return "grace ran out"
+        return None
+
+    @staticmethod
+    def _counts(link: Link, fate: ServerFate) -> bool:
+        """A server that refuses connections has to be one that was told to end."""
+        return link.fault not in REFUSALS or fate.shutdown is not None or fate.killed is not None
+
+    def forget(self, now: float) -> None:
+        """Drop the links that were closed long ago, and the servers that none is left of."""
+        for port, links in list(self.links.items()):
+            links[:] = [link for link in links if link.closed is None or link.closed > now - MEMORY]
+            if not links:
+                del self.links[port]
+        used = {link.server for links in self.links.values() for link in links}
+        for server in [server for server in self.servers if server not in used]:
+            fate = self.servers[server]
+            ended = [at for at in (fate.killed, fate.shutdown) if at is not None]
+            if ended and max(ended) < now - MEMORY:
+                del self.servers[server]
