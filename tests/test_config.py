@@ -10,7 +10,9 @@ import pytest
 from trio_h2.config import Config
 
 FLAGS = ["enable_push", "enable_connect_protocol"]
-SECONDS = [field.name for field in attrs.fields(Config) if field.type in ("float", float)]
+FLOATS = [field.name for field in attrs.fields(Config) if field.type in ("float", float)]
+RATES = [name for name in FLOATS if name.endswith("_rate")]
+SECONDS = [name for name in FLOATS if name not in RATES]
 WHOLE = [field.name for field in attrs.fields(Config) if field.type in ("int", int)]
 
 # Knob, least and most (RFC 9113 6.5.2 and 6.9.1 where they are settings and windows).
@@ -39,7 +41,7 @@ LIMITS = [
 
 def test_every_knob_is_tested_here() -> None:
     assert {name for name, _, _ in LIMITS} == set(WHOLE)
-    assert len(attrs.fields(Config)) == len(WHOLE) + len(SECONDS) + len(FLAGS)
+    assert len(attrs.fields(Config)) == len(WHOLE) + len(FLOATS) + len(FLAGS)
 
 
 @pytest.mark.parametrize("field", attrs.fields(Config), ids=lambda field: field.name)
@@ -77,6 +79,18 @@ def test_a_timeout_is_a_positive_number_of_seconds(name: str) -> None:
             Config(**{name: wrong})
 
 
+@pytest.mark.parametrize("name", RATES)
+def test_a_rate_is_a_number_of_octets_a_second(name: str) -> None:
+    for good in (0, 1, 0.5, 1e9):
+        assert getattr(Config(**{name: good}), name) == good
+    for bad in (-1, math.inf, -math.inf, math.nan):
+        with pytest.raises(ValueError, match=rf"Config\.{name} must be 0 or more octets a second"):
+            Config(**{name: bad})
+    for wrong in (True, "1", None):
+        with pytest.raises(TypeError, match=rf"Config\.{name} must be a number of octets a second"):
+            Config(**{name: wrong})
+
+
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_flag_is_a_bool(name: str) -> None:
     for good in (True, False):
@@ -106,6 +120,8 @@ def test_defaults_that_the_documentation_promises() -> None:
     config = Config()
     assert not config.enable_push
     assert config.max_concurrent_streams == 100
-    assert config.keepalive_interval == config.idle_timeout == math.inf
+    assert config.keepalive_interval == math.inf
+    assert config.idle_timeout == config.stall_timeout == 300
+    assert config.min_body_rate == 0
     # Every stream of the default limit can be full without stalling another.
     assert config.max_concurrent_streams * config.initial_window_size <= config.max_unread

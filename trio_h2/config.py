@@ -30,6 +30,13 @@ def _seconds(instance: object, attribute: attrs.Attribute[float], value: float) 
         raise ValueError(f"Config.{attribute.name} must be more than 0 seconds, not {value}")
 
 
+def _rate(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"Config.{attribute.name} must be a number of octets a second, not {type(value).__name__}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"Config.{attribute.name} must be 0 or more octets a second, and finite, not {value}")
+
+
 def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"Config.{attribute.name} must be True or False, not {value!r}")
@@ -95,7 +102,10 @@ class Config:
         write_timeout: how long our queued replies may wait for a peer that does not read. 30.
         keepalive_interval: silence from the peer after which it is sent a PING (section 8.7). Off.
         keepalive_timeout: how long that PING may stay unanswered before the connection is given up. 20.
-        idle_timeout: servers only: no stream open for this long ends the connection, gracefully. Off.
+        idle_timeout: servers only: no stream open for this long ends the connection, gracefully. 300: clients that
+            come back sooner save a handshake, and those that are gone do not stay.
+        stall_timeout: servers only: how long a response may wait without one octet of credit for its window, the
+            stream's or the connection's, before the stream is reset with CANCEL. 300.
         close_timeout: the bound of what a close waits for: first open streams, then the last writes and the peer's
             answer. 5 each.
         linger_timeout: how long a tunnel we closed waits for the peer to end its half. 5.
@@ -103,6 +113,14 @@ class Config:
             10.1.1). 1.
         goaway_delay: how long a graceful shutdown waits for the round trip between its two GOAWAYs
             (section 6.8). 1.
+
+    Rates, in octets a second; 0 switches one off:
+
+        min_send_rate: what the peer's end of the transport has to take. A write that lasts 60 seconds longer than its
+            octets last at this rate ends the connection: nothing else bounds how long a peer that does not read
+            holds what is written for it. 1,024: a write is up to `write_buffer_size`.
+        min_body_rate: servers only: what has to come of a request's body that the handler waits for, over 60 seconds;
+            below it the stream is reset with CANCEL. Off: chats and gRPC streams are silent for hours.
     """
 
     max_concurrent_streams: int = attrs.field(default=100, validator=_whole(0, 2**32 - 1))
@@ -134,8 +152,12 @@ class Config:
     write_timeout: float = attrs.field(default=30.0, validator=_seconds)
     keepalive_interval: float = attrs.field(default=math.inf, validator=_seconds)
     keepalive_timeout: float = attrs.field(default=20.0, validator=_seconds)
-    idle_timeout: float = attrs.field(default=math.inf, validator=_seconds)
+    idle_timeout: float = attrs.field(default=300.0, validator=_seconds)
+    stall_timeout: float = attrs.field(default=300.0, validator=_seconds)
     close_timeout: float = attrs.field(default=5.0, validator=_seconds)
     linger_timeout: float = attrs.field(default=5.0, validator=_seconds)
     continue_timeout: float = attrs.field(default=1.0, validator=_seconds)
     goaway_delay: float = attrs.field(default=1.0, validator=_seconds)
+
+    min_send_rate: float = attrs.field(default=1024.0, validator=_rate)
+    min_body_rate: float = attrs.field(default=0.0, validator=_rate)

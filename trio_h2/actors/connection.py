@@ -42,7 +42,7 @@ from ..protocol.settings import SettingCodes
 from ..protocol.stream import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
 from .admission import Permits, Slots
-from .deadlines import Deadlines, Overdue
+from .deadlines import BodyRates, Deadlines, Overdue
 from .errors import TransportFailed, raised, retryable, why
 from .logs import close_at_once, escaped, logger, peer_name
 from .slices import Slice
@@ -141,7 +141,8 @@ class ConnectionActor:
         self._streams: dict[int, StreamActor] = {}
         self._live: set[StreamActor] = set()
         self._permits = Permits(config.max_concurrent_streams, self._start)
-        self._deadlines = Deadlines(config, client=client)
+        self._deadlines = Deadlines(config, self.writer, client=client)
+        self._body_rates = BodyRates(config)
         self._quiet = trio.lowlevel.ParkingLot()
         self._pings: dict[bytes, tuple[trio.Event, list[float]]] = {}
         self._ping_number = 0
@@ -295,6 +296,10 @@ class ConnectionActor:
             self._dead("the peer sent no SETTINGS in time")
         elif overdue is Overdue.SETTINGS_ACKNOWLEDGEMENT:
             self._break(ConnectionFailure(ErrorCodes.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged in time"))
+        elif overdue is Overdue.WRITE:
+            rate = self.config.min_send_rate
+            self._note_limit("min_send_rate", f"it takes less than {rate:g} octets a second")
+            self._dead("the peer does not read what is sent to it")
         elif overdue is Overdue.KEEPALIVE_ANSWER:
             self._dead("the peer did not answer a keepalive PING")
         elif overdue is Overdue.KEEPALIVE:
@@ -304,6 +309,26 @@ class ConnectionActor:
         elif overdue is Overdue.IDLE:
             self.machine.goaway()
             self.end(ConnectionTerminatedError("the connection was idle", initiator="local"))
+        elif overdue is Overdue.STALL:
+            timeout = self.config.stall_timeout
+            for stream in self.writer.stalled(timeout):
+                self._reset_slow(stream, "stall_timeout", f"the peer gave it no window for {timeout:g} seconds")
+        elif overdue is Overdue.BODIES:
+            self._deadlines.bodies_looked_at()
+            rate = self.config.min_body_rate
+            for actor in self._body_rates.slow(self._streams.values()):
+                reason = f"its body comes at less than {rate:g} octets a second"
+                self._reset_slow(actor.machine, "min_body_rate", reason)
+
+    def _reset_slow(self, stream: StreamMachine, limit: str, reason: str) -> None:
+        self._note_limit(limit, f"stream {stream.stream_id}: {reason}")
+        self.machine.reset_stream(stream, ErrorCodes.CANCEL)
+        self._on_reset(ev.StreamReset(stream.stream_id, ErrorCodes.CANCEL, False, reason))
+        self.writer.wake()
+
+    def _note_limit(self, limit: str, reason: str) -> None:
+        """The peer was slower than a field of Config allows."""
+        logger.info("%s went over Config.%s: %s", self.peer, limit, reason)
 
     async def _replies_taken(self) -> None:
         with trio.move_on_after(self.config.write_timeout):
@@ -425,7 +450,7 @@ class ConnectionActor:
 
     def _on_window(self, event: ev.WindowUpdated) -> None:
         if event.stream_id == 0:
-            self.writer.wake()
+            self.writer.connection_credit()
             self._report(event)
             return
         actor = self._streams.get(event.stream_id)

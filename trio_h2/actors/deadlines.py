@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 
 import trio
 
 from ..config import Config
+from ..protocol.stream import Phase
+from .stream import StreamActor
+from .writer import SEND_GRACE, Writer
 
-__all__ = ["Deadlines", "Overdue"]
+__all__ = ["BodyRates", "Deadlines", "Overdue"]
+
+BODY_WINDOW = 60.0
+"""Seconds over which `Config.min_body_rate` is measured."""
 
 
 class Overdue(enum.Enum):
@@ -22,18 +29,25 @@ class Overdue(enum.Enum):
 
     FIRST_SETTINGS = enum.auto()
     SETTINGS_ACKNOWLEDGEMENT = enum.auto()
+    WRITE = enum.auto()
     KEEPALIVE_ANSWER = enum.auto()
     KEEPALIVE = enum.auto()
     IDLE = enum.auto()
+    STALL = enum.auto()
+    BODIES = enum.auto()
 
 
 class Deadlines:
     """Owner of every field: ConnectionActor."""
 
-    def __init__(self, config: Config, *, client: bool) -> None:
+    def __init__(self, config: Config, writer: Writer, *, client: bool) -> None:
         now = trio.current_time()
         self._config = config
+        self._writer = writer
+        self._write_lasts = SEND_GRACE if config.min_send_rate else math.inf
         self._idle_timeout = math.inf if client else config.idle_timeout
+        self._stall_timeout = math.inf if client else config.stall_timeout
+        self._bodies_looked_at = now if config.min_body_rate and not client else math.inf
         self._first_settings = math.inf
         self._acknowledgement = math.inf
         self._received_at = now
@@ -65,6 +79,10 @@ class Deadlines:
         """A keepalive PING is on its way."""
         self._pinged_at = trio.current_time()
 
+    def bodies_looked_at(self) -> None:
+        """What came of requests' bodies was looked at."""
+        self._bodies_looked_at = trio.current_time()
+
     def quiet(self) -> None:
         """The last stream has ended."""
         self._idle_since = trio.current_time()
@@ -87,9 +105,36 @@ class Deadlines:
         else:
             keepalive = self._pinged_at + config.keepalive_timeout, Overdue.KEEPALIVE_ANSWER
         idle = None if busy else self._idle_since + self._idle_timeout
+        stalled_since = self._writer.stalled_since
+        stall = None if stalled_since is None else stalled_since + self._stall_timeout
         return [
             (self._first_settings, 0, Overdue.FIRST_SETTINGS),
             (self._acknowledgement, 0, Overdue.SETTINGS_ACKNOWLEDGEMENT),
+            (self._writer.due, self._write_lasts, Overdue.WRITE),
             (keepalive[0], 0, keepalive[1]),
             (idle, self._idle_timeout, Overdue.IDLE),
+            (stall, self._stall_timeout, Overdue.STALL),
+            (self._bodies_looked_at + BODY_WINDOW, 0, Overdue.BODIES),
+        ]
+
+
+class BodyRates:
+    """Which requests' bodies come too slowly. Owner of every field: ConnectionActor."""
+
+    def __init__(self, config: Config) -> None:
+        self._least = config.min_body_rate * BODY_WINDOW
+        self._seen: dict[StreamActor, int] = {}
+
+    def slow(self, actors: Iterable[StreamActor]) -> list[StreamActor]:
+        """Of streams that were there at the last look, too, those whose handlers wait and got too little since."""
+        before = self._seen
+        self._seen = {
+            actor: actor.machine.receiving.seen
+            for actor in actors
+            if actor.machine.receiving.phase is Phase.BODY and not actor.machine.tunnel
+        }
+        return [
+            actor
+            for actor, seen in self._seen.items()
+            if actor in before and actor.mailbox.waiting and seen - before[actor] < self._least
         ]

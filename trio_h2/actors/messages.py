@@ -92,6 +92,8 @@ class PendingSend:
         end_stream: does END_STREAM go with the last octet?
         queued_at: the urgency of the turn queue it stands in, or None while its window keeps it out.
         error: what ended the wait early, or None.
+        stalled_since: when it last got credit for its stream's window, while that keeps it out; else None.
+        window: what that window was then.
     """
 
     __slots__ = (
@@ -104,7 +106,9 @@ class PendingSend:
         "offset",
         "probe",
         "queued_at",
+        "stalled_since",
         "stream",
+        "window",
     )
 
     def __init__(
@@ -123,6 +127,8 @@ class PendingSend:
         self.end_stream = end_stream
         self.probe = probe
         self.queued_at: int | None = None
+        self.stalled_since: float | None = None
+        self.window = 0
         self.error: H2Error | None = None
         self.finished = False
         self._done: trio.Event | None = None

@@ -29,6 +29,10 @@ from .under_tls import under_tls
 
 __all__ = ["Writer"]
 
+SEND_GRACE = 60.0
+"""Seconds that a write may last beyond what `Config.min_send_rate` gives it: links fail for a while, and kernels take
+octets in large pieces."""
+
 URGENCY_LEVELS = 8
 """RFC 9218 section 4.1: 0 is the most urgent, 7 the least."""
 
@@ -48,13 +52,16 @@ class Writer:
         self._transport = transport
         self._under_tls = under_tls(transport)
         self._limit = config.write_buffer_size
+        self._min_send_rate = config.min_send_rate
         self._bell = Doorbell()
         self._taken = trio.lowlevel.ParkingLot()
         # In order; any sender may leave, at the same cost however many there are.
         self._ready: list[OrderedDict[PendingSend, None]] = [OrderedDict() for _ in range(URGENCY_LEVELS)]
         self._initial_changed = False
         self._senders: dict[StreamMachine, PendingSend] = {}
+        self._starved_since: float | None = None
         self._stopped = False
+        self._due: float | None = None
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
         self.bytes_sent = 0
@@ -79,12 +86,15 @@ class Writer:
             if data:
                 if self._taken:
                     self._taken.unpark_all()
+                if self._min_send_rate:
+                    self._due = trio.current_time() + SEND_GRACE + len(data) / self._min_send_rate
                 try:
                     await self._transport.send_all(data)
                 except Exception as error:
                     raise TransportFailed(error) from error
                 if self._under_tls is not None and self._under_tls.failure is not None:
                     raise TransportFailed(self._under_tls.failure) from self._under_tls.failure
+                self._due = None
                 self.bytes_sent += len(data)
                 continue
             if self._stopped:
@@ -112,6 +122,11 @@ class Writer:
         """Wait until the replies queued so far are on their way to the transport, or the task has ended."""
         while self._machine.replies and not self.ended.is_set():
             await self._taken.park()
+
+    @property
+    def due(self) -> float | None:
+        """When the write under way has to be done, by `Config.min_send_rate`; None if none is."""
+        return self._due
 
     # Senders
 
@@ -189,9 +204,38 @@ class Writer:
 
     def _queue(self, sender: PendingSend) -> None:
         """Give a sender its place, unless its own stream's window is what it waits for."""
-        if sender.stream.outbound.available > 0:
+        window = sender.stream.outbound.available
+        if window > 0:
             sender.queued_at = sender.stream.priority.urgency
+            sender.stalled_since = None
             self._ready[sender.queued_at][sender] = None
+            return
+        if sender.stalled_since is None or window > sender.window:
+            sender.stalled_since = trio.current_time()
+        sender.window = window
+
+    def connection_credit(self) -> None:
+        """The connection's window has opened further."""
+        self._starved_since = None
+        self._bell.ring()
+
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the sender that has waited longest for its window, or the connection's, got no octet of credit."""
+        since = [sender.stalled_since for sender in self._senders.values() if sender.stalled_since is not None]
+        if self._starved_since is not None and any(self._ready):
+            since.append(self._starved_since)
+        return min(since, default=None)
+
+    def stalled(self, timeout: float) -> list[StreamMachine]:
+        """The streams whose senders have had no octet of credit for so long."""
+        now = trio.current_time()
+
+        def is_stalled(sender: PendingSend) -> bool:
+            since = self._starved_since if sender.stalled_since is None else sender.stalled_since
+            return since is not None and now >= since + timeout
+
+        return [sender.stream for sender in self._senders.values() if is_stalled(sender)]
 
     def credit(self, stream: StreamMachine) -> None:
         """The stream's window may have opened, or its priority changed: queue its sender afresh."""
@@ -257,6 +301,10 @@ class Writer:
                     self._finish(sender, None)
                 else:
                     self._queue(sender)
+        if machine.outbound.available > 0:
+            self._starved_since = None
+        elif self._starved_since is None and any(self._ready):
+            self._starved_since = trio.current_time()
 
     def _cut(self, sender: PendingSend, limit: int) -> None:
         """Cut frames for one sender while the outbox is under `limit`; note when all of it is cut."""
