@@ -11,6 +11,7 @@ import importlib.util
 import math
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -20,8 +21,11 @@ from types import ModuleType
 from typing import NoReturn
 
 TARGETS = ("reader", "engine", "fields", "hpack")
-MAX_INPUT = 1024
-"""Octets of an input: some two hundred frames."""
+LENGTHS = (16, 64, 256, 1024)
+"""Octets of an input. The longest makes some two hundred frames; short ones end before the connection does."""
+
+FIRST_INPUTS = 100
+"""What atheris begins with."""
 
 
 class Run:
@@ -77,37 +81,45 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def random_inputs(run: Run, seed: int) -> None:
-    """Inputs of all lengths: the short ones end before the connection does."""
+    """Inputs of all lengths."""
     numbers = random.Random(seed)
     while not run.over:
-        run.one(numbers.randbytes(numbers.choice((16, 64, 256, MAX_INPUT))))
+        run.one(numbers.randbytes(numbers.choice(LENGTHS)))
     run.report()
 
 
 def with_atheris(arguments: argparse.Namespace) -> NoReturn:
-    """Let coverage guide. Never returns: libFuzzer ends the process."""
+    """Let coverage guide. Never returns: libFuzzer would end the process, and so does this."""
     import atheris
 
-    with atheris.instrument_imports(include=["trio_h2.protocol", "trio_h2.sansio", "trio_h2.headers"]):
+    with atheris.instrument_imports(include=["trio_h2"]):
         from . import targets
     run = Run(arguments, targets)
+    directory = Path(tempfile.mkdtemp(prefix="trio-h2-fuzz-"))
+
+    def leave(code: int) -> NoReturn:
+        shutil.rmtree(directory)
+        os._exit(code)
 
     def one(octets: bytes) -> None:
-        run.one(octets)
+        try:
+            run.one(octets)
+        except BaseException:
+            leave(1)
         if run.over:
             run.report()
-            os._exit(0)
+            leave(0)
 
-    with tempfile.TemporaryDirectory(prefix="trio-h2-fuzz-") as directory:
-        options = [
-            f"-artifact_prefix={directory}/",
-            f"-seed={arguments.seed}",
-            f"-max_len={MAX_INPUT}",
-            "-len_control=20",
-        ]
-        corpus = [] if arguments.corpus is None else [str(arguments.corpus)]
-        atheris.Setup([sys.argv[0], *options, "-verbosity=0", *corpus], one)
-        atheris.Fuzz()
+    for name in ("corpus", "first"):
+        (directory / name).mkdir()
+    # Long inputs from the beginning: with short ones it would take long to get deep.
+    numbers = random.Random(arguments.seed)
+    for number in range(FIRST_INPUTS):
+        (directory / "first" / str(number)).write_bytes(numbers.randbytes(numbers.choice(LENGTHS)))
+    corpus = [str(arguments.corpus or directory / "corpus"), str(directory / "first")]
+    options = [f"-artifact_prefix={directory}/", f"-seed={arguments.seed}", f"-max_len={LENGTHS[-1]}", "-len_control=0"]
+    atheris.Setup([sys.argv[0], *options, "-verbosity=0", *corpus], one)
+    atheris.Fuzz()
     raise AssertionError("libFuzzer returned")
 
 
