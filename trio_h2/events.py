@@ -259,4 +259,4 @@ class OriginReceived(UnknownFrameReceived):
 
     @payload.default
     def _encode(self) -> bytes:
-        return b"".join(len(origin).to_bytes(2, "big") + origin for origin in self.origins)
+        return b"".join([len(origin).to_bytes(2, "big") + origin for origin in self.origins])

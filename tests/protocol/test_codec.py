@@ -683,10 +683,6 @@ def test_rfc7541_2_2_large_values_that_are_joined_are_not_remembered(crumbs: int
     assert headers["cookie"] == "; ".join([large] * crumbs)
     assert (decoder.decode(block).headers is headers) == (crumbs == 1)
     assert decoder.decode(block).headers == headers
-    decoder.decode(b"\x40\x08priority\x7f\xa1\x1e" + large.encode())
-    priority = decoder.decode(block).priority
-    assert priority == ", ".join([large] * crumbs).encode()
-    assert (decoder.decode(block).priority is priority) == (crumbs == 1)
 
 
 BLOCK_PARTS = st.sampled_from(
@@ -699,8 +695,15 @@ BLOCK_PARTS = st.sampled_from(
 )
 
 
+def _sizes(parts: list[bytes]) -> int:
+    return sum(part[0] & 0xE0 == 0x20 for part in parts)
+
+
+BLOCKS = st.lists(BLOCK_PARTS, min_size=1, max_size=4).filter(lambda parts: _sizes(parts) <= 2).map(b"".join)
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.lists(BLOCK_PARTS, min_size=1, max_size=4).map(b"".join), min_size=1, max_size=4), st.data())
+@given(st.lists(BLOCKS, min_size=1, max_size=4), st.data())
 def test_rfc7541_2_2_what_is_remembered_is_what_a_decoder_without_memory_says(
     blocks: list[bytes], data: st.DataObject
 ) -> None:
@@ -742,11 +745,15 @@ def test_rfc7541_2_2_what_is_encoded_decodes_to_the_same_fields(steps: list[obje
 def test_rfc7541_2_2_what_another_encoder_encodes_decodes_to_the_same_fields(steps: list[object]) -> None:
     peer = server(max_concurrent_streams=1000)
     stream_id = 1
+    updates = 0
     for step in steps:
         if isinstance(step, int):
-            if step != peer.encoder.header_table_size:
+            # hpack's encoder signals every size there was, and a block begins with two at most (section 4.2).
+            if step != peer.encoder.header_table_size and updates < 2:
                 peer.encoder.header_table_size = step
+                updates += 1
             continue
+        updates = 0
         fields = [*h.GET, *(field for field in step if field[0] != b"cookie")]  # type: ignore[attr-defined]
         (event,) = peer.receive(peer.headers(stream_id, fields))
         assert event == ev.RequestReceived(stream_id, Headers(fields))

@@ -245,6 +245,39 @@ def test_rfc9218_7_1_a_prioritized_stream_that_never_opens_is_forgotten(how: str
     assert h.live(peer.machine, 7).priority == Priority(7)
 
 
+def test_rfc9113_10_5_priority_fields_over_256_octets_are_ignored() -> None:
+    """They are judged together, and before they are joined if there are more."""
+    peer = server()
+    fields = [(b"priority", b"u=1" + b" " * 79 + b",i")] * 3
+    peer.receive(peer.headers(1, [*h.GET, *fields]), peer.headers(3, [*h.GET, *fields, (b"priority", b"")]))
+    assert len(b", ".join([value for _, value in fields])) == 256
+    assert h.live(peer.machine, 1).priority == Priority(1, True)
+    assert h.live(peer.machine, 3).priority == DEFAULT_PRIORITY
+    peer.receive(peer.headers(7, [*h.GET, (b"priority", b"u," * 2_000)]))
+    frame = peer.headers(9, [*h.GET, *[(b"priority", b"u," * 2_000)] * 15])
+    with h.counted_calls() as calls:
+        peer.receive(frame)
+    assert h.live(peer.machine, 9).priority == DEFAULT_PRIORITY
+    assert calls[0] < 500
+
+
+def test_rfc9113_10_5_a_priority_update_over_256_octets_is_ignored() -> None:
+    """Nothing of it is parsed, and nothing is kept."""
+    peer = server()
+    peer.receive(peer.headers(1, [*h.GET, (b"priority", b"u=5")]))
+    longest = b"u=1," + b"a" * 252
+    with h.counted_calls() as calls:
+        for prioritized in (1, 3):
+            assert peer.receive(h.priority_update(prioritized, longest + b"a")) == []
+            assert peer.receive(h.priority_update(prioritized, b"u=1," * 4_000)) == []
+    assert calls[0] < 300
+    assert h.live(peer.machine, 1).priority == Priority(5)
+    assert len(peer.receive(h.priority_update(1, longest), h.priority_update(3, longest))) == 2
+    assert h.live(peer.machine, 1).priority == Priority(1)
+    peer.receive(peer.headers(3, h.GET))
+    assert h.live(peer.machine, 3).priority == Priority(1)
+
+
 # RFC 7838 4: ALTSVC
 
 
@@ -314,6 +347,20 @@ def test_rfc7838_4_a_server_ignores_an_altsvc_that_is_too_short(payload: bytes) 
 def test_rfc8336_2_1_origin_lists_origins(origins: tuple[bytes, ...]) -> None:
     peer = h.RawPeer(client=True)
     assert peer.receive(h.origin(*origins)) == [ev.OriginReceived(origins)]
+
+
+def test_rfc9113_10_5_an_origin_frame_with_more_than_100_origins_is_ignored() -> None:
+    """RFC 8336 section 2.1 lets a client do so; it is judged before the rest is split."""
+    peer = h.RawPeer(client=True)
+    ordinary = tuple(b"https://host%d.example.org" % number for number in range(100))
+    assert peer.receive(h.origin(*ordinary)) == [ev.OriginReceived(ordinary)]
+    assert peer.receive(h.origin(*ordinary, b"https://a")) == []
+    with h.counted_calls() as many:
+        assert peer.receive(h.raw(h.ORIGIN, 0, 0, bytes(16_000))) == []
+    with h.counted_calls() as few:
+        assert len(peer.receive(h.origin(*ordinary[:50]))) == 1
+    assert many[0] < 3 * few[0]
+    peer.assert_alive()
 
 
 @pytest.mark.parametrize("flags", [0x10, 0xF0])

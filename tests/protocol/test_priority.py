@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_h2.protocol.priority import Priority, parse_priority_untrusted
+from trio_h2.protocol.priority import Priority, parse_priority_untrusted, priority_untrusted
+
+from . import helpers as h
 
 DEFAULT = (3, False)
 
@@ -141,6 +143,26 @@ def test_long_values_take_linear_time(value: bytes) -> None:
     start = time.perf_counter()
     assert parse_priority_untrusted(value) == DEFAULT
     assert time.perf_counter() - start < 2
+
+
+def test_rfc9113_10_5_a_priority_over_256_octets_is_ignored() -> None:
+    """RFC 9218 section 4 lets a receiver do so."""
+    longest = b"u=5, a=" + b"a" * 249
+    assert len(longest) == 256
+    assert priority_untrusted(longest) == Priority(5)
+    with h.counted_calls() as calls:
+        assert priority_untrusted(longest + b"a") == Priority()
+        assert priority_untrusted(b"u," * 8_000 + b"u=1") == Priority()
+    assert calls[0] < 40
+
+
+def test_rfc9113_10_5_a_priority_costs_the_same_however_many_members_it_has() -> None:
+    counts = []
+    for value in (b"u=1,u=2,u=3,u=4, i", b",".join([b"u=4"] * 63)):
+        with h.counted_calls() as calls:
+            assert priority_untrusted(value).urgency == 4
+        counts.append(calls[0])
+    assert abs(counts[0] - counts[1]) < 10
 
 
 @given(st.binary() | st.from_regex(rb"[ui=?01;,\"() :.a-]*", fullmatch=True))

@@ -6,7 +6,7 @@ import pytest
 
 from trio_h2 import events as ev
 from trio_h2.config import Config
-from trio_h2.exceptions import ErrorCodes, FlowControlError, InvalidSettingsValueError
+from trio_h2.exceptions import DenialOfServiceError, ErrorCodes, FlowControlError, InvalidSettingsValueError
 from trio_h2.protocol.settings import ChangedSetting, LocalSettings, RemoteSettings, SettingCodes, Settings
 
 from . import helpers as h
@@ -120,6 +120,23 @@ def test_rfc9113_6_5_2_unknown_settings_are_ignored_and_reported() -> None:
     (event,) = peer.receive(h.settings((0x7, 1), (0xABCD, 2)))
     assert event == ev.RemoteSettingsChanged({7: ChangedSetting(7, None, 1), 0xABCD: ChangedSetting(0xABCD, None, 2)})
     peer.assert_alive()
+
+
+def test_rfc9113_10_5_a_frame_of_more_than_32_settings_ends_the_connection() -> None:
+    """CVE-2020-11080. Each would be an object, and 2,730 of them fit into the smallest largest frame."""
+    peer = server()
+    pairs = [(0x5000 + number, number) for number in range(2_730)]
+    (event,) = peer.receive(h.settings(*pairs[:32]))
+    assert isinstance(event, ev.RemoteSettingsChanged)
+    assert len(event.changed_settings) == 32
+    peer.frames()
+    frame = h.settings(*pairs)
+    with h.counted_calls() as calls:
+        assert peer.receive(frame) == []
+    assert calls[0] < 200
+    peer.assert_connection_error(ErrorCodes.ENHANCE_YOUR_CALM, DenialOfServiceError)
+    assert peer.machine.failure is not None
+    assert "2730 settings in one frame" in peer.machine.failure.reason
 
 
 @pytest.mark.parametrize("client", [False, True])

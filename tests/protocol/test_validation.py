@@ -27,6 +27,8 @@ from trio_h2.protocol.validation import (
     parse_response_untrusted,
 )
 
+from . import helpers as h
+
 Field = tuple[bytes, bytes]
 Fields = list[Field]
 Verdict = RequestHead | ResponseHead | Malformed | None
@@ -547,6 +549,31 @@ def test_rfc9113_8_1_1_content_lengths_that_differ_are_malformed(judge: Judge, l
     for values in ([b"42", b"43"], [b"42, 43"], [b"42", b"42, 43"], [b"42", b"x"]):
         fields = [*least, *((b"content-length", value) for value in values)]
         assert malformed(judge(fields), "content-length"), values
+
+
+@pytest.mark.parametrize(("judge", "least"), HAVE_LENGTH)
+def test_rfc9113_10_5_content_lengths_are_judged_before_they_are_split(judge: Judge, least: Fields) -> None:
+    """A value of 4 KiB that is in HPACK's table can come a dozen times for a dozen octets."""
+    for count in (1, 15):
+        fields = [*least, *[(b"content-length", b"0," * 2_000 + b"0")] * count]
+        with h.counted_calls() as calls:
+            assert malformed(judge(fields), "content-length")
+        assert calls[0] < 200
+
+
+@pytest.mark.parametrize(("judge", "least"), RECEIVED[:2])
+def test_rfc9110_8_6_content_lengths_of_256_octets_are_read(judge: Judge, least: Fields) -> None:
+    at_the_limit = [(b"content-length", b"5" + b" ,  5" * 25)] * 2
+    assert sum(len(value) for _, value in at_the_limit) == 252
+    assert length_of(judge([*least, *at_the_limit, (b"content-length", b"0005")])) == 5
+    assert malformed(judge([*least, *at_the_limit, (b"content-length", b"00005")]), "more than 256 octets")
+
+
+@pytest.mark.parametrize("fields", [[(b"content-length", b"0," * 2_000)] * 15, [(b"content-length", b"x")]])
+def test_rfc9110_6_5_1_content_length_in_trailers_is_not_looked_at(fields: Fields) -> None:
+    with h.counted_calls() as calls:
+        assert check_trailers_untrusted(fields) is None
+    assert calls[0] < 100
 
 
 @pytest.mark.parametrize("status", [b"100", b"103", b"204"])

@@ -26,7 +26,7 @@ import hyperframe.frame as hf
 
 from ..exceptions import ErrorCodes, FrameDataMissingError, FrameTooLargeError
 from .compression import STRICT, FieldDecoder, FieldEncoder, Fields, FieldSection, InboundRules
-from .limits import HeaderLimits
+from .limits import MAX_ORIGINS, HeaderLimits, too_many_settings
 from .verdicts import ConnectionFailure, StreamFailure
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -468,6 +468,9 @@ class FrameReader:
             return _size_error("a SETTINGS acknowledgement with a payload") if payload else SettingsFrame(True, [])
         if len(payload) % 6:
             return _size_error("a SETTINGS frame is a multiple of 6 octets")
+        failure = too_many_settings(len(payload) // 6)
+        if failure is not None:
+            return failure
         return SettingsFrame(False, list(_SETTING.iter_unpack(payload)))
 
     def _ping(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
@@ -496,12 +499,14 @@ class FrameReader:
         # RFC 8336 section 2.2: for clients alone; not on stream 0, or with flags among the low four, it is ignored.
         if self._server or stream_id or flags & 0x0F:
             return None
-        origins = []
+        origins: list[bytes] = []
         offset = 0
         while offset < len(payload):
             end = offset + 2 + int.from_bytes(payload[offset : offset + 2], "big")
             if end > len(payload):
                 return _size_error("an ORIGIN frame shorter than its entries")
+            if len(origins) == MAX_ORIGINS:
+                return None
             origins.append(payload[offset + 2 : end])
             offset = end
         return OriginFrame(tuple(origins), flags)

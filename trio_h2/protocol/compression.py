@@ -18,7 +18,7 @@ from hpack.table import HeaderTable
 
 from ..headers import Headers
 from .huffman import HuffmanEncoder, decode_huffman
-from .limits import HeaderLimits
+from .limits import MAX_PRIORITY_OCTETS, MAX_TABLE_SIZE_UPDATES, HeaderLimits
 from .validation import (
     Malformed,
     RequestHead,
@@ -102,13 +102,14 @@ class FieldSection:
 
     @property
     def priority(self) -> bytes | None:
-        """The value of the priority fields, joined if there are several (RFC 9218 section 5); None without one."""
+        """The value of the priority fields, joined if there are several (RFC 9218 section 5).
+
+        None without one, and where they are too long to be looked at.
+        """
         if self._priority is not None:
             return self._priority[0]
-        values = [value for name, value in self.fields if name == b"priority"]
-        priority = b", ".join(values) if values else None
-        if priority is None or len(priority) <= MAX_REMEMBERED_VALUE:
-            self._priority = (priority,)
+        priority = _joined_priority([value for name, value in self.fields if name == b"priority"])
+        self._priority = (priority,)
         return priority
 
     def request(self, *, extended_connect: bool) -> RequestHead | Malformed:
@@ -132,6 +133,12 @@ class FieldSection:
         return check_trailers_untrusted(self.fields) if self._rules.validate else None
 
 
+def _joined_priority(values: list[bytes]) -> bytes | None:
+    if not values or sum(map(len, values)) > MAX_PRIORITY_OCTETS:
+        return None
+    return b", ".join(values)
+
+
 # Indices begin at 1 (RFC 7541 section 2.3.3).
 _STATIC_TABLE = ((b"", b""), *HeaderTable.STATIC_TABLE)
 
@@ -151,7 +158,7 @@ class _Decoder(hpack.Decoder):
     def decode_block(self, block: bytes) -> list[tuple[bytes, bytes]]:
         """The fields of one whole block, raw. Raises hpack.HPACKError where `decode` does."""
         fields: list[tuple[bytes, bytes]] = []
-        position, end = 0, len(block)
+        position, end, updates = 0, len(block), 0
         entry = self._entry
         try:
             while position < end:
@@ -165,6 +172,9 @@ class _Decoder(hpack.Decoder):
                 elif first & 0xE0 == 0x20:
                     if fields:
                         raise hpack.HPACKDecodingError("a table size update after a field (RFC 7541 section 4.2)")
+                    updates += 1
+                    if updates > MAX_TABLE_SIZE_UPDATES:
+                        raise hpack.HPACKDecodingError("more than two table size updates (RFC 7541 section 4.2)")
                     position = self._resize(block, position)
                 else:
                     field, position = self._literal(block, position, first)

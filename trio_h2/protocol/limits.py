@@ -12,10 +12,46 @@ import attrs
 from ..exceptions import DenialOfServiceError, ErrorCodes
 from .verdicts import ConnectionFailure
 
-__all__ = ["FIELD_OVERHEAD", "HeaderLimits", "InterimLimits", "field_section_size", "too_many_given_up"]
+__all__ = [
+    "FIELD_OVERHEAD",
+    "MAX_CONTENT_LENGTH_OCTETS",
+    "MAX_EARLY_PRIORITIES",
+    "MAX_ORIGINS",
+    "MAX_PRIORITY_OCTETS",
+    "MAX_SETTINGS",
+    "MAX_TABLE_SIZE_UPDATES",
+    "HeaderLimits",
+    "InterimLimits",
+    "field_section_size",
+    "too_many_given_up",
+    "too_many_settings",
+]
 
 FIELD_OVERHEAD = 32
 """What SETTINGS_MAX_HEADER_LIST_SIZE counts for each field beside its octets (RFC 9113 section 6.5.2)."""
+
+# What is judged before it is split, joined or parsed. A field costs its sender one octet once it is in HPACK's table:
+# what we do with it has to be next to nothing, or bounded.
+
+MAX_CONTENT_LENGTH_OCTETS = 256
+"""Octets of all content-length values of a section. Above it the section is malformed; the longest has 19."""
+
+MAX_PRIORITY_OCTETS = 256
+"""Octets of all priority fields of a request, or of a PRIORITY_UPDATE's value. Above it they are ignored, as RFC 9218
+section 4 lets a receiver do; clients send about ten."""
+
+MAX_TABLE_SIZE_UPDATES = 2
+"""Changes of HPACK's table at the start of a field block: the smallest size and the last (RFC 7541 section 4.2)."""
+
+MAX_SETTINGS = 32
+"""Settings in one SETTINGS frame: four times as many as there are. Each is an object for the application."""
+
+MAX_ORIGINS = 100
+"""Origins in one ORIGIN frame: as many as large certificates have names. Above it the frame is ignored, as RFC 8336
+section 2.1 lets a client do."""
+
+MAX_EARLY_PRIORITIES = 100
+"""PRIORITY_UPDATEs for streams to come, while we have announced no stream limit that bounds them."""
 
 GIVEN_UP_PER_SECOND = 20
 """How often in a second a client may give up all the streams it is allowed, before a handler was free for them.
@@ -37,6 +73,13 @@ def too_many_given_up(count: int, stream_limit: int) -> ConnectionFailure | None
     if count <= GIVEN_UP_PER_SECOND * stream_limit:
         return None
     return _calm(f"{count} streams were given up in a second before their handlers started")
+
+
+def too_many_settings(count: int) -> ConnectionFailure | None:
+    """Judge how many settings one frame has (RFC 9113 section 6.5)."""
+    if count <= MAX_SETTINGS:
+        return None
+    return _calm(f"{count} settings in one frame, the limit is {MAX_SETTINGS}")
 
 
 @attrs.frozen

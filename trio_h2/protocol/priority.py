@@ -12,6 +12,8 @@ from typing import Final
 
 import attrs
 
+from .limits import MAX_PRIORITY_OCTETS
+
 __all__ = ["DEFAULT_PRIORITY", "Priority", "parse_priority_untrusted", "priority_untrusted"]
 
 DEFAULT_URGENCY: Final = 3
@@ -27,13 +29,19 @@ _PARAMETERS: Final = b"(?:; *+" + _KEY + b"(?:=" + _BARE_ITEM + b")?)*+"
 _ITEM: Final = _BARE_ITEM + _PARAMETERS
 _INNER_LIST: Final = rb"\( *+(?:" + _ITEM + rb"(?: ++|(?=\))))*+\)" + _PARAMETERS
 
-_MEMBER: Final = re.compile(
-    b"(?P<key>" + _KEY + b")"
-    b"(?:=(?:(?P<bare>" + _BARE_ITEM + b")" + _PARAMETERS + b"|" + _INNER_LIST + b")|" + _PARAMETERS + b")"
-)
-_MAX_REMEMBERED_VALUE: Final = 16
+_REST: Final = b"(?:=(?:" + _BARE_ITEM + _PARAMETERS + b"|" + _INNER_LIST + b")|" + _PARAMETERS + b")"
+_COMMA: Final = rb"[ \t]*+,[ \t]*+"
+_KEY_ENDS: Final = rb"(?![a-z0-9_\-.*])"
 
-_COMMA: Final = re.compile(rb"[ \t]*+,[ \t]*+")
+# The whole dictionary in one match: a group that is repeated keeps what it matched last, so "u" and "i" are the last
+# members of their keys (RFC 8941 4.2.2). A member can be matched in one way only, which keeps this linear.
+_DICTIONARY: Final = re.compile(
+    b"(?:(?:(?P<u>u" + _KEY_ENDS + _REST + b")|(?P<i>i" + _KEY_ENDS + _REST + b")"
+    b"|(?![ui]" + _KEY_ENDS + b")" + _KEY + _REST + rb")(?:\Z|" + _COMMA + rb"(?!\Z)))*"
+)
+_VALUE: Final = re.compile(b"[ui]=(?P<bare>" + _BARE_ITEM + b")" + _PARAMETERS)
+
+_MAX_REMEMBERED_VALUE: Final = 16
 
 
 def _check_urgency(_: object, attribute: attrs.Attribute[int], value: object) -> None:
@@ -92,9 +100,11 @@ def parse_priority_untrusted(value: bytes) -> tuple[int, bool]:
 
 
 def priority_untrusted(value: bytes) -> Priority:
-    """The same as a Priority."""
+    """The same as a Priority; a value that is too long to be looked at is ignored."""
     if len(value) <= _MAX_REMEMBERED_VALUE:
         return _remembered_priority(value)
+    if len(value) > MAX_PRIORITY_OCTETS:
+        return DEFAULT_PRIORITY
     return Priority(*parse_priority_untrusted(value))
 
 
@@ -110,31 +120,17 @@ def _last_members(value: bytes) -> dict[bytes, bytes] | None:
     RFC 8941 4.2.2: a later member replaces an earlier one of its key, also where its value is useless; a
     member without a value is true. An inner list comes as b"", which is no value of ours.
     """
-    members: dict[bytes, bytes] = {}
-    value = value.strip(b" ")
-    if not value:
-        return members
-    position = 0
-    while True:
-        member = _MEMBER.match(value, position)
-        if member is None:
-            return None
-        if member["key"] in (b"u", b"i"):
-            members[member["key"]] = _bare_value(member)
-        if member.end() == len(value):
-            return members
-        comma = _COMMA.match(value, member.end())
-        if comma is None:
-            return None
-        position = comma.end()
+    dictionary = _DICTIONARY.fullmatch(value.strip(b" "))
+    if dictionary is None:
+        return None
+    return {member[:1]: _bare_value(member) for member in dictionary.group("u", "i") if member is not None}
 
 
-def _bare_value(member: re.Match[bytes]) -> bytes:
-    if member["bare"] is not None:
-        return member["bare"]
-    after_key = member.end("key")
-    has_value = member.string[after_key : after_key + 1] == b"="
-    return b"" if has_value else b"?1"
+def _bare_value(member: bytes) -> bytes:
+    if member[1:2] != b"=":
+        return b"?1"
+    found = _VALUE.fullmatch(member)
+    return b"" if found is None else found["bare"]
 
 
 def _urgency(value: bytes | None) -> int:

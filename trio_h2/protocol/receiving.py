@@ -21,7 +21,7 @@ from ..exceptions import (
 )
 from . import codec
 from .compression import FieldSection
-from .limits import InterimLimits, field_section_size
+from .limits import MAX_EARLY_PRIORITIES, MAX_PRIORITY_OCTETS, InterimLimits, field_section_size
 from .priority import Priority, priority_untrusted
 from .settings import ChangedSetting, SettingCodes
 from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Receiver"]
 
 Events = list[ev.Event]
-
-MAX_EARLY_PRIORITIES = 100
-"""PRIORITY_UPDATEs for streams to come, while we have announced no stream limit that bounds them."""
 
 # RFC 9110 section 9.2: what may be pushed has to be safe and cacheable (RFC 9113 section 8.4).
 _PUSHABLE_METHODS = (b"GET", b"HEAD")
@@ -519,6 +516,8 @@ class Receiver:
             return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, "a server sent PRIORITY_UPDATE", UnsupportedFrameError)
         if stream_id == 0 or (self._table.is_own(stream_id) and self._table.is_idle(stream_id)):
             return _protocol_error(f"PRIORITY_UPDATE for stream {stream_id}")
+        if len(frame.field_value) > MAX_PRIORITY_OCTETS:
+            return IGNORE
         stream = self._table.get(stream_id)
         if stream is not None:
             stream.priority = priority_untrusted(frame.field_value)

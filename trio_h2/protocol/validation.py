@@ -28,6 +28,8 @@ from hpack.table import HeaderTable
 from trio_h2.exceptions import shown
 from trio_h2.headers import NeverIndexed
 
+from .limits import MAX_CONTENT_LENGTH_OCTETS
+
 __all__ = [
     "CONNECTION_SPECIFIC",
     "FieldList",
@@ -301,7 +303,7 @@ def read_response_unchecked(fields: FieldList) -> ResponseHead:
 
 def _length_unchecked(found: dict[bytes, bytes]) -> int | None:
     length = found.get(b"content-length", b"")
-    return int(length) if length.isdigit() and len(length) < 20 else None
+    return int(length) if len(length) < 20 and length.isdigit() else None
 
 
 def join_cookies(fields: FieldList) -> FieldList:
@@ -558,6 +560,8 @@ def _content_length(ruled: _Ruled, rules: _Rules) -> int | Malformed | None:
         return None
     if len(values) == 1 and _LENGTH.fullmatch(values[0]):
         return int(values[0])
+    if sum(map(len, values)) > MAX_CONTENT_LENGTH_OCTETS:
+        return Malformed(f"content-length has more than {MAX_CONTENT_LENGTH_OCTETS} octets")
     items = [item.strip(b" \t") for value in values for item in value.split(b",")]
     if rules.sending or not all(_LENGTH.fullmatch(item) for item in items):
         return Malformed("content-length is not one number of at most 19 digits (RFC 9110 8.6)")
