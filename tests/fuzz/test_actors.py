@@ -11,6 +11,7 @@ TRIO_H2_FULL=1 tries many more examples.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from tests.engine.helpers import FOREVER, at_rest, check_balance, pattern
 from tests.fuzz.grammar import Source, Wire
 from tests.fuzz.transport import HostileTransport, OneConnection, Weather, hostile_pair
 from trio_h2 import Config
+from trio_h2.actors.slices import TURN, Turn
 
 EXAMPLES = 10_000 if os.environ.get("TRIO_H2_FULL") else 150
 HANGS = 5_000
@@ -61,6 +63,21 @@ def weathers(*, breaks: bool) -> st.SearchStrategy[Weather]:
     )
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Whose turn it is when.
+
+    Attributes:
+        tasks: what trio's order of tasks is seeded with.
+        frames: about how many frames all connections work off in one turn of the loop.
+    """
+
+    tasks: int
+    frames: int
+
+
+SCHEDULES = st.builds(Schedule, tasks=st.integers(0, 2**16), frames=st.sampled_from([10**9, 0, 2, 9]))
+
 CONFIGS = st.sampled_from(
     [
         Config(enable_push=True),
@@ -80,6 +97,7 @@ class Exchange:
     """One request, and what its handler does.
 
     Attributes:
+        kind: its method; or "EXPECT", which waits for a 100, or "TRAILERS", which has some.
         up, down: octets of the bodies; "echo" sends back what came.
         piece: octets of one send or read.
         behaviour: the handler's.
@@ -90,6 +108,7 @@ class Exchange:
         leaves: how far a stream is used before its block is left: 0 not at all, 3 to the end.
     """
 
+    kind: str
     up: int
     down: int
     piece: int
@@ -100,10 +119,32 @@ class Exchange:
     pause: int
     leaves: int
 
+    @property
+    def method(self) -> str:
+        return self.kind if self.kind in ("GET", "HEAD", "CONNECT") else "POST"
+
+    def sent(self, number: int) -> bytes:
+        """The request's body."""
+        return b"" if self.kind in ("GET", "HEAD") else pattern(self.up, number)
+
+    def answer(self, number: int) -> bytes:
+        """What the response has, if it is complete."""
+        if self.kind == "HEAD":
+            return b""
+        if self.kind == "CONNECT" or self.behaviour == "echo":
+            return self.sent(number)
+        return pattern(self.down // 2 if self.behaviour == "half" else self.down, number)
+
+    @property
+    def step(self) -> int:
+        """Octets of a piece, such that a body has not too many."""
+        return max(self.piece, self.up // 20, self.down // 20)
+
 
 SIZES = st.one_of(st.integers(0, 50), st.integers(0, 30_000))
 EXCHANGES = st.builds(
     Exchange,
+    kind=st.sampled_from(["POST", "POST", "POST", "GET", "HEAD", "CONNECT", "EXPECT", "TRAILERS"]),
     up=SIZES,
     down=SIZES,
     piece=st.sampled_from([1, 700, 9000, 40_000]),
@@ -128,7 +169,7 @@ class Script:
     server: Config
     exchanges: list[Exchange]
     actions: list[tuple[int, str]]
-    tasks: int
+    schedule: Schedule
 
     @property
     def disturbed(self) -> bool:
@@ -149,7 +190,7 @@ def scripts(*, breaks: bool, actions: tuple[str, ...]) -> st.SearchStrategy[Scri
         server=CONFIGS,
         exchanges=st.lists(EXCHANGES, min_size=1, max_size=6),
         actions=st.lists(st.tuples(st.integers(0, 80), st.sampled_from(actions)), max_size=3),
-        tasks=st.integers(0, 2**16),
+        schedule=SCHEDULES,
     )
 
 
@@ -201,11 +242,13 @@ def check_statistics(connection: trio_h2.Connection) -> None:
     assert len(ids) == len(set(ids))
 
 
-def run(main: Callable[[], Awaitable[None]], *, tasks: int) -> None:
-    """Run on a clock that jumps, in this order of tasks; nothing may be left."""
-    trio._core._run._r.seed(tasks)
+def run(main: Callable[[], Awaitable[None]], schedule: Schedule) -> None:
+    """Run on a clock that jumps; nothing may be left."""
+    trio._core._run._r.seed(schedule.tasks)
 
     async def wrapped() -> None:
+        # A clock that goes on with every frame.
+        TURN.set(Turn(itertools.count().__next__, schedule.frames))
         before = trio.lowlevel.current_statistics().tasks_living
         with trio.fail_after(FOREVER):
             await main()
@@ -240,6 +283,11 @@ class Play:
 
     async def play(self) -> None:
         client_end, server_end = hostile_pair(self.script.there, self.script.back)
+        await self._play(client_end, server_end)
+        assert not client_end.misused
+        assert not server_end.misused
+
+    async def _play(self, client_end: HostileTransport, server_end: HostileTransport) -> None:
         with trio.CancelScope() as serving:
             async with trio.open_nursery() as nursery:
                 serve = partial(trio_h2.serve_h2_listeners, config=self.script.server)
@@ -331,7 +379,7 @@ class Play:
             after = min(after, 0.5)
         with trio.move_on_after(after) as scope:
             try:
-                call = self._request if exchange.whole else self._stream
+                call = self._request if exchange.whole and exchange.kind != "CONNECT" else self._stream
                 await call(client, number, exchange)
             except trio_h2.H2Error as error:
                 str(error)
@@ -342,28 +390,29 @@ class Play:
         check_statistics(client)
 
     async def _request(self, client: trio_h2.ClientConnection, number: int, exchange: Exchange) -> None:
-        response = await client.request("POST", f"/{number}", body=Pieces(self._pieces(number, exchange)))
-        assert response.status in (200, 500)
-        if response.status == 500:
-            assert exchange.behaviour in ("raise", "leave") or self.script.disturbed
-        else:
-            self._check_body(number, exchange, response.headers, response.body)
+        response = await client.request(
+            exchange.method,
+            f"/{number}",
+            headers=[("expect", "100-continue")] if exchange.kind == "EXPECT" else [],
+            body=None if exchange.kind in ("GET", "HEAD") else Pieces(self._pieces(number, exchange)),
+            trailers=[("x-sum", "1")] if exchange.kind == "TRAILERS" else None,
+        )
+        self._check_answer(number, exchange, response.status, response.headers, response.body)
 
     def _pieces(self, number: int, exchange: Exchange) -> Iterator[bytes]:
-        body = pattern(exchange.up, number)
-        for start in range(0, len(body), self._piece(exchange)):
-            yield body[start : start + self._piece(exchange)]
-
-    def _piece(self, exchange: Exchange) -> int:
-        return max(exchange.piece, exchange.up // 20, exchange.down // 20)
+        body = exchange.sent(number)
+        for start in range(0, len(body), exchange.step):
+            yield body[start : start + exchange.step]
 
     async def _stream(self, client: trio_h2.ClientConnection, number: int, exchange: Exchange) -> None:
-        async with client.stream("POST", f"/{number}") as stream:
+        target = f"{number}.example:1" if exchange.kind == "CONNECT" else f"/{number}"
+        async with client.stream(exchange.method, target) as stream:
             if exchange.leaves == 0:
                 return
             error = None
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._upload, stream, number, exchange)
+                if exchange.kind not in ("GET", "HEAD"):
+                    nursery.start_soon(self._upload, stream, number, exchange)
                 try:
                     await self._download(stream, number, exchange, nursery.cancel_scope)
                 except trio_h2.H2Error as raised:  # out of a nursery it would come in a group
@@ -376,42 +425,45 @@ class Play:
         self, stream: trio_h2.ClientStream, number: int, exchange: Exchange, leaving: trio.CancelScope
     ) -> None:
         head = await stream.response()
-        assert head.status in (200, 500)
         if exchange.leaves == 1:
             leaving.cancel()
         body = b""
-        while chunk := await stream.receive_some(self._piece(exchange)):
+        while chunk := await stream.receive_some(exchange.step):
             body += chunk
             if exchange.leaves == 2:
                 leaving.cancel()
-        if head.status == 200:
-            self._check_body(number, exchange, head.headers, body)
+        self._check_answer(number, exchange, head.status, head.headers, body)
 
     async def _upload(self, stream: trio_h2.ClientStream, number: int, exchange: Exchange) -> None:
         try:
             for piece in self._pieces(number, exchange):
                 await stream.send_all(piece)
-            await stream.send_eof()
+            if exchange.kind == "TRAILERS":
+                await stream.send_trailers([("x-sum", "1")])
+            else:
+                await stream.send_eof()
         except trio_h2.H2Error:
             pass  # an early answer ends it, and what is read says the rest
 
-    def _check_body(self, number: int, exchange: Exchange, headers: trio_h2.Headers, body: bytes) -> None:
+    def _check_answer(
+        self, number: int, exchange: Exchange, status: int, headers: trio_h2.Headers, body: bytes
+    ) -> None:
         """It looks complete, so it is, and as it was sent."""
-        if exchange.behaviour == "echo":
-            assert body == pattern(exchange.up, number)
-        elif exchange.behaviour in COMPLETE:
-            assert body == pattern(exchange.down, number)
-        else:
-            assert exchange.behaviour == "half"
-            assert body == pattern(exchange.down // 2, number)
-        if exchange.behaviour == "late":
-            assert headers["x-sha256"] == hashlib.sha256(pattern(exchange.up, number)).hexdigest()
+        if status == 500:
+            assert exchange.behaviour in ("raise", "leave") or self.script.disturbed
+            return
+        assert status == 200
+        assert exchange.behaviour in (*COMPLETE, "half")
+        assert body == exchange.answer(number)
+        if exchange.behaviour == "late" and exchange.kind != "CONNECT":
+            assert headers["x-sha256"] == hashlib.sha256(exchange.sent(number)).hexdigest()
 
     # Handlers
 
     async def handler(self, stream: trio_h2.ServerStream) -> None:
         self.server_side = stream.connection
-        number = int((stream.request.path or "/0")[1:])
+        request = stream.request
+        number = int((request.authority or "").split(".")[0] if request.path is None else request.path[1:])
         exchange = self.script.exchanges[number]
         try:
             await self._answer(stream, number, exchange)
@@ -431,6 +483,8 @@ class Play:
             return
         if behaviour == "hang":
             await trio.sleep_forever()
+        if exchange.kind == "CONNECT":
+            behaviour = "echo"
         if behaviour == "early":
             await stream.respond(200, headers, body)
             return
@@ -448,18 +502,20 @@ class Play:
             return
         if behaviour == "half":
             body = body[: len(body) // 2]
-        for start in range(0, len(body), self._piece(exchange)):
-            await stream.send_all(body[start : start + self._piece(exchange)])
+        for start in range(0, len(body), exchange.step):
+            await stream.send_all(body[start : start + exchange.step])
             await trio.sleep(exchange.pause / 1000)
         if behaviour == "trailers":
             await stream.send_trailers([("x-sum", "1")])
 
     async def _read(self, stream: trio_h2.ServerStream, number: int, exchange: Exchange) -> bytes:
         body = b""
-        while chunk := await stream.receive_some(self._piece(exchange)):
+        while chunk := await stream.receive_some(exchange.step):
             body += chunk
             await trio.sleep(exchange.pause / 1000)
-        assert body == pattern(exchange.up, number), "a body that was cut looks complete"
+        assert body == exchange.sent(number), "a body that was cut looks complete"
+        if exchange.kind == "TRAILERS":
+            assert stream.trailers is not None
         return body
 
     async def _push(self, stream: trio_h2.ServerStream) -> None:
@@ -474,13 +530,13 @@ class Play:
 @profile
 @given(scripts(breaks=False, actions=("ping", "statistics")))
 def test_two_engines_that_nothing_disturbs(script: Script) -> None:
-    run(Play(script).play, tasks=script.tasks)
+    run(Play(script).play, script.schedule)
 
 
 @profile
 @given(scripts(breaks=True, actions=ACTIONS))
 def test_two_engines_whose_connection_may_end(script: Script) -> None:
-    run(Play(script).play, tasks=script.tasks)
+    run(Play(script).play, script.schedule)
 
 
 # An engine, and a peer that the grammar makes
@@ -575,7 +631,7 @@ class RawScript:
     choices: list[int]
     end: str
     closes: int | None
-    tasks: int
+    schedule: Schedule
 
 
 RAW_SCRIPTS = st.builds(
@@ -589,7 +645,7 @@ RAW_SCRIPTS = st.builds(
     choices=st.lists(st.integers(0, 255), min_size=1, max_size=8),
     end=st.sampled_from(["close", "silence", "half"]),
     closes=st.one_of(st.none(), st.integers(0, 100)),
-    tasks=st.integers(0, 2**16),
+    schedule=SCHEDULES,
 )
 
 
@@ -612,6 +668,7 @@ async def a_server(script: RawScript) -> None:
         await trio.sleep(200 if script.closes is None else script.closes / 1000)
         with trio.fail_after(10):
             await server.shutdown(grace=1)
+    assert not server_end.misused
 
 
 async def use_server_stream(stream: trio_h2.ServerStream, choice: int) -> None:
@@ -680,6 +737,7 @@ async def a_client(script: RawScript) -> None:
         except trio_h2.H2Error as error:
             str(error)
         assert client_end.closed
+        assert not client_end.misused
 
 
 async def use_client(client: trio_h2.ClientConnection, choices: Sequence[int]) -> None:
@@ -725,10 +783,10 @@ async def use_client_stream(client: trio_h2.ClientConnection, choice: int) -> No
 @profile
 @given(RAW_SCRIPTS)
 def test_a_server_and_any_peer(script: RawScript) -> None:
-    run(partial(a_server, script), tasks=script.tasks)
+    run(partial(a_server, script), script.schedule)
 
 
 @profile
 @given(RAW_SCRIPTS)
 def test_a_client_and_any_peer(script: RawScript) -> None:
-    run(partial(a_client, script), tasks=script.tasks)
+    run(partial(a_client, script), script.schedule)

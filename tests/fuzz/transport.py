@@ -117,6 +117,7 @@ class HostileTransport(trio.abc.HalfCloseableStream):
 
     Attributes:
         closed: was this end closed?
+        misused: did two tasks write at once, or read?
     """
 
     def __init__(self, out: Pipe, back: Pipe) -> None:
@@ -124,11 +125,14 @@ class HostileTransport(trio.abc.HalfCloseableStream):
         self._back = back
         self._busy: set[str] = set()
         self.closed = False
+        self.misused = False
 
     def _begin(self, what: str) -> None:
         if self.closed:
             raise trio.ClosedResourceError
-        assert what not in self._busy, f"two tasks at once {what}"
+        if what in self._busy:
+            self.misused = True
+            raise trio.BusyResourceError
         self._busy.add(what)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
