@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from tests.soak.memory import MIB, Sample, trends
@@ -122,6 +122,7 @@ class Report:
             "shutdowns": {"count": self.shutdowns, "latest_after_grace": self.latest_shutdown},
             "bystander": self.latency,
             "memory": memory,
+            "samples": {name: [astuple(sample) for sample in samples] for name, samples in self.samples.items()},
             "checks": checks,
             "held": all(checks.values()),
         }
