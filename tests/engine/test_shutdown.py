@@ -688,6 +688,18 @@ async def test_any_frame_answers_a_keepalive(autojump_clock: MockClock) -> None:
         assert of(peer.log, PingFrame) == []
 
 
+async def test_what_arrived_while_the_loop_was_held_up_counts_before_a_deadline_does(mock_clock: MockClock) -> None:
+    config = Config(keepalive_interval=10, keepalive_timeout=5)
+    for _ in range(20):  # the reader and the deadlines wake in the same turn of the loop, in either order
+        async with raw_server(config=config) as (connection, peer):
+            mock_clock.jump(10)
+            ping = await peer.expect(PingFrame)
+            await peer.send(peer.ping(ping.opaque_data, ack=True))
+            mock_clock.jump(6)
+            await peer.sync()
+            assert connection.accepting
+
+
 async def test_keepalive_on_the_server(autojump_clock: MockClock) -> None:
     async with raw_client(hello, config=Config(keepalive_interval=10, keepalive_timeout=5)) as peer:
         start = trio.current_time()

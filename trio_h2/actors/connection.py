@@ -286,6 +286,8 @@ class ConnectionActor:
             with self._watch_scope:
                 while (deadline := self._deadlines.next(busy=bool(self._live))) != math.inf:
                     await trio.sleep_until(deadline)
+                    # What came while something held up the loop is there: the reader takes it first.
+                    await trio.lowlevel.checkpoint()
                     self._see_to_deadlines()
         except Exception as error:
             self._bug(error)
