@@ -87,8 +87,11 @@ HOUSE = {
         f"actors.{name}"
         for name in (
             "__init__",
+            "accepting",
             "admission",
             "deadlines",
+            "listening",
+            "room",
             "slices",
             "messages",
             "mailbox",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
-import selectors
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import trio
 
 from . import events as ev
+from .actors.accepting import Shortage, next_connection, without_the_gone
 from .actors.connection import ConnectionActor
+from .actors.listening import check_serves, has_backlog, open_listeners, port_of, stop_listening
 from .actors.logs import close_at_once, escaped, logger, peer_name
+from .actors.room import MERCY, Room
 from .actors.stream import StreamActor
 from .config import Config
 from .connection import Connection, checked_config, socket_address
@@ -24,8 +26,23 @@ __all__ = ["H2Server", "Handler", "ServerConnection", "serve_h2", "serve_h2_conn
 
 Handler = Callable[[ServerStream], Awaitable[object]]
 
-# Of those that take no file descriptor of their own: Windows has no poll, and elsewhere select stops at 1,024.
-Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+FORCE = 0.05
+"""Seconds after a shutdown's deadline at which what is still there is closed by force."""
+
+GIVE_UP = 0.4
+"""Seconds after the deadline at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
+
+CHUNK = 100
+"""Connections that a shutdown looks at in one step."""
+
+DRAIN_TIME = 0.5
+"""Seconds for which a shutdown goes on accepting what is in the backlog, if its grace is at least twice as long."""
+
+DRAIN_NUMBER = 1_000
+"""Connections that a shutdown takes from the backlog."""
+
+DRAIN_LOOK = 0.01
+"""Seconds between two looks at whether there is a backlog."""
 
 
 class ServerConnection(Connection):
@@ -35,10 +52,11 @@ class ServerConnection(Connection):
 class _Served:
     """One connection being served."""
 
-    def __init__(self, handler: Handler, transport: trio.abc.Stream, config: Config) -> None:
+    def __init__(self, handler: Handler, transport: trio.abc.Stream, config: Config, room: Room | None = None) -> None:
         self._handler = handler
         self._transport = transport
         self._config = config
+        self._room = room
         self._scope = trio.CancelScope()
         self._connection: ServerConnection | None = None
         self.actor: ConnectionActor | None = None
@@ -52,6 +70,9 @@ class _Served:
                 return
             async with trio.open_nursery() as nursery:
                 self.actor = ConnectionActor(self._transport, self._config, nursery, client=False, handler=self._handle)
+                if self._room is not None:
+                    self.actor.on_idle = partial(self._room.idle, self)
+                    self.actor.on_busy = partial(self._room.busy, self)
                 self._connection = ServerConnection(self.actor)
                 self._past_handshake.set()
                 await self.actor.run(speaks_h2=speaks_h2)
@@ -93,33 +114,19 @@ class _Served:
         else:
             await self.actor.shutdown(deadline)
 
+    def leave(self) -> None:
+        """Its place is wanted, and it is idle."""
+        assert self.actor is not None
+        self.actor.end_idle("the connection was idle, and its place was wanted")
+        self._scope.deadline = trio.current_time() + MERCY
 
-class _Accepted(trio.abc.AsyncResource):
-    """A connection as `trio.serve_listeners` handles it; what its transport raises when it is closed stays here."""
+    def drop(self) -> None:
+        """Its place is wanted at once."""
+        self._scope.cancel()
 
-    def __init__(self, transport: trio.abc.Stream) -> None:
-        self.transport = transport
-
-    async def aclose(self) -> None:
-        await close_at_once(self.transport)
-
-
-class _Accepting(trio.abc.Listener[_Accepted]):
-    """A listener that goes on when TLS cannot even begin on a connection."""
-
-    def __init__(self, listener: trio.abc.Listener[Any]) -> None:
-        self._listener = listener
-
-    async def accept(self) -> _Accepted:
-        while True:
-            try:
-                return _Accepted(await self._listener.accept())
-            except ssl.SSLError as error:
-                logger.error("a connection could not be accepted: its TLS cannot begin", exc_info=error)
-                await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
+    async def close(self) -> None:
+        """Close the transport, if that is still to be done."""
+        await close_at_once(self._transport)
 
 
 class H2Server:
@@ -129,14 +136,25 @@ class H2Server:
         listeners: the listeners it accepts from.
     """
 
-    def __init__(self, handler: Handler, listeners: Sequence[trio.abc.Listener[Any]], config: Config) -> None:
+    def __init__(
+        self, handler: Handler, listeners: Sequence[trio.abc.Listener[Any]], config: Config, room: Room
+    ) -> None:
         self.listeners = tuple(listeners)
-        self._port = _port(self.listeners)  # now, because a socket that is closed has forgotten it
+        self._port = port_of(self.listeners)  # now, because a socket that is closed has forgotten it
         self._handler = handler
         self._config = config
+        self._room = room
+        self._shortage = Shortage()
         self._accepting = trio.CancelScope()
         self._served: set[_Served] = set()
+        self._gone = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
+        self._accepting_ended = trio.Event()
+        self._ending = False
+        self._deadline = math.inf
+        self._forced = trio.CancelScope()
+        self._given_up = trio.CancelScope()
+        self._drained = 0
         self._closed = trio.Event()
 
     def __repr__(self) -> str:
@@ -166,72 +184,125 @@ class H2Server:
         if math.isnan(grace) or grace < 0:
             raise ValueError(f"grace must not be negative: {grace}")
         if self._nursery is not None and not self._closed.is_set():
-            # In a task of the server's own: a handler that calls this is itself among what ends.
-            self._nursery.start_soon(self._end_connections, trio.current_time() + grace)
+            # In tasks of the server's own: a handler that calls this is itself among what ends.
+            first, self._ending = not self._ending, True
+            self._deadline = min(self._deadline, trio.current_time() + grace)
+            self._forced.deadline = self._deadline + FORCE
+            self._given_up.deadline = self._deadline + GIVE_UP
+            self._nursery.start_soon(self._tell_all)
+            if first:
+                self._nursery.start_soon(self._end)
             await self._closed.wait()
 
-    async def _end_connections(self, deadline: float) -> None:
-        with trio.move_on_at(deadline):
-            # What is in the backlog has connected: closing the listener on it would reset it.
-            while self._has_backlog():
+    async def _tell_all(self) -> None:
+        """Have every connection end by the deadline, but not all in one step."""
+        assert self._nursery is not None
+        for number, served in enumerate(list(self._served), 1):
+            self._nursery.start_soon(served.shutdown, self._deadline)
+            if number % CHUNK == 0:
                 await trio.lowlevel.checkpoint()
-        self._accepting.cancel()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        ending: set[_Served] = set()
-        async with trio.open_nursery() as nursery:
-            while new := self._served - ending:
-                ending |= new
-                for served in new:
-                    nursery.start_soon(served.shutdown, deadline)
-                await trio.lowlevel.checkpoint()
+
+    async def _end(self) -> None:
+        with self._given_up:
+            with self._forced:
+                await self._drain()
+                self._stop_accepting()
+                await self._accepting_ended.wait()
+                await self._all_gone()
+            await self._force()
+            await self._all_gone()
         self._closed.set()
 
-    def _has_backlog(self) -> bool:
-        """Does a connection wait to be accepted?"""
-        if self._accepting.cancel_called:
-            return False
-        sockets = [inner.socket for inner in map(_inner, self.listeners) if isinstance(inner, trio.SocketListener)]
-        with Selector() as selector:
-            for listening in sockets:
-                selector.register(listening, selectors.EVENT_READ)
-            return bool(sockets and selector.select(0))
+    async def _drain(self) -> None:
+        """What is in the backlog has connected, and closing the listener on it would reset it: take some more time."""
+        now = trio.current_time()
+        with trio.move_on_at(min(now + DRAIN_TIME, (now + self._deadline) / 2)):
+            # Nothing says when a backlog is empty.
+            while not self._accepting.cancel_called and has_backlog(self.listeners):  # noqa: ASYNC110
+                await trio.sleep(DRAIN_LOOK)
 
-    async def _serve(self, accepted: _Accepted) -> None:
-        served = _Served(self._handler, accepted.transport, self._config)
-        self._served.add(served)
+    def _stop_accepting(self) -> None:
+        self._accepting.cancel()
+        stop_listening(self.listeners)
+
+    async def _all_gone(self) -> None:
+        while self._served:
+            await self._gone.park()
+
+    async def _force(self) -> None:
+        """The deadline has passed: close what is left."""
+        self._stop_accepting()
+        for number, served in enumerate(list(self._served), 1):
+            served.drop()
+            if number % CHUNK == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _serve(self, served: _Served) -> None:
         try:
             await served.run()
         except Exception as error:  # of no handler: what they raise ends their own streams
             logger.error("an error ended a connection", exc_info=error)
         finally:
-            self._served.discard(served)
+            try:
+                await served.close()
+            finally:
+                self._served.discard(served)
+                self._room.left(served)
+                self._gone.unpark_all()
 
     async def _run(self, handler_nursery: trio.Nursery | None, task_status: trio.TaskStatus[H2Server]) -> None:
         try:
             async with trio.open_nursery() as self._nursery:
-                await self._nursery.start(self._accept, handler_nursery or self._nursery)
+                self._nursery.start_soon(self._accept, handler_nursery or self._nursery)
                 task_status.started(self)
                 await self._closed.wait()
         finally:
             self._closed.set()
 
-    async def _accept(self, handler_nursery: trio.Nursery, task_status: trio.TaskStatus[Any]) -> None:
-        with self._accepting:
-            listeners = [_Accepting(listener) for listener in self.listeners]
-            await trio.serve_listeners(self._serve, listeners, handler_nursery=handler_nursery, task_status=task_status)
+    async def _accept(self, handler_nursery: trio.Nursery) -> None:
+        try:
+            with self._accepting:
+                async with trio.open_nursery() as nursery:
+                    for listener in without_the_gone(self.listeners):
+                        nursery.start_soon(self._accept_from, listener, handler_nursery)
+        finally:
+            self._accepting_ended.set()
+
+    async def _accept_from(self, listener: trio.abc.Listener[Any], handler_nursery: trio.Nursery) -> None:
+        async with listener:
+            while True:
+                try:
+                    transport = await next_connection(listener, self._shortage)
+                except trio.ClosedResourceError:
+                    if not self._accepting.cancel_called:
+                        raise
+                    return
+                served = self._admit(transport)
+                try:
+                    await self._room.enter(served)
+                finally:  # also if there was no time to wait: it is there, so it is served, or shut down
+                    handler_nursery.start_soon(self._serve, served)
+
+    def _admit(self, transport: trio.abc.Stream) -> _Served:
+        """From its first step on a shutdown knows the connection."""
+        served = _Served(self._handler, transport, self._config, self._room)
+        self._served.add(served)
+        if self._ending:
+            assert self._nursery is not None
+            self._nursery.start_soon(served.shutdown, self._deadline)
+            self._drained += 1
+            if self._drained >= DRAIN_NUMBER:
+                self._accepting.cancel()
+        return served
 
 
-def _port(listeners: Sequence[trio.abc.Listener[Any]]) -> int | None:
-    for listener in map(_inner, listeners):
-        if isinstance(listener, trio.SocketListener):
-            address = listener.socket.getsockname()
-            if isinstance(address, tuple):
-                return int(address[1])
-    return None
-
-
-def _inner(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
-    return getattr(listener, "transport_listener", listener)
+def _checked_room(max_connections: int, max_handshakes: int) -> Room:
+    for name, value in (("max_connections", max_connections), ("max_handshakes", max_handshakes)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+    return Room(max_connections, max_handshakes)
 
 
 async def serve_h2_connection(handler: Handler, transport: trio.abc.Stream, *, config: Config | None = None) -> None:
@@ -259,6 +330,8 @@ async def serve_h2_listeners(
     listeners: Sequence[trio.abc.Listener[Any]],
     *,
     config: Config | None = None,
+    max_connections: int = 1_000,
+    max_handshakes: int = 200,
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[H2Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -268,10 +341,21 @@ async def serve_h2_listeners(
         handler, config: as for `serve_h2_connection`.
         listeners: TCP, TLS or unix listeners; closed at the end. For TLS the context has to have ALPN `h2` and
             `ssl.OP_NO_RENEGOTIATION` (RFC 9113 section 9.2.1) set.
+        max_connections: how many are served at once, 1,000 by default: of a few dozen kilobytes each when idle, and
+            as many file descriptors as most systems give a process. When one more comes, the connection that was idle
+            longest gets GOAWAY and a second to close; its place is given away at once, so a tenth more may be closing.
+            With none idle, accepting waits.
+        max_handshakes: of them, how many may still be in TLS or owe their connection preface, 200 by default: a
+            handshake of a third of a second lets 600 new clients in each second. When one more comes, the oldest that
+            has had a second is dropped; if there is none, accepting waits.
         handler_nursery: where connections run, by default a nursery in here.
         task_status: gets the H2Server when it accepts connections.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
-    server = H2Server(_callable(handler), listeners, checked_config(config))
+    room = _checked_room(max_connections, max_handshakes)
+    server = H2Server(_callable(handler), listeners, checked_config(config), room)
     await server._run(handler_nursery, task_status)
 
 
@@ -283,13 +367,15 @@ async def serve_h2(
     ssl_context: ssl.SSLContext | None = None,
     backlog: int | None = None,
     config: Config | None = None,
+    max_connections: int = 1_000,
+    max_handshakes: int = 200,
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[H2Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve HTTP/2 on a TCP port, until `H2Server.shutdown`: `server = await nursery.start(serve_h2, handler, 0)`.
 
     Args:
-        handler, config, handler_nursery, task_status: as for `serve_h2_listeners`.
+        handler, config, max_connections, max_handshakes, handler_nursery, task_status: as for `serve_h2_listeners`.
         port: 0 picks a free one, the same for every address family; see `H2Server.port`.
         host: what to bind, by default every interface.
         ssl_context: TLS; ALPN `h2` is set on it, and that it does not renegotiate (RFC 9113 section 9.2.1). Without
@@ -298,71 +384,30 @@ async def serve_h2(
 
     Raises:
         OSError: the port could not be bound.
-        ValueError: `ssl_context` cannot serve: it is a client's, or has no certificate.
+        ValueError: `ssl_context` cannot serve: it is a client's, or has no certificate; or a limit is below 1.
         TypeError: an argument has the wrong type.
     """
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
     _callable(handler)
     checked_config(config)
+    _checked_room(max_connections, max_handshakes)
     if ssl_context is not None:
-        _check_serves(ssl_context)
-    listeners: list[trio.abc.Listener[Any]] = list(await _open_listeners(port, host, backlog))
+        check_serves(ssl_context)
+    listeners: list[trio.abc.Listener[Any]] = list(await open_listeners(port, host, backlog))
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"])
         ssl_context.options |= ssl.OP_NO_RENEGOTIATION
         listeners = [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in listeners]
     await serve_h2_listeners(
-        handler, listeners, config=config, handler_nursery=handler_nursery, task_status=task_status
+        handler,
+        listeners,
+        config=config,
+        max_connections=max_connections,
+        max_handshakes=max_handshakes,
+        handler_nursery=handler_nursery,
+        task_status=task_status,
     )
-
-
-async def _open_listeners(port: int, host: str | bytes | None, backlog: int | None) -> list[trio.SocketListener]:
-    """As `trio.open_tcp_listeners`, but port 0 is one and the same free port for every address family."""
-    attempts = 20
-    while True:
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
-        ports = {listener.socket.getsockname()[1] for listener in listeners}
-        if port != 0 or len(ports) == 1:
-            return listeners
-        chosen = listeners[0].socket.getsockname()[1]
-        for listener in listeners:
-            await listener.aclose()
-        try:
-            return await trio.open_tcp_listeners(chosen, host=host, backlog=backlog)
-        except OSError as error:
-            attempts -= 1
-            if error.errno != errno.EADDRINUSE or not attempts:
-                raise
-
-
-def _check_serves(context: ssl.SSLContext) -> None:
-    """Raise ValueError if a TLS context can certainly not serve anybody: a client's, say, or one with no certificate.
-
-    That shows in a handshake with oneself. Where certificates or keys depend on the client nothing is tried.
-    """
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    try:
-        server = context.wrap_bio(to_server, to_client, server_side=True)
-    except Exception as error:
-        raise ValueError(f"ssl_context cannot serve: {error}") from error
-    if context.sni_callback is not None or any("PSK" in cipher["name"] for cipher in context.get_ciphers()):
-        return
-    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusting.check_hostname = False
-    trusting.verify_mode = ssl.CERT_NONE
-    trusting.set_ciphers("ALL")
-    client = trusting.wrap_bio(to_client, to_server)
-    for side in (client, server) * 4:
-        try:
-            side.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            if side is server and error.reason == "NO_SHARED_CIPHER":
-                reason = "no certificate that fits its ciphers (call its load_cert_chain)"
-                raise ValueError(f"ssl_context cannot serve: it has {reason}") from error
-            return
 
 
 def _callable(handler: Handler) -> Handler:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import hpack
@@ -372,6 +373,40 @@ async def raw_client(
             await trio.aclose_forcefully(peer_end)
             with trio.fail_after(60):
                 await served.wait()
+
+
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
+    """A listener for memory streams."""
+
+    def __init__(self) -> None:
+        self._in, self._out = trio.open_memory_channel[trio.abc.Stream](math.inf)
+
+    def connect(self) -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._in.send_nowait(theirs)
+        return ours
+
+    async def accept(self) -> trio.abc.Stream:
+        try:
+            return await self._out.receive()
+        except trio.BrokenResourceError:
+            raise trio.ClosedResourceError from None
+
+    async def aclose(self) -> None:
+        self._in.close()
+        self._out.close()
+
+
+@asynccontextmanager
+async def serving(
+    handler: Handler, listener: MemoryListener | None = None, **arguments: Any
+) -> AsyncIterator[tuple[trio_h2.H2Server, MemoryListener, trio.Nursery]]:
+    """A server on a listener for memory streams; the block ends when the server has returned."""
+    listener = listener or MemoryListener()
+    with trio.fail_after(FOREVER):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(trio_h2.serve_h2_listeners, handler, [listener], **arguments))
+            yield server, listener, nursery
 
 
 class SlowTransport(trio.abc.HalfCloseableStream):

@@ -27,6 +27,7 @@ from tests.engine.helpers import (
     OK,
     POST,
     PREFACE,
+    MemoryListener,
     RawPeer,
     body_of,
     client_and_server,
@@ -39,7 +40,6 @@ from tests.engine.helpers import (
     slow_pair,
     whole_reads,
 )
-from tests.engine.test_shutdown import MemoryListener
 from tests.protocol.helpers import counted_calls
 from trio_h2 import Config, ErrorCodes, client
 from trio_h2.actors.connection import ConnectionActor

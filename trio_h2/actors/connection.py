@@ -108,6 +108,8 @@ class ConnectionActor:
         dropped_events: connection events nobody took in time.
         peer_address: the peer's socket address, for what is logged; None if the transport has none.
         slots: a client's streams that wait to open.
+        on_idle: what a server calls when the first SETTINGS are there, and when the last stream has ended.
+        on_busy: what it calls when the first stream opens.
     """
 
     def __init__(
@@ -155,6 +157,8 @@ class ConnectionActor:
         self._no_http2 = False
         self._gone = False
         self._initiated = False
+        self.on_idle: Callable[[], None] | None = None
+        self.on_busy: Callable[[], None] | None = None
         self._phase: ShutdownPhase | None = None
         self._shutdown_deadline = math.inf
         self._routes: dict[type[ev.Event], Callable[[Any], None]] = {
@@ -309,8 +313,7 @@ class ConnectionActor:
             self.machine.ping(b"keepaliv")
             self.writer.wake()
         elif overdue is Overdue.IDLE:
-            self.machine.goaway()
-            self.end(ConnectionTerminatedError("the connection was idle", initiator="local"))
+            self.end_idle("the connection was idle")
         elif overdue is Overdue.STALL:
             timeout = self.config.stall_timeout
             for stream in self.writer.stalled(timeout):
@@ -331,6 +334,11 @@ class ConnectionActor:
     def _note_limit(self, limit: str, reason: str) -> None:
         """The peer was slower than a field of Config allows."""
         logger.info("%s went over Config.%s: %s", self.peer, limit, reason)
+
+    def end_idle(self, reason: str) -> None:
+        """GOAWAY, and the end: there is no stream that would have to finish."""
+        self.machine.goaway()
+        self.end(ConnectionTerminatedError(reason, initiator="local"))
 
     async def _replies_taken(self) -> None:
         with trio.move_on_after(self.config.write_timeout):
@@ -468,7 +476,10 @@ class ConnectionActor:
 
     def _on_settings(self, event: ev.RemoteSettingsChanged) -> None:
         self._deadlines.settings_received()
-        self.settings_received.set()
+        if not self.settings_received.is_set():
+            self.settings_received.set()
+            if self.on_idle is not None:
+                self.on_idle()
         if SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
             self.writer.initial_window_changed()
         self._report(event)
@@ -547,6 +558,8 @@ class ConnectionActor:
 
     def opened(self, actor: StreamActor) -> None:
         """The actor's stream has its ID: what is received on it goes there."""
+        if not self._live and self.on_busy is not None:
+            self.on_busy()
         self._streams[actor.machine.stream_id] = actor
         self._live.add(actor)
 
@@ -590,6 +603,8 @@ class ConnectionActor:
             self._permits.give_back()
         self.grant_slots()
         if not self._live:
+            if self.on_idle is not None:
+                self.on_idle()
             self._deadlines.quiet()
             self._quiet.unpark_all()
             self._end_if_drained()

@@ -1,0 +1,96 @@
+"""A server's listeners: how they are opened, what they listen on, what TLS they can do, and who waits in them."""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+
+__all__ = ["Selector", "check_serves", "has_backlog", "open_listeners", "port_of", "stop_listening"]
+
+# Of those that take no file descriptor of their own: Windows has no poll, and elsewhere select stops at 1,024.
+Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+async def open_listeners(port: int, host: str | bytes | None, backlog: int | None) -> list[trio.SocketListener]:
+    """As `trio.open_tcp_listeners`, but port 0 is one and the same free port for every address family."""
+    attempts = 20
+    while True:
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        ports = {listener.socket.getsockname()[1] for listener in listeners}
+        if port != 0 or len(ports) == 1:
+            return listeners
+        chosen = listeners[0].socket.getsockname()[1]
+        for listener in listeners:
+            await listener.aclose()
+        try:
+            return await trio.open_tcp_listeners(chosen, host=host, backlog=backlog)
+        except OSError as error:
+            attempts -= 1
+            if error.errno != errno.EADDRINUSE or not attempts:
+                raise
+
+
+def check_serves(context: ssl.SSLContext) -> None:
+    """Raise ValueError if a TLS context can certainly not serve anybody: a client's, say, or one with no certificate.
+
+    That shows in a handshake with oneself. Where certificates or keys depend on the client nothing is tried.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        server = context.wrap_bio(to_server, to_client, server_side=True)
+    except Exception as error:
+        raise ValueError(f"ssl_context cannot serve: {error}") from error
+    if context.sni_callback is not None or any("PSK" in cipher["name"] for cipher in context.get_ciphers()):
+        return
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    trusting.set_ciphers("ALL")
+    client = trusting.wrap_bio(to_client, to_server)
+    for side in (client, server) * 4:
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            if side is server and error.reason == "NO_SHARED_CIPHER":
+                reason = "no certificate that fits its ciphers (call its load_cert_chain)"
+                raise ValueError(f"ssl_context cannot serve: it has {reason}") from error
+            return
+
+
+def has_backlog(listeners: Sequence[trio.abc.Listener[Any]]) -> bool:
+    """Does a connection wait to be accepted, at a listener of whose socket we know?"""
+    with Selector() as selector:
+        for listening in _sockets(listeners):
+            if listening.fileno() >= 0:
+                selector.register(listening, selectors.EVENT_READ)
+        return bool(selector.get_map() and selector.select(0))
+
+
+def stop_listening(listeners: Sequence[trio.abc.Listener[Any]]) -> None:
+    """Close the sockets we know of, with no checkpoint: what connects between a look and this is reset."""
+    for listening in _sockets(listeners):
+        listening.close()
+
+
+def _sockets(listeners: Sequence[trio.abc.Listener[Any]]) -> list[trio.socket.SocketType]:
+    return [inner.socket for inner in map(_inner, listeners) if isinstance(inner, trio.SocketListener)]
+
+
+def port_of(listeners: Sequence[trio.abc.Listener[Any]]) -> int | None:
+    for listener in map(_inner, listeners):
+        if isinstance(listener, trio.SocketListener):
+            address = listener.socket.getsockname()
+            if isinstance(address, tuple):
+                return int(address[1])
+    return None
+
+
+def _inner(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
+    return getattr(listener, "transport_listener", listener)

@@ -1,0 +1,101 @@
+"""The room of a server: how many connections it serves at once, and who makes room for those that wait at its door.
+
+A connection is in one of these states: its handshake (TLS, then the connection preface) goes on; it is idle, with no
+stream open; it is busy; or it was asked to leave, and holds no place any more while it closes. What comes to a full
+room waits at the door, one connection for each listener, and the backlogs hold the rest. Nobody is asked to leave as
+long as nobody waits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Protocol
+
+import trio
+
+__all__ = ["MERCY", "Guest", "Room"]
+
+MERCY = 1.0
+"""Seconds that a handshake has, and a connection that was asked to leave, when others wait for the place."""
+
+
+class Guest(Protocol):
+    """A connection as the room sees it."""
+
+    def leave(self) -> None:
+        """Say GOAWAY, and close within `MERCY`."""
+
+    def drop(self) -> None:
+        """Close at once."""
+
+
+class Room:
+    """Who is in, and in which state. Owner of every field: this object.
+
+    Nothing here takes longer the more connections there are.
+    """
+
+    def __init__(self, max_connections: int, max_handshakes: int) -> None:
+        self._max_connections = max_connections
+        self._max_handshakes = max_handshakes
+        # So many may be closing at once beside those that hold a place.
+        self._max_leaving = max(1, max_connections // 10)
+        self._inside: set[Guest] = set()
+        self._handshaking: OrderedDict[Guest, float] = OrderedDict()  # since when; the oldest first
+        self._idle: OrderedDict[Guest, None] = OrderedDict()  # the one that was idle longest first
+        self._leaving: OrderedDict[Guest, None] = OrderedDict()
+        self._door = trio.lowlevel.ParkingLot()
+
+    async def enter(self, guest: Guest) -> None:
+        """Wait for a place, and make one where that can be. Cancelled, the guest is in all the same."""
+        try:
+            while self._full and not self._make_place():
+                with trio.move_on_at(self._next_overdue()):
+                    await self._door.park()
+        finally:
+            self._inside.add(guest)
+            self._handshaking[guest] = trio.current_time()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._inside) >= self._max_connections or len(self._handshaking) >= self._max_handshakes
+
+    def _make_place(self) -> bool:
+        """Ask somebody to leave whose place is needed; is there one now?"""
+        if len(self._handshaking) < self._max_handshakes and self._idle:
+            guest = next(iter(self._idle))
+            self.left(guest)
+            self._leaving[guest] = None
+            guest.leave()
+            if len(self._leaving) > self._max_leaving:
+                self._leaving.popitem(last=False)[0].drop()
+        elif trio.current_time() >= self._next_overdue():
+            guest = next(iter(self._handshaking))
+            self.left(guest)
+            guest.drop()
+        return not self._full
+
+    def _next_overdue(self) -> float:
+        """When the oldest handshake has had its time."""
+        return next(iter(self._handshaking.values()), math.inf) + MERCY
+
+    def idle(self, guest: Guest) -> None:
+        """The guest has no stream open: its handshake has ended, or its last stream has."""
+        if guest in self._inside:
+            self._handshaking.pop(guest, None)
+            self._idle[guest] = None
+            if self._door:
+                self._door.unpark_all()
+
+    def busy(self, guest: Guest) -> None:
+        """The guest has opened its first stream."""
+        self._idle.pop(guest, None)
+
+    def left(self, guest: Guest) -> None:
+        """The guest's place is free."""
+        self._inside.discard(guest)
+        self._handshaking.pop(guest, None)
+        self._idle.pop(guest, None)
+        self._leaving.pop(guest, None)
+        self._door.unpark_all()
