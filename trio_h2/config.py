@@ -80,6 +80,19 @@ class Config:
             the stream ends with ENHANCE_YOUR_CALM.
         max_interim_octets: octets of all of them together, counted as for `max_header_list_size`. 64 KiB; above it
             the same.
+        max_stream_errors: stream errors that the peer causes, more than requests that were completed: malformed
+            requests, answers with 431, streams above the limit that it has acknowledged. 500; above it the connection
+            ends with ENHANCE_YOUR_CALM.
+        max_resets: streams that were reset before their response was complete, by the peer or for what it did, more
+            than were completed in `reset_window`. 5,000, which no client reaches that cancels now and then: rapid
+            resets (CVE-2023-44487, CVE-2025-8671) make 10,000 a second. Above it the same.
+        reset_window: seconds over which they are counted. 10.
+        max_control_frames: frames that ask for work and bring none, beyond those that go with the streams and the DATA
+            of the connection: PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty DATA, what is unknown or comes too late.
+            10,000, and all of them again within a minute; above it the same.
+        max_held_headers: octets of header sections held for the application over all streams of the connection, counted
+            as for `max_header_list_size` with cookies joined. 1 MiB: 100 requests of browsers. Beyond it a request or
+            a push is refused (431 if it is too large even alone), and a response ends with ENHANCE_YOUR_CALM.
         max_closed_streams: how many closed streams are remembered, to judge late frames on them: 1,000 that ended,
             and as many that were reset.
         max_queued_replies: acknowledgements and resets that wait to be written before reading stops for them.
@@ -139,6 +152,11 @@ class Config:
     max_continuations: int = attrs.field(default=16, validator=_whole(0, 2**31))
     max_interim_responses: int = attrs.field(default=100, validator=_whole(0, 2**62))
     max_interim_octets: int = attrs.field(default=64 * 1024, validator=_whole(0, 2**62))
+    max_stream_errors: int = attrs.field(default=500, validator=_whole(0, 2**62))
+    max_resets: int = attrs.field(default=5_000, validator=_whole(0, 2**62))
+    reset_window: float = attrs.field(default=10.0, validator=_seconds)
+    max_control_frames: int = attrs.field(default=10_000, validator=_whole(1, 2**62))
+    max_held_headers: int = attrs.field(default=1024 * 1024, validator=_whole(1, 2**62))
     max_closed_streams: int = attrs.field(default=1_000, validator=_whole(0, 2**31))
     max_queued_replies: int = attrs.field(default=1_000, validator=_whole(1, 2**31))
     max_queued_events: int = attrs.field(default=1_000, validator=_whole(1, 2**31))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
@@ -87,6 +88,8 @@ class ConnectionStatistics:
         bytes_sent: octets given to the transport.
         write_buffered: octets that are cut into frames and not given to the transport yet.
         dropped_events: connection events that nobody took in time.
+        limits_hit: how often the peer went over which limit, by the name of its field in `Config`; those it kept to
+            are not in it.
     """
 
     streams: tuple[StreamStatistics, ...]
@@ -97,6 +100,7 @@ class ConnectionStatistics:
     bytes_sent: int
     write_buffered: int
     dropped_events: int
+    limits_hit: Mapping[str, int] = attrs.field(hash=False)
 
 
 def checked_config(config: Config | None) -> Config:
@@ -189,6 +193,7 @@ class Connection:
             bytes_sent=actor.writer.bytes_sent,
             write_buffered=machine.outbox.size,
             dropped_events=actor.dropped_events,
+            limits_hit=MappingProxyType(machine.limits_hit.copy()),
         )
 
     def _stream_statistics(self, actor: StreamActor) -> StreamStatistics:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO, cast
 
@@ -216,10 +217,11 @@ class H2Connection:
             validate=self.config.validate_inbound_headers,
             join_cookies=self.config.normalize_inbound_headers,
             return_padding=False,  # the program does, with flow_controlled_length
+            hold_headers=False,  # each is an event: how long it is held is the program's to say
             settings_first=False,  # peers that programs' own tests script often send none
             explain_goaway=False,  # the error that is raised says why
         )
-        self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules)
+        self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules, clock=time.monotonic)
         # Streams that closed since bytes were last received: the events of those bytes are still being worked on.
         self._closed_lately: dict[int, StreamMachine] = {}
         self._machine.table.closed_lately = self._closed_lately

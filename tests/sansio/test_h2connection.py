@@ -7,6 +7,7 @@ import inspect
 import io
 import pickle
 import threading
+import time
 
 import h2.config
 import h2.connection
@@ -1152,3 +1153,27 @@ def test_rfc9113_3_4_a_peer_that_says_nothing_of_its_settings_is_heard() -> None
     client = H2Connection()
     client.initiate_connection()
     assert [type(event) for event in client.receive_data(h.ping(b"12345678"))] == [ev.PingReceived]
+
+
+# What a peer may cost
+
+
+def test_rfc9113_10_5_budgets_hold_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    _, other = pair()
+    other.receive_data(h.ping() * 10_000)
+    now += 60
+    other.receive_data(h.ping() * 10_000)
+    with pytest.raises(exceptions.DenialOfServiceError, match=r"Config\.max_control_frames"):
+        other.receive_data(h.ping() * 10_000)
+    assert isinstance(sent(other)[-1], GoAwayFrame)
+
+
+def test_rfc9113_10_5_1_no_header_section_is_held_in_memory() -> None:
+    """How long an event is kept is its program's to say."""
+    one, other = connected()
+    for stream_id in range(1, 101, 2):
+        one.send_headers(stream_id, [*h.GET, (b"x", b"y" * 30_000)], end_stream=True)
+        pump(one, other)
+    assert other.open_inbound_streams == 50

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
@@ -12,8 +11,6 @@ import trio
 from .. import events as ev
 from ..exceptions import H2Error
 from ..protocol.connection import ConnectionMachine
-from ..protocol.limits import too_many_given_up
-from ..protocol.verdicts import ConnectionFailure
 from .stream import StreamActor
 
 __all__ = ["Permits", "Slots"]
@@ -106,12 +103,9 @@ class Permits:
     """
 
     def __init__(self, limit: int, start: Callable[[StreamActor, ev.RequestReceived], None]) -> None:
-        self._limit = limit
         self._free = limit
         self._start = start
         self._waiting: OrderedDict[StreamActor, ev.RequestReceived] = OrderedDict()
-        self._given_up = 0
-        self._counted_since = -math.inf
 
     def admit(self, actor: StreamActor, request: ev.RequestReceived) -> None:
         """Start the actor, now or when a permit is free."""
@@ -128,16 +122,9 @@ class Permits:
         else:
             self._free += 1
 
-    def forget(self, actor: StreamActor) -> ConnectionFailure | None:
-        """The stream ended before its handler started; the failure if too many do that."""
-        if self._waiting.pop(actor, None) is None:
-            return None
-        now = trio.current_time()
-        if now - self._counted_since >= 1:
-            self._counted_since = now
-            self._given_up = 0
-        self._given_up += 1
-        return too_many_given_up(self._given_up, self._limit)
+    def forget(self, actor: StreamActor) -> None:
+        """The stream ended before its handler started."""
+        self._waiting.pop(actor, None)
 
     def clear(self) -> list[StreamActor]:
         """Nothing starts any more; the actors that waited."""

@@ -124,7 +124,7 @@ class ConnectionActor:
         self.transport = transport
         self.config = config
         self.client = client
-        self.machine = ConnectionMachine(config, client=client)
+        self.machine = ConnectionMachine(config, client=client, clock=trio.current_time)
         self.machine.complain = self._complain
         self.writer = Writer(self.machine, transport, config)
         self.failure: H2Error | None = None
@@ -452,11 +452,9 @@ class ConnectionActor:
         actor.mailbox.put_reset(event)
         actor.fail(failure)
         if not self.client and not actor.started:
-            calm = self._permits.forget(actor)
+            self._permits.forget(actor)
             actor.release()
             self.finished(actor)
-            if calm is not None:
-                self._break(calm)
 
     def _on_window(self, event: ev.WindowUpdated) -> None:
         if event.stream_id == 0:
@@ -523,30 +521,39 @@ class ConnectionActor:
         if stream is None:
             return
         if not self.config.enable_push:  # promised before our SETTINGS came into force
-            self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            self._refuse_push(stream)
             return
         actor = StreamActor(self, stream)
         try:
             self._pushes_in.send_nowait((actor, event))
         except trio.WouldBlock:
             self._complain(event.pushed_stream_id, "too many pushes that nobody has taken")
-            self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            self.machine.count_limit("max_queued_events")
+            self._refuse_push(stream)
             return
         self.opened(actor)
         self._nursery.start_soon(actor.run_client)
+
+    def _refuse_push(self, stream: StreamMachine) -> None:
+        self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+        self.machine.held_headers.release(stream.stream_id)
 
     def _report(self, event: ev.Event) -> None:
         """Give an event that concerns the connection to `events()`, or count it as dropped."""
         size = event_size(event)
         if size > OBJECT_SIZE + MAX_EVENT_SIZE or self._event_octets + size > self.config.max_event_octets:
             self.dropped_events += 1
+            self.machine.count_limit("max_event_octets")
             return
         try:
             self._events_in.send_nowait(event)
-        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+        except trio.WouldBlock:
             self.dropped_events += 1
-            return
-        self._event_octets += size
+            self.machine.count_limit("max_queued_events")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.dropped_events += 1
+        else:
+            self._event_octets += size
 
     async def next_event(self) -> ev.Event:
         """Wait for the next event that concerns the connection. Raises trio.EndOfChannel after the last."""
@@ -597,6 +604,7 @@ class ConnectionActor:
         self._live.discard(actor)
         if actor.stream is not None:
             self._streams.pop(actor.stream.stream_id, None)
+            self.machine.held_headers.release(actor.stream.stream_id)
         else:
             self.slots.leave(actor)
         if actor.started:
@@ -670,6 +678,8 @@ class ConnectionActor:
 
     def _break(self, failure: ConnectionFailure) -> None:
         """The peer broke a rule of the connection: GOAWAY says which, and the user learns it too."""
+        if failure.limit is not None and not self.closed:
+            logger.info("%s went %s", self.peer, escaped(failure.reason))
         self.machine.fail(failure)
         # A rule may be broken once. Who does not come as far as SETTINGS, an HTTP/1.1 server say, will not next time.
         self._no_http2 = not self.settings_received.is_set()

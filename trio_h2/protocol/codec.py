@@ -27,7 +27,7 @@ import hyperframe.frame as hf
 from ..exceptions import ErrorCodes, FrameDataMissingError, FrameTooLargeError
 from .compression import STRICT, FieldDecoder, FieldEncoder, Fields, FieldSection, InboundRules
 from .limits import MAX_ORIGINS, HeaderLimits, too_many_settings
-from .verdicts import ConnectionFailure, StreamFailure
+from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEADER_SIZE = 9
@@ -190,7 +190,7 @@ Frame = (
     | PriorityUpdateFrame
     | UnknownFrame
 )
-Parsed = Frame | StreamFailure | ConnectionFailure | None
+Parsed = Frame | Verdict | None
 
 
 def _protocol_error(reason: str) -> ConnectionFailure:
@@ -274,7 +274,7 @@ class FrameReader:
         """The header sections that follow are held to these rules; what they say of the first frame is past."""
         self._decoder.set_rules(rules)
 
-    def feed(self, data: bytes) -> Iterator[Frame | StreamFailure | ConnectionFailure]:
+    def feed(self, data: bytes) -> Iterator[Frame | Verdict]:
         """Give what the transport gave; iterate what it holds.
 
         A generator: a setting that one frame changes is in force when the next is parsed. Run it to its end.
@@ -486,19 +486,19 @@ class FrameReader:
 
     def _altsvc(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if self._server:  # RFC 7838 section 4: ignored, whatever it is
-            return None
+            return IGNORE
         frame = hf.AltSvcFrame(stream_id)
         try:
             frame.parse_body(memoryview(payload))
         except hyperframe.exceptions.HyperframeError:
             return _size_error("an ALTSVC frame shorter than its origin")
         # RFC 7838 section 4: an origin on a stream, or none on stream 0, makes the frame invalid: ignore it.
-        return None if bool(frame.origin) == bool(stream_id) else AltSvcFrame(stream_id, frame.origin, frame.field)
+        return IGNORE if bool(frame.origin) == bool(stream_id) else AltSvcFrame(stream_id, frame.origin, frame.field)
 
     def _origin(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         # RFC 8336 section 2.2: for clients alone; not on stream 0, or with flags among the low four, it is ignored.
         if self._server or stream_id or flags & 0x0F:
-            return None
+            return IGNORE
         origins: list[bytes] = []
         offset = 0
         while offset < len(payload):
@@ -506,7 +506,7 @@ class FrameReader:
             if end > len(payload):
                 return _size_error("an ORIGIN frame shorter than its entries")
             if len(origins) == MAX_ORIGINS:
-                return None
+                return IGNORE
             origins.append(payload[offset + 2 : end])
             offset = end
         return OriginFrame(tuple(origins), flags)
@@ -526,11 +526,13 @@ class FrameWriter:
     Attributes:
         max_frame_size: the largest payload the peer accepts.
         size: octets waiting to be taken.
+        taken: octets that were taken so far.
     """
 
     def __init__(self) -> None:
         self.max_frame_size = 2**14
         self.size = 0
+        self.taken = 0
         self._encoder = FieldEncoder()
         self._pieces: list[bytes | memoryview] = []
 
@@ -542,6 +544,7 @@ class FrameWriter:
             self._pieces.append(data[amount:])
             data = data[:amount]
         self.size -= len(data)
+        self.taken += len(data)
         return data
 
     def set_header_table_size(self, size: int) -> None:

@@ -18,7 +18,14 @@ from hpack.table import HeaderTable
 
 from ..headers import Headers
 from .huffman import HuffmanEncoder, decode_huffman
-from .limits import MAX_PRIORITY_OCTETS, MAX_TABLE_SIZE_UPDATES, HeaderLimits
+from .limits import (
+    MAX_PRIORITY_OCTETS,
+    MAX_TABLE_SIZE_UPDATES,
+    Excess,
+    HeaderLimits,
+    field_section_size,
+    held_size,
+)
 from .validation import (
     Malformed,
     RequestHead,
@@ -57,6 +64,7 @@ class InboundRules:
         join_cookies: cookie crumbs become one field (8.2.3).
         settings_first: the peer's first frame has to be SETTINGS (3.4).
         return_padding: padding is credit again on receipt (6.1); without it the user acknowledges it with the content.
+        hold_headers: header sections count as held for the user until they are released.
         explain_goaway: the GOAWAY for a connection error says in its debug data what was wrong (6.8).
     """
 
@@ -64,6 +72,7 @@ class InboundRules:
     join_cookies: bool = True
     return_padding: bool = True
     settings_first: bool = True
+    hold_headers: bool = True
     explain_goaway: bool = True
 
 
@@ -76,11 +85,13 @@ class FieldSection:
     Attributes:
         fields: the raw pairs, in order.
         oversized: why it is more than we accept, or None.
+        size: octets that it takes to hold `headers`, counted as for SETTINGS_MAX_HEADER_LIST_SIZE.
     """
 
-    __slots__ = ("_headers", "_priority", "_request", "_response", "_rules", "fields", "oversized")
+    __slots__ = ("_headers", "_priority", "_request", "_response", "_rules", "fields", "oversized", "size")
 
-    def __init__(self, fields: Fields, oversized: str | None, rules: InboundRules = STRICT) -> None:
+    def __init__(self, fields: Fields, oversized: Excess | None, rules: InboundRules = STRICT, size: int = 0) -> None:
+        self.size = size
         self._rules = rules
         self.fields = fields
         self.oversized = oversized
@@ -281,7 +292,9 @@ class FieldDecoder:
             return section
         changes = self._decoder.changes
         fields = self._decoder.decode_block(block)
-        section = FieldSection(fields, self._limits.oversized(fields), self._rules)
+        size = field_section_size(fields)
+        held = held_size(fields, size) if self._rules.join_cookies else size
+        section = FieldSection(fields, self._limits.oversized(len(fields), size), self._rules, held)
         changed = self._decoder.changes != changes
         if changed or len(self._remembered) == MAX_REMEMBERED:
             self._remembered.clear()

@@ -28,7 +28,7 @@ from ..exceptions import (
 from .bandwidth import MEASURING_PING, BandwidthEstimator, GrowthBudget
 from .codec import Frame, FrameReader, FrameWriter, GoAwayFrame, PriorityFields
 from .compression import STRICT, Fields, InboundRules
-from .limits import HeaderLimits
+from .limits import OCTETS_SENT, ControlFrames, Excess, HeaderLimits, HeldHeaders, NotHeld, Resets, StreamErrors
 from .priority import Priority
 from .receiving import Receiver
 from .settings import LocalSettings, RemoteSettings, SettingCodes
@@ -36,9 +36,12 @@ from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine, Strea
 from .table import MAX_STREAM_ID, StreamTable
 from .validation import RequestHead, ResponseHead
 from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
-from .windows import ConnectionInboundWindow, InboundWindow, InitialWindow, OutboundWindow
+from .windows import ConnectionInboundWindow, InboundWindow, InitialWindow, LateData, OutboundWindow
 
 __all__ = ["ConnectionMachine"]
+
+LATE_STREAMS = 1_000
+"""Streams that may have been reset within a round trip, with a window of DATA on its way for each."""
 
 _RESPONDING = (StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN)
 _WITHOUT_CONTENT = (204, 304)
@@ -46,6 +49,11 @@ _WITHOUT_CONTENT = (204, 304)
 
 def _keep_silent(stream_id: int, reason: str) -> None:
     pass
+
+
+def _stopped() -> float:
+    """The clock of a machine that is given none: what is counted over a time is counted for good."""
+    return 0.0
 
 
 class ConnectionMachine:
@@ -60,9 +68,20 @@ class ConnectionMachine:
         outbox: what is cut and waits to be taken.
         complain: called with the stream ID and the reason for every request or frame of the peer's that is refused.
         replies: frames the peer made us queue (acknowledgements, resets) since the outbox was last taken.
+        pings_unanswered: PINGs of ours whose acknowledgement is still to come.
+        limits_hit: how often which limit was passed, by its field of Config.
+        held_headers: header sections that are held for the user, until he is done with their stream.
+        late_data: DATA that may still come on streams that we have reset.
     """
 
-    def __init__(self, config: Config, *, client: bool, rules: InboundRules = STRICT) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        client: bool,
+        rules: InboundRules = STRICT,
+        clock: Callable[[], float] = _stopped,
+    ) -> None:
         self.config = config
         self.rules = rules
         self.client = client
@@ -72,6 +91,15 @@ class ConnectionMachine:
         self.goaway_last_stream_id: int | None = None
         self._abandoned_above = MAX_STREAM_ID
         self.replies = 0
+        self._data_frames = 0
+        self.pings_unanswered = 0
+        self.limits_hit: dict[str, int] = {}
+        self.held_headers = HeldHeaders(config.max_held_headers) if rules.hold_headers else NotHeld()
+        self.late_data = LateData(LATE_STREAMS * config.initial_window_size)
+        self._clock = clock
+        self._stream_errors = StreamErrors(config.max_stream_errors)
+        self._resets = Resets(config.max_resets, config.reset_window)
+        self._control_frames = ControlFrames(config.max_control_frames, clock())
         self.local_settings = LocalSettings(client)
         self.remote_settings = RemoteSettings(peer_is_server=client)
         self.table = StreamTable(client=client, max_tombstones=config.max_closed_streams)
@@ -125,33 +153,96 @@ class ConnectionMachine:
         return events
 
     def _execute(self, verdict: Verdict, events: list[Event]) -> None:
+        failure: ConnectionFailure | None
         if isinstance(verdict, Ignore):
-            return
-        if isinstance(verdict, StreamFailure):
-            stream = self.table.get(verdict.stream_id)
-            if stream is not None or not self.table.is_idle(verdict.stream_id):
-                self._fail_stream(verdict, stream, events)
-                return
-            # RST_STREAM must not be sent on an idle stream (6.4), so there the connection has to bear it.
-            verdict = ConnectionFailure(verdict.error_code, verdict.reason)
-        self.fail(verdict)
-
-    def _fail_stream(self, failure: StreamFailure, stream: StreamMachine | None, events: list[Event]) -> None:
-        self.complain(failure.stream_id, failure.reason)
-        self.outbox.rst_stream(failure.stream_id, failure.error_code)
-        self.replies += 1
-        if stream is None:
-            self.table.bury(failure.stream_id, CloseReason.RESET_LOCALLY)
+            failure = self.count_control_frame()
+        elif isinstance(verdict, ConnectionFailure):
+            failure = verdict
         else:
+            stream = self.table.get(verdict.stream_id)
+            if stream is None and self.table.is_idle(verdict.stream_id):
+                # RST_STREAM must not be sent on an idle stream (6.4), so there the connection has to bear it.
+                failure = ConnectionFailure(verdict.error_code, verdict.reason)
+            else:
+                failure = self._fail_stream(verdict, stream, events)
+        if failure is not None:
+            self.fail(failure)
+
+    def _fail_stream(
+        self, failure: StreamFailure, stream: StreamMachine | None, events: list[Event]
+    ) -> ConnectionFailure | None:
+        if stream is None:
+            self.refuse(failure.stream_id, failure.error_code, failure.reason)
+        else:
+            self.complain(failure.stream_id, failure.reason)
+            self._expect_late_data(stream)
+            self.outbox.rst_stream(failure.stream_id, failure.error_code)
+            self.replies += 1
             self.table.close(stream, CloseReason.RESET_LOCALLY)
             events.append(StreamReset(failure.stream_id, failure.error_code, False, failure.reason))
+        if failure.limit is not None:
+            self.count_limit(failure.limit)
+        return (self.count_stream_error() if failure.fault else None) or self.count_reset()
+
+    def refuse(self, stream_id: int, error_code: int, reason: str) -> None:
+        """Queue RST_STREAM for a stream of the peer's that is not in the table, and never will be."""
+        self.complain(stream_id, reason)
+        self.expect_unseen_data()
+        self.outbox.rst_stream(stream_id, error_code)
+        self.replies += 1
+        self.table.bury(stream_id, CloseReason.RESET_LOCALLY)
 
     def fail(self, failure: ConnectionFailure) -> None:
         """End the connection with a GOAWAY that says why (5.4.1). The first cause sticks."""
         if self.failure is None:
             self.failure = failure
+            if failure.limit is not None:
+                self.count_limit(failure.limit)
             debug_data = failure.reason.encode() if self.rules.explain_goaway else b""
             self.goaway(failure.error_code, additional_data=debug_data)
+
+    # What the peer may cost (10.5): the connection's failure, if it is too much
+
+    def count_limit(self, name: str) -> None:
+        """A limit was passed: this field of Config."""
+        self.limits_hit[name] = self.limits_hit.get(name, 0) + 1
+
+    def count_stream_error(self) -> ConnectionFailure | None:
+        """The peer broke a rule on one stream."""
+        return self._judge(self._stream_errors.count(self.table.completed))
+
+    def count_reset(self) -> ConnectionFailure | None:
+        """The peer reset a stream before its response was complete, or made us do so."""
+        return self._judge(self._resets.count(self.table.completed, self._clock()))
+
+    def count_control_frame(self) -> ConnectionFailure | None:
+        """The peer sent what asks for work and brings none."""
+        control = self._control_frames
+        control.spent += 1
+        if control.spent <= control.limit:
+            return None
+        work = control.work(
+            streams=self.table.opened,
+            data_received=self._receiver.data_frames,
+            data_sent=self._data_frames,
+            octets_sent=self.outbox.taken + self.outbox.size,
+        )
+        return self._judge(control.judge(work, self._clock()))
+
+    @staticmethod
+    def _judge(excess: Excess | None) -> ConnectionFailure | None:
+        return None if excess is None else excess.on_connection()
+
+    def _expect_late_data(self, stream: StreamMachine) -> None:
+        """We reset a stream: what is left of its window may be on its way."""
+        # A larger window that the peer has not acknowledged may have reached it before the reset does (6.9.2).
+        settings = self.local_settings
+        pending = settings.largest(SettingCodes.INITIAL_WINDOW_SIZE) - settings.initial_window_size
+        self.late_data.expect(stream.inbound.available + pending)
+
+    def expect_unseen_data(self) -> None:
+        """A stream of the peer's will not be looked at: its first window of DATA may be on its way."""
+        self.late_data.expect(self.local_settings.largest(SettingCodes.INITIAL_WINDOW_SIZE))
 
     # Starting, settings, connection control
 
@@ -195,6 +286,7 @@ class ConnectionMachine:
 
     def ping(self, payload: bytes) -> None:
         """Queue a PING of 8 octets (6.7)."""
+        self.pings_unanswered += 1
         self.outbox.ping(payload, ack=False)
 
     def goaway(
@@ -234,6 +326,7 @@ class ConnectionMachine:
         self._abandoned_above = last_stream_id
         abandoned = self.table.own_above(last_stream_id)
         for stream in abandoned:
+            self._expect_late_data(stream)
             self.table.close(stream, CloseReason.ABANDONED)
         return abandoned
 
@@ -503,10 +596,15 @@ class ConnectionMachine:
             stream.check_body(length, end_stream=end_stream)
         stream.send(Input.SEND_DATA)
         counted = length if pad_length is None else length + pad_length + 1
-        if counted and counted > min(stream.outbound.available, self.outbound.available):
-            raise FlowControlError(
-                f"{counted} octets are more than the window", initiator="local", stream_id=stream.stream_id
-            )
+        if counted:
+            room = min(stream.outbound.available, self.outbound.available)
+            if counted > room:
+                raise FlowControlError(
+                    f"{counted} octets are more than the window", initiator="local", stream_id=stream.stream_id
+                )
+            # What tiny windows squeeze out of us is no work that pays for more of them (CVE-2019-9511).
+            if counted < room or counted >= OCTETS_SENT:
+                self._data_frames += 1
         stream.sending.seen += length
         stream.outbound.consume(counted)
         self.outbound.consume(counted)
@@ -529,6 +627,7 @@ class ConnectionMachine:
         if stream.closed:
             return False
         stream.send(Input.SEND_RST_STREAM)
+        self._expect_late_data(stream)
         if self.failure is None:  # the GOAWAY of a connection error has ended every stream (5.4.1)
             self.outbox.rst_stream(stream.stream_id, error_code)
             self.replies += 1

@@ -21,12 +21,12 @@ from ..exceptions import (
 )
 from . import codec
 from .compression import FieldSection
-from .limits import MAX_EARLY_PRIORITIES, MAX_PRIORITY_OCTETS, InterimLimits, field_section_size
+from .limits import MAX_EARLY_PRIORITIES, MAX_PRIORITY_OCTETS, Excess, InterimLimits, field_section_size
 from .priority import Priority, priority_untrusted
 from .settings import ChangedSetting, SettingCodes
 from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
 from .validation import Malformed
-from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
+from .verdicts import IGNORE, ConnectionFailure, Ignore, StreamFailure, Verdict
 
 if TYPE_CHECKING:
     from .connection import ConnectionMachine
@@ -48,11 +48,16 @@ def _protocol_error(reason: str) -> ConnectionFailure:
 
 
 class Receiver:
-    """The receiving half of a ConnectionMachine."""
+    """The receiving half of a ConnectionMachine.
+
+    Attributes:
+        data_frames: DATA frames with content that were received so far.
+    """
 
     def __init__(self, machine: ConnectionMachine) -> None:
         self._machine = machine
         self._table = machine.table
+        self.data_frames = 0
         config = machine.config
         self._interim_limits = InterimLimits(config.max_interim_responses, config.max_interim_octets)
         # Priorities for requests that have not arrived (RFC 9218 section 7.1), in bounded number.
@@ -71,6 +76,7 @@ class Receiver:
             codec.OriginFrame: self._origin,
             codec.PriorityUpdateFrame: self._priority_update,
             codec.UnknownFrame: self._unknown,
+            Ignore: lambda verdict, events: verdict,
             StreamFailure: lambda verdict, events: verdict,
             ConnectionFailure: lambda verdict, events: verdict,
         }
@@ -82,6 +88,8 @@ class Receiver:
     def _late(self, stream_id: int, input_: Input) -> Verdict:
         """Judge HEADERS or DATA on a stream that is not in the table (RFC 9113 section 5.1)."""
         if self._machine.ignores(stream_id):
+            if self._table.is_idle(stream_id):
+                self._machine.expect_unseen_data()
             self._table.use(max(stream_id, self._table.highest_inbound))
             return IGNORE
         if self._table.is_idle(stream_id):
@@ -108,24 +116,35 @@ class Receiver:
             return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
         stream = self._table.get(frame.stream_id)
         if stream is None:
-            verdict: Verdict | None = self._late(frame.stream_id, Input.RECV_DATA)
-        else:
-            verdict = self._accept_data(stream, frame)
+            machine.release_connection(length)
+            return self._late_data(frame)
+        verdict = self._accept_data(stream, frame)
         if verdict is not None:
             machine.release_connection(length)
             return verdict
-        assert stream is not None
         if length > len(frame.data) and machine.rules.return_padding:
             machine.acknowledge(stream, length - len(frame.data))
         event = ev.DataReceived(frame.stream_id, frame.data, length)
         events.append(event)
+        if frame.data:
+            self.data_frames += 1
         if not frame.end_stream:
-            return None
+            return None if frame.data else machine.count_control_frame()
         failure = self._end(stream)
         if failure is None:
             event.stream_ended = ev.StreamEnded(frame.stream_id)
             events.append(event.stream_ended)
         return failure
+
+    def _late_data(self, frame: codec.DataFrame) -> Verdict | None:
+        """DATA on a stream that is closed, or never was: nobody gets it."""
+        verdict = self._late(frame.stream_id, Input.RECV_DATA)
+        if verdict is not IGNORE:
+            return verdict
+        if not self._machine.late_data.receive(frame.flow_controlled_length):
+            reason = "DATA beyond what was left of the windows of streams that were reset"
+            return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+        return None if frame.data else IGNORE
 
     def _accept_data(self, stream: StreamMachine, frame: codec.DataFrame) -> Verdict | None:
         verdict = stream.receive(Input.RECV_DATA)
@@ -175,7 +194,7 @@ class Receiver:
             return verdict
         oversized = frame.section.oversized
         if oversized is not None:
-            return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, oversized)
+            return oversized.on_stream(stream.stream_id)
         if stream.receiving.phase is Phase.HEAD:
             return self._response(stream, frame, events)
         return self._trailers(stream, frame, events)
@@ -198,7 +217,7 @@ class Receiver:
         self._table.use(stream_id)
         limit = machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
         if limit is not None and self._table.open_inbound >= limit:
-            return StreamFailure(stream_id, ErrorCodes.REFUSED_STREAM, f"more than {limit} concurrent streams")
+            return self._refused(stream_id, f"more than {limit} concurrent streams", self._table.open_inbound)
         stream = machine.new_stream(stream_id)
         stream.receive(Input.RECV_HEADERS)
         self._table.add(stream)
@@ -207,12 +226,16 @@ class Receiver:
         if failure is not None:
             return failure
         if frame.section.oversized is not None:
-            machine.complain(stream_id, frame.section.oversized)
-            return self._answer_431(stream, frame.end_stream)
+            return self._answer_431(stream, frame.end_stream, frame.section.oversized)
         connect_protocol = machine.local_settings.enable_connect_protocol
         head = frame.section.request(extended_connect=bool(connect_protocol))
         if isinstance(head, Malformed):
             return _malformed(stream_id, head.reason)
+        excess = machine.held_headers.hold(stream_id, frame.section.size)
+        if excess is not None:
+            if machine.held_headers.never_fits(frame.section.size):
+                return self._answer_431(stream, frame.end_stream, excess)
+            return excess.on_stream(stream_id, ErrorCodes.REFUSED_STREAM, fault=False)
         stream.request_method = head.method
         stream.authority = head.authority or b""
         stream.tunnel = head.is_tunnel
@@ -221,15 +244,23 @@ class Receiver:
         event = ev.RequestReceived(stream_id, frame.section.headers)
         return self._finish_headers(stream, frame, event, events)
 
-    def _answer_431(self, stream: StreamMachine, end_stream: bool) -> Verdict | None:
+    def _refused(self, stream_id: int, reason: str, opened: int) -> StreamFailure:
+        """One stream too many; the peer's fault if it has that many by the limit that it has acknowledged."""
+        fault = opened >= self._machine.local_settings.max_concurrent_streams
+        return StreamFailure(stream_id, ErrorCodes.REFUSED_STREAM, reason, fault=fault)
+
+    def _answer_431(self, stream: StreamMachine, end_stream: bool, excess: Excess) -> Verdict | None:
         """A request too large is answered, not broken off: 431, and no reading on (RFC 6585 section 5)."""
         machine = self._machine
+        machine.complain(stream.stream_id, excess.reason)
+        machine.count_limit(excess.limit)
         machine.outbox.headers(stream.stream_id, [(b":status", b"431")], end_stream=True)
         if not end_stream:
+            machine.expect_unseen_data()
             machine.outbox.rst_stream(stream.stream_id, ErrorCodes.NO_ERROR)
         machine.replies += 1
         self._table.close(stream, CloseReason.ENDED if end_stream else CloseReason.RESET_LOCALLY)
-        return None
+        return machine.count_stream_error()
 
     def _set_priority(self, stream: StreamMachine, section: FieldSection) -> None:
         """RFC 9218: a PRIORITY_UPDATE that came first wins over the header field (section 7)."""
@@ -242,25 +273,31 @@ class Receiver:
     def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
         """A response, interim or final (8.3.2)."""
         if not stream.counted and not self._may_open_push(stream):
-            return StreamFailure(stream.stream_id, ErrorCodes.REFUSED_STREAM, "more pushes than we allow at once")
+            opened = self._table.open_inbound - 1
+            return self._refused(stream.stream_id, "more pushes than we allow at once", opened)
         head = frame.section.response(to_connect=stream.tunnel)
         if isinstance(head, Malformed):
             return _malformed(stream.stream_id, head.reason)
-        headers = frame.section.headers
-        if head.is_informational:
+        section = frame.section
+        interim = head.is_informational
+        if interim:
             if frame.end_stream:
                 return _malformed(stream.stream_id, f"a {head.status} response that ends the stream")
             half = stream.receiving
             half.interim += 1
-            half.interim_octets += field_section_size(frame.section.fields)
+            half.interim_octets += field_section_size(section.fields)
             excess = self._interim_limits.exceeded(half.interim, half.interim_octets)
             if excess is not None:
-                return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, excess)
-            event = ev.InformationalResponseReceived(stream.stream_id, headers)
+                return excess.on_stream(stream.stream_id)
+        excess = self._machine.held_headers.hold(stream.stream_id, section.size)
+        if excess is not None:
+            return excess.on_stream(stream.stream_id, fault=False)
+        if interim:
+            event = ev.InformationalResponseReceived(stream.stream_id, section.headers)
             self._note_priority(event, frame, events)
             return None
         self._machine.begin_response(stream, stream.receiving, head)
-        return self._finish_headers(stream, frame, ev.ResponseReceived(stream.stream_id, headers), events)
+        return self._finish_headers(stream, frame, ev.ResponseReceived(stream.stream_id, section.headers), events)
 
     def _may_open_push(self, stream: StreamMachine) -> bool:
         """A promised stream counts from its first HEADERS on (5.1.2). A limit lowered later is no reason to end it."""
@@ -277,6 +314,9 @@ class Receiver:
         malformed = frame.section.trailers()
         if malformed is not None:
             return _malformed(stream.stream_id, malformed.reason)
+        excess = self._machine.held_headers.hold(stream.stream_id, frame.section.size)
+        if excess is not None:
+            return excess.on_stream(stream.stream_id, fault=False)
         event = ev.TrailersReceived(stream.stream_id, frame.section.headers)
         return self._finish_headers(stream, frame, event, events)
 
@@ -293,7 +333,9 @@ class Receiver:
         failure = self._end(stream)
         if failure is not None:
             # What came of a response can be read, as the octets of a last DATA frame can; a request is whole or none.
-            if not isinstance(event, ev.RequestReceived):
+            if isinstance(event, ev.RequestReceived):
+                self._machine.held_headers.release(stream.stream_id)
+            else:
                 self._note_priority(event, frame, events)
             return failure
         event.stream_ended = ev.StreamEnded(stream.stream_id)
@@ -336,13 +378,13 @@ class Receiver:
             return _protocol_error(f"stream ID {promised} cannot be promised (5.1.1)")
         self._table.use(promised)
         if machine.ignores(promised):
+            machine.expect_unseen_data()
             return IGNORE
-        if parent is None:
-            return StreamFailure(promised, ErrorCodes.CANCEL, "promised on a stream that we had reset")
+        if parent is None:  # nobody's fault: our reset may still be on its way
+            machine.refuse(promised, ErrorCodes.CANCEL, "promised on a stream that we had reset")
+            return machine.count_control_frame()
         if refusal is not None:
-            machine.outbox.rst_stream(promised, ErrorCodes.REFUSED_STREAM)
-            machine.replies += 1
-            self._table.bury(promised, CloseReason.RESET_LOCALLY)
+            machine.refuse(promised, ErrorCodes.REFUSED_STREAM, refusal.reason)
             return refusal
         stream = machine.new_stream(promised)
         stream.receive(Input.RECV_PROMISED)
@@ -369,7 +411,7 @@ class Receiver:
         """The promised request has to be safe, without a body, and from this authority (8.4, 8.4.1)."""
         oversized = frame.section.oversized
         if oversized is not None:
-            return StreamFailure(stream.stream_id, ErrorCodes.ENHANCE_YOUR_CALM, oversized)
+            return oversized.on_stream(stream.stream_id)
         head = frame.section.request(extended_connect=False)
         if isinstance(head, Malformed):
             return _malformed(stream.stream_id, head.reason)
@@ -378,6 +420,9 @@ class Receiver:
         # What HTTP/1.1's upgrade made has no authority that we know of.
         if parent.authority and head.authority != parent.authority:
             return _malformed(stream.stream_id, f"a promise for another authority, {shown(head.authority or b'')}")
+        excess = self._machine.held_headers.hold(stream.stream_id, frame.section.size)
+        if excess is not None:
+            return excess.on_stream(stream.stream_id, ErrorCodes.REFUSED_STREAM, fault=False)
         stream.request_method = head.method
         stream.authority = head.authority or b""
         stream.sending.phase = Phase.DONE
@@ -394,9 +439,17 @@ class Receiver:
                 return _protocol_error(f"RST_STREAM on idle stream {frame.stream_id}")
             return IGNORE
         stream.receive(Input.RECV_RST_STREAM)
-        self._table.close(stream, CloseReason.RESET_BY_PEER)
+        completed = self._table.close(stream, CloseReason.RESET_BY_PEER)
         events.append(ev.StreamReset(frame.stream_id, error_code_from_int(frame.error_code)))
-        return None
+        if completed or self._is_harmless(stream, frame.error_code):
+            return None
+        return self._machine.count_reset()
+
+    def _is_harmless(self, stream: StreamMachine, error_code: int) -> bool:
+        """Is it what we opened that the peer does without: a client a push of ours, a busy server a request?"""
+        if not self._table.is_own(stream.stream_id):
+            return False
+        return not self._machine.client or error_code == ErrorCodes.REFUSED_STREAM
 
     # SETTINGS (6.5)
 
@@ -409,7 +462,7 @@ class Receiver:
         self._machine.outbox.settings_ack()
         self._machine.replies += 1
         events.append(ev.RemoteSettingsChanged(_by_code(changes)))
-        return None
+        return self._machine.count_control_frame()
 
     def apply_settings(self, pairs: Sequence[tuple[int, int]]) -> list[ChangedSetting] | ConnectionFailure:
         """Put the peer's settings in force, in order."""
@@ -459,35 +512,40 @@ class Receiver:
     # PING (6.7), GOAWAY (6.8)
 
     def _ping(self, frame: codec.PingFrame, events: Events) -> Verdict | None:
+        machine = self._machine
         if frame.ack:
             events.append(ev.PingAckReceived(frame.payload))
-            return None
-        self._machine.outbox.ping(frame.payload, ack=True)
-        self._machine.replies += 1
+            if machine.pings_unanswered:
+                machine.pings_unanswered -= 1
+                return None
+            return machine.count_control_frame()
+        machine.outbox.ping(frame.payload, ack=True)
+        machine.replies += 1
         events.append(ev.PingReceived(frame.payload))
-        return None
+        return machine.count_control_frame()
 
     def _goaway(self, frame: codec.GoAwayFrame, events: Events) -> Verdict | None:
         self._machine.remote_goaway = frame
         code = error_code_from_int(frame.error_code)
         events.append(ev.ConnectionTerminated(code, frame.last_stream_id, frame.additional_data or None))
-        return None
+        return self._machine.count_control_frame()
 
     # WINDOW_UPDATE (6.9)
 
     def _window_update(self, frame: codec.WindowUpdateFrame, events: Events) -> Verdict | None:
+        machine = self._machine
         stream_id = frame.stream_id
         if stream_id == 0:
             if frame.increment == 0:
                 return _protocol_error("a WINDOW_UPDATE of 0 on the connection")
-            if not self._machine.outbound.increase(frame.increment):
+            if not machine.outbound.increase(frame.increment):
                 reason = "the connection's window passes 2**31-1"
                 return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
             events.append(ev.WindowUpdated(0, frame.increment))
-            return None
+            return machine.count_control_frame()
         stream = self._table.get(stream_id)
         if stream is None:
-            if self._table.is_idle(stream_id) and not self._machine.ignores(stream_id):
+            if self._table.is_idle(stream_id) and not machine.ignores(stream_id):
                 return _protocol_error(f"WINDOW_UPDATE on idle stream {stream_id}")
             return IGNORE
         verdict = stream.receive(Input.RECV_WINDOW_UPDATE)
@@ -498,7 +556,7 @@ class Receiver:
         if not stream.outbound.increase(frame.increment):
             return StreamFailure(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the stream's window passes 2**31-1")
         events.append(ev.WindowUpdated(stream_id, frame.increment))
-        return None
+        return machine.count_control_frame()
 
     # PRIORITY (6.3) and what other RFCs add
 
@@ -507,7 +565,7 @@ class Receiver:
         if failure is not None:
             return failure
         events.append(_priority_event(frame.stream_id, frame.priority))
-        return None
+        return self._machine.count_control_frame()
 
     def _priority_update(self, frame: codec.PriorityUpdateFrame, events: Events) -> Verdict | None:
         """RFC 9218 section 7.1."""
@@ -526,7 +584,7 @@ class Receiver:
             if failure is not None:
                 return failure
         events.append(ev.PriorityUpdated(stream_id, field_value=frame.field_value))
-        return None
+        return self._machine.count_control_frame()
 
     def _keep_early_priority(self, stream_id: int, priority: Priority) -> ConnectionFailure | None:
         """A request that is still to come: as many of these as it could open streams, and no more."""
@@ -551,16 +609,16 @@ class Receiver:
         if not origin:
             return IGNORE
         events.append(ev.AlternativeServiceAvailable(origin, frame.field_value))
-        return None
+        return self._machine.count_control_frame()
 
     def _origin(self, frame: codec.OriginFrame, events: Events) -> Verdict | None:
         """RFC 8336 section 2.1: for clients alone."""
         events.append(ev.OriginReceived(frame.origins, flags=frame.flags))
-        return None
+        return self._machine.count_control_frame()
 
     def _unknown(self, frame: codec.UnknownFrame, events: Events) -> Verdict | None:
         events.append(ev.UnknownFrameReceived(frame.type, frame.flags, frame.stream_id, frame.payload))
-        return None
+        return self._machine.count_control_frame()
 
 
 def _priority_event(stream_id: int, fields: codec.PriorityFields) -> ev.PriorityUpdated:

@@ -283,6 +283,11 @@ class LocalSettings(Settings):
         """What we said last of this setting, acknowledged or not; None if we never did."""
         return self._announced.get(code)
 
+    def largest(self, code: int) -> int:
+        """The largest value that the peer may go by: of the one in force, and those it has not acknowledged yet."""
+        unacknowledged = [values[code] for values in self._unacknowledged if code in values]
+        return max(self[code], *unacknowledged) if unacknowledged else self[code]
+
     def submit(self, values: Mapping[int, int]) -> None:
         """Note a SETTINGS frame as sent. Raises InvalidSettingsValueError on a value the RFC forbids, or forbids us."""
         for code, value in values.items():

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from .stream import CloseReason, StreamMachine, StreamState
+from .stream import CloseReason, Phase, StreamMachine, StreamState
 
 __all__ = ["StreamTable"]
 
@@ -25,6 +25,8 @@ class StreamTable:
         highest_outbound: the highest stream ID we have used or promised.
         open_inbound: how many of the peer's streams count as concurrent (RFC 9113 section 5.1.2).
         open_outbound: how many of ours do.
+        opened: how many streams were put in so far, on both sides.
+        completed: how many of those that closed had their response complete.
         closed_lately: where closed streams are kept by ID, for an owner who wants to look at them and clears it;
             None, the default, keeps none.
     """
@@ -40,6 +42,8 @@ class StreamTable:
         self.highest_outbound = 0
         self.open_inbound = 0
         self.open_outbound = 0
+        self.opened = 0
+        self.completed = 0
         self.closed_lately: dict[int, StreamMachine] | None = None
 
     def __iter__(self) -> Iterator[StreamMachine]:
@@ -90,6 +94,7 @@ class StreamTable:
     def add(self, stream: StreamMachine) -> None:
         """Put a stream in; its ID has been noted with `use`."""
         self._live[stream.stream_id] = stream
+        self.opened += 1
 
     def count(self, stream: StreamMachine) -> None:
         """Count the stream as concurrent from now on, if its state says so."""
@@ -101,8 +106,8 @@ class StreamTable:
         else:
             self.open_inbound += 1
 
-    def close(self, stream: StreamMachine, reason: CloseReason) -> None:
-        """Take a stream out and leave its tombstone."""
+    def close(self, stream: StreamMachine, reason: CloseReason) -> bool:
+        """Take a stream out and leave its tombstone; was its response complete?"""
         stream.state = StreamState.CLOSED
         stream.close_reason = reason
         self._live.pop(stream.stream_id, None)
@@ -115,6 +120,11 @@ class StreamTable:
         if self.closed_lately is not None:
             self.closed_lately[stream.stream_id] = stream
         self.bury(stream.stream_id, reason)
+        response = stream.receiving if self._own_parity else stream.sending
+        if response.phase is not Phase.DONE:
+            return False
+        self.completed += 1
+        return True
 
     def bury(self, stream_id: int, reason: CloseReason) -> None:
         """Leave a tombstone, and forget the oldest when there are too many."""

@@ -20,11 +20,18 @@ class Ignore:
 
 @attrs.frozen
 class StreamFailure:
-    """A stream error (RFC 9113 section 5.4.2): RST_STREAM, and the connection goes on."""
+    """A stream error (RFC 9113 section 5.4.2): RST_STREAM, and the connection goes on.
+
+    Attributes:
+        limit: the field of Config that was passed, if it was one.
+        fault: is it the peer's? Not where it may not know better, or where our own user is slow.
+    """
 
     stream_id: int
     error_code: ErrorCodes
     reason: str
+    limit: str | None = None
+    fault: bool = True
 
 
 @attrs.frozen
@@ -34,12 +41,14 @@ class ConnectionFailure:
     Attributes:
         error_class: what it becomes when it is raised.
         arguments: what that class is called with, by default the reason.
+        limit: the field of Config that was passed, if it was one.
     """
 
     error_code: ErrorCodes
     reason: str
     error_class: type[H2Error] = ProtocolError
     arguments: tuple[object, ...] = ()
+    limit: str | None = None
 
     def error(self) -> H2Error:
         """It as an exception, to be raised."""

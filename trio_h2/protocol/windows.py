@@ -23,11 +23,38 @@ __all__ = [
     "ConnectionInboundWindow",
     "InboundWindow",
     "InitialWindow",
+    "LateData",
     "OutboundWindow",
 ]
 
 DEFAULT_WINDOW = 65_535
 MAX_WINDOW = 2**31 - 1
+
+
+class LateData:
+    """DATA that still comes on streams we have reset: what was left of their windows, and no more.
+
+    The sender may have had all of it in flight when it learned of the reset (RFC 9113 section 5.4.2). Credit on the
+    connection goes back for it at once, so nothing else would end a peer that never stops.
+
+    Attributes:
+        allowance: octets, over all those streams; no more than `most`, unless one stream alone had more.
+    """
+
+    __slots__ = ("_most", "allowance")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.allowance = 0
+
+    def expect(self, window: int) -> None:
+        """One more stream was reset, with so much left of its window; negative is none."""
+        self.allowance = max(self.allowance, window, min(self.allowance + window, self._most))
+
+    def receive(self, count: int) -> bool:
+        """Count `count` octets as received; False if no stream had window for them."""
+        self.allowance -= count
+        return self.allowance >= 0
 
 
 class InitialWindow:
