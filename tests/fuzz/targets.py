@@ -5,6 +5,8 @@ It returns how many frames, field blocks or field sections it has put in.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -19,6 +21,7 @@ from trio_h2.protocol.codec import FrameReader, HeadersFrame, PushPromiseFrame
 from trio_h2.protocol.compression import STRICT, FieldDecoder, FieldEncoder, FieldSection
 from trio_h2.protocol.connection import ConnectionMachine
 from trio_h2.protocol.limits import HeaderLimits
+from trio_h2.protocol.priority import priority_untrusted
 from trio_h2.protocol.stream import Phase, StreamMachine
 from trio_h2.protocol.validation import (
     FieldList,
@@ -102,6 +105,8 @@ TIGHT = Config(
     max_continuations=3,
     max_unread=1000,
 )
+
+ROOMY = Config(enable_push=True)
 
 MAX_REPLY = 256
 """Octets that a frame may make an engine send beyond twice its own: a 431, or a GOAWAY that says why."""
@@ -216,11 +221,26 @@ class InMemory(Program):
         self.machine = self.connection._machine
 
     def start(self, first: int) -> None:
-        self.connection.initiate_connection()
-        if self.client:
+        if self.source.octet() < 250:
+            self.connection.initiate_connection()
+        else:
+            self._upgrade()
+        if self.client and not self.machine.table.highest_outbound:
             self.connection.send_headers(first, REQUESTS[1])
             self.highest = first
         self.sent(self.connection.data_to_send())
+
+    def _upgrade(self) -> None:
+        """HTTP/1.1's Upgrade; a server's with any octets as HTTP2-Settings."""
+        header = base64.urlsafe_b64encode(self.source.take(6 * (self.source.octet() & 3)))
+        if self.source.octet() & 1:
+            header = header[:-2] + self.source.take(3)
+        try:
+            self.connection.initiate_upgrade_connection(None if self.client else header)
+        except ProtocolError:
+            # Refused, before or after it has begun: a program may go on without the request.
+            with contextlib.suppress(ProtocolError):
+                self.connection.initiate_connection()
 
     def receive(self, octets: bytes) -> list[ev.Event] | None:
         try:
@@ -313,7 +333,8 @@ class OnMachine(Program):
 
     def __init__(self, source: Source, client: bool) -> None:
         super().__init__(source, client)
-        self.machine = ConnectionMachine(TIGHT, client=client)
+        config = TIGHT if source.octet() & 3 else ROOMY
+        self.machine = ConnectionMachine(config, client=client)
 
     def start(self, first: int) -> None:
         self.machine.initiate()
@@ -342,7 +363,7 @@ class OnMachine(Program):
         if machine.failure is None:
             # In memory a program may acknowledge on one stream what came on another.
             assert machine.inbound.unread >= sum([stream.inbound.held for stream in machine.table.live.values()])
-            assert machine.table.open_inbound <= TIGHT.max_concurrent_streams
+            assert machine.table.open_inbound <= machine.config.max_concurrent_streams
             # Promised streams are not counted before their response, and are no more than the client's own.
             assert len(machine.table) <= machine.table.open_inbound + machine.table.open_outbound + 2**10
 
@@ -437,7 +458,8 @@ def validate(octets: bytes) -> int:
         valid = _judge(fields)
         section = FieldSection(fields, None)
         assert len(section.headers) <= len(fields)
-        repr(section.priority)
+        priority = section.priority
+        assert priority is None or 0 <= priority_untrusted(priority).urgency <= 7
         join_cookies(fields)
         repr(read_request_unchecked(fields))
         repr(read_response_unchecked(fields))
