@@ -491,7 +491,7 @@ class Play:
         if behaviour == "interim":
             await stream.send_informational(103, [("link", "</a>")])
         if behaviour == "push":
-            await self._push(stream)
+            await push(stream, b"pushed")
         if behaviour == "late":
             headers.append(("x-sha256", hashlib.sha256(await self._read(stream, number, exchange)).hexdigest()))
         await stream.send_response(200, headers)
@@ -518,13 +518,23 @@ class Play:
             assert stream.trailers is not None
         return body
 
-    async def _push(self, stream: trio_h2.ServerStream) -> None:
-        try:
-            pushed = await stream.push("/pushed")
-        except trio_h2.H2Error:
-            return
-        async with pushed:
-            await pushed.respond(200, [], b"pushed")
+
+async def quietly(call: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    """A call that may find its stream gone."""
+    try:
+        await call(*arguments)
+    except trio_h2.H2Error as error:
+        str(error)
+
+
+async def push(stream: trio_h2.ServerStream, body: bytes) -> None:
+    """A pushed response, if the client takes it."""
+    try:
+        pushed = await stream.push("/pushed")
+    except trio_h2.H2Error:
+        return
+    async with pushed:
+        await quietly(pushed.respond, 200, [], body)
 
 
 @profile
@@ -696,8 +706,7 @@ async def use_server_stream(stream: trio_h2.ServerStream, choice: int) -> None:
         await stream.send_informational(103)
         await stream.send_response(204, end_stream=True)
     elif what == 11:
-        async with await stream.push("/") as pushed:
-            await pushed.respond(200, [], pattern(size))
+        await push(stream, pattern(size))
     elif what == 12:
         with trio.move_on_after(0.01):
             await stream.send_response(200)
@@ -711,14 +720,6 @@ async def use_server_stream(stream: trio_h2.ServerStream, choice: int) -> None:
         async for _ in stream:
             pass
         str(stream.trailers)
-
-
-async def quietly(call: Callable[..., Awaitable[object]], *arguments: object) -> None:
-    """A call that may find its stream gone."""
-    try:
-        await call(*arguments)
-    except trio_h2.H2Error as error:
-        str(error)
 
 
 async def a_client(script: RawScript) -> None:
