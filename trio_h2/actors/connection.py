@@ -332,8 +332,10 @@ class ConnectionActor:
         self.writer.wake()
 
     def _note_limit(self, limit: str, reason: str) -> None:
-        """The peer was slower than a field of Config allows."""
-        logger.info("%s went over Config.%s: %s", self.peer, limit, reason)
+        """The peer was slower than a field of Config allows: counted each time, and logged once."""
+        self.machine.count_limit(limit)
+        if self.machine.limits_hit[limit] == 1:
+            logger.info("%s went over Config.%s: %s", self.peer, limit, reason)
 
     def end_idle(self, reason: str) -> None:
         """GOAWAY, and the end: there is no stream that would have to finish."""

@@ -1,6 +1,7 @@
 """What is logged, on the logger `trio_h2`: an ERROR is a bug, the user's or ours, and DEBUG says what peers do wrong.
 
-INFO has one line for each connection that ended because its peer went over a limit of `Config`.
+INFO has one line for each connection that ended because its peer went over a limit of `Config`, or was slower than one
+allows.
 
 A line shows no header value and no query, which may be secrets, and of what a peer wrote nothing unescaped.
 """
