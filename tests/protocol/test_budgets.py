@@ -390,6 +390,18 @@ def test_browsers_habits_are_fine_for_ever() -> None:
     peer.assert_alive()
 
 
+def test_a_peer_with_a_small_window_is_fine() -> None:
+    peer = Peer(max_control_frames=100)
+    peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, 8)))
+    stream = h.live(peer.machine, peer.open())
+    h.respond(peer.machine, stream)
+    for _ in range(1_000):
+        peer.machine.send_data(stream, bytes(8))
+        peer.machine.take()
+        peer.receive(h.window_update(1, 8))
+    peer.assert_alive()
+
+
 @pytest.mark.parametrize("kind", ["credit", "settings"])
 def test_data_dribble_cve_2019_9511(kind: str) -> None:
     """What tiny windows squeeze out of us is no work that pays for the frames that do it."""
