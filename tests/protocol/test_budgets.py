@@ -304,6 +304,7 @@ FRAMES: dict[str, tuple[bool, bytes]] = {
     "ALTSVC to a client": (True, h.altsvc(0, b"a", b"b")),
     "ORIGIN to a server": (False, h.origin(b"a")),
     "ORIGIN to a client": (True, h.origin(b"a")),
+    "ORIGIN with more than we look at": (True, h.origin(*[b""] * 101)),
     "unknown": (True, h.raw(0xAB, 0, 0)),
 }
 
