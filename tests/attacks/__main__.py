@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Iterable
 
+from tests.attacks import legitimate
 from tests.attacks.bars import COLUMNS, judge, line, row
 from tests.attacks.catalogue import ATTACKS
 from tests.attacks.model import Attack
@@ -58,8 +59,10 @@ def chosen(names: Iterable[str]) -> list[Attack]:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["legitimate"]:
+        return legitimate.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
-    parser.add_argument("names", nargs="*", help="patterns of names, by default all")
+    parser.add_argument("names", nargs="*", help="patterns of names, by default all; or `legitimate`")
     parser.add_argument("--attackers", default="1,20", help="how many at once, by default 1,20")
     parser.add_argument("--share", type=float, default=1.0, help="how much of each attack to send, by default all")
     parser.add_argument("--json", help="also write the figures to this file")

@@ -49,6 +49,11 @@ async def handler(stream: trio_h2.ServerStream) -> None:
             while True:
                 await stream.send_all(b"x")
                 await trio.sleep(0.01)
+        case "/grpc.test/Echo":
+            await stream.send_response(200, [("content-type", "application/grpc")])
+            async for chunk in stream:
+                await stream.send_all(chunk)
+            await stream.send_trailers([("grpc-status", "0")])
         case "/early":  # answers before it has read the request
             await stream.respond(200, TEXT, b"early\n")
         case _:
@@ -114,6 +119,7 @@ async def main(config: trio_h2.Config) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("trio_h2").setLevel(logging.INFO)  # which says who passed which limit
     allow_many_files()
     values = json.loads(sys.argv[1])
     if "send_grace" in values:
