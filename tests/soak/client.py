@@ -33,7 +33,7 @@ CONFIGS = [
     {"initial_window_size": 16 * 1024, "max_window_size": 0},
     {"connection_window_size": 65_535, "initial_window_size": 65_535},
 ]
-KEEPALIVE = {"keepalive_interval": 3.0, "keepalive_timeout": 6.0}
+KEEPALIVE = {"keepalive_interval": 5.0, "keepalive_timeout": 15.0}
 SHARE_OF_ATTEMPTS = MAX_ATTEMPTS // 8
 
 

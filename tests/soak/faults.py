@@ -17,11 +17,18 @@ MEMORY = 120.0
 
 @dataclass
 class Link:
-    """A client's connection through the proxy, known by the client's port."""
+    """A client's connection through the proxy, known by the client's port.
+
+    Attributes:
+        onward: the port from which the proxy went on to the server.
+        reason: why it ended, in the server's words.
+    """
 
     server: int
     opened: float
+    onward: int | None = None
     closed: float | None = None
+    reason: str | None = None
     fault: str | None = None
     fault_at: float = 0.0
 
@@ -45,6 +52,17 @@ class Faults:
     def opened(self, port: int, server: int, at: float) -> None:
         self.links[port].append(Link(server, at))
 
+    def joined(self, port: int, onward: int) -> None:
+        """The proxy has reached the server."""
+        self.links[port][-1].onward = onward
+
+    def said(self, server: int, onward: int, reason: str) -> None:
+        """A server has a word on how a connection ended."""
+        links = [link for links in self.links.values() for link in links]
+        for link in links:
+            if (link.server, link.onward) == (server, onward):
+                link.reason = reason
+
     def hit(self, port: int, fault: str, at: float) -> None:
         """The proxy did something to the newest link of this port."""
         link = self.links[port][-1]
@@ -54,9 +72,13 @@ class Faults:
     def closed(self, port: int, at: float) -> None:
         self.links[port][-1].closed = at
 
+    def link(self, port: int, at: float) -> Link | None:
+        """The connection that this port had at this time."""
+        return next((link for link in reversed(self.links.get(port, [])) if link.opened <= at), None)
+
     def explain(self, port: int, at: float) -> str | None:
         """Why a request may have failed at this time on the connection from this port; None if nothing was done."""
-        link = next((link for link in reversed(self.links.get(port, [])) if link.opened <= at), None)
+        link = self.link(port, at)
         if link is None:
             return None
         fate = self.servers[link.server]

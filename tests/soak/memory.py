@@ -19,12 +19,12 @@ MIB = 1 << 20
 SHORTEST = 20
 """Samples after the warm-up below which nothing is judged."""
 
-BARS = {"rss": 8 * MIB, "objects": 10_000, "tasks": 150}
+BARS = {"rss": 4 * MIB, "objects": 10_000, "tasks": 150}
 """Growth over all of the measured time, after the warm-up, that still is flat: octets, objects, tasks.
 
 They are about what two samples differ by as streams come and go, at any length of a run. A minute makes ten thousand
 requests and three hundred connections, half an hour thirty times that: an object that each request leaves behind, or a
-task that each connection does, passes its bar within a minute; thirty octets of each request, or an object of every
+task that each connection does, passes its bar within a minute; fifteen octets of each request, or an object of every
 thirtieth, do in half an hour.
 """
 

@@ -3,7 +3,8 @@
 It listens on two ports, one for each server, and gives each connection a fate of its own: cut by a reset or by a close
 on both sides, frozen (nothing passes any more and nobody is told), throttled, delayed, or left alone. What it does to a
 connection it says before it does it. On stdin: `target INDEX SERVER PORT` sends new connections of a listener there,
-`target INDEX SERVER 0` has none accept them, `calm` ends the cutting.
+`calm`
+ends the cutting, and what is frozen.
 """
 
 from __future__ import annotations
@@ -37,10 +38,16 @@ class Fate:
 
 
 class Proxy:
+    """Both listeners, and where they lead.
+
+    Attributes:
+        calm: set when no connection is cut any more, and those that are frozen end.
+    """
+
     def __init__(self, seed: str) -> None:
         self._rng = random.Random(f"{seed}:proxy")
         self._targets: dict[int, tuple[int, int]] = {}
-        self._calm = False
+        self.calm = trio.Event()
 
     def _fate(self) -> Fate:
         rng = self._rng
@@ -48,7 +55,7 @@ class Proxy:
         ends = "reset" if roll < 0.12 else "close" if roll < 0.22 else "freeze" if roll < 0.26 else None
         rate = rng.uniform(1e6, 4e6) if rng.random() < 0.15 else 0.0
         delay = rng.uniform(0.001, 0.03) if rng.random() < 0.25 else 0.0
-        return Fate(None if self._calm else ends, rng.expovariate(1 / 4), rate, delay)
+        return Fate(None if self.calm.is_set() else ends, rng.expovariate(1 / 4), rate, delay)
 
     async def handle(self, index: int, client: trio.SocketStream) -> None:
         try:
@@ -65,9 +72,8 @@ class Proxy:
     async def _join(self, port: int, target: int, client: trio.SocketStream) -> None:
         limit_buffers(client)
         try:
-            if not target:
-                raise ConnectionRefusedError
             server = await trio.open_tcp_stream(HOST, target)
+            say("joined", port=port, onward=server.socket.getsockname()[1])
         except OSError:
             say("fault", port=port, fault="server down")
             await reset(client)
@@ -82,7 +88,7 @@ class Proxy:
             nursery.start_soon(report_samples, 5.0)
             async for command, *arguments in words:
                 if command == "calm":
-                    self._calm = True
+                    self.calm.set()
                     continue
                 index, number, target = map(int, arguments)
                 if index not in self._targets:
@@ -95,10 +101,6 @@ class Proxy:
             await self.handle(index, client)
 
         await trio.serve_listeners(handle, [listener])
-
-    @property
-    def calm(self) -> bool:
-        return self._calm
 
 
 class Link:
@@ -127,12 +129,13 @@ class Link:
 
     async def _strike(self, scope: trio.CancelScope) -> None:
         await trio.sleep(self._fate.after)
-        if self._proxy.calm:
+        if self._proxy.calm.is_set():
             return
         if self._fate.ends == "freeze":
             say("fault", port=self._port, fault="frozen")
             self._frozen = True
-            await trio.sleep(FROZEN_FOR)
+            with trio.move_on_after(FROZEN_FOR):
+                await self._proxy.calm.wait()
         else:
             say("fault", port=self._port, fault=f"cut by {self._fate.ends}")
         if self._fate.ends == "reset":

@@ -156,10 +156,21 @@ class Site:
             self.alive += 1
 
 
-def log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.addFilter(UnexpectedOnly())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+class Reasons(logging.Handler):
+    """Tells the supervisor why connections ended, should a request turn out to be lost by it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith("the connection with") and record.args:
+            peer, reason = record.args
+            say("said", port=int(str(peer).rpartition(":")[2]), reason=reason)
+
+
+def set_up_logging() -> None:
+    shown = logging.StreamHandler()
+    shown.setLevel(logging.WARNING)
+    shown.addFilter(UnexpectedOnly())
+    logging.basicConfig(handlers=[shown, Reasons()])
+    logging.getLogger("trio_h2").setLevel(logging.DEBUG)
 
 
 async def serve(started: Started, config: trio_h2.Config, context: ssl.SSLContext | None, sample_every: float) -> None:
@@ -193,7 +204,7 @@ async def _serve(
 
 
 def main(started: str, config: str, sample_every: str, certificate: str | None = None) -> None:
-    log_to_stderr()
+    set_up_logging()
     context = None
     if certificate is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

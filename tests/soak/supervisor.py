@@ -31,7 +31,7 @@ ENDING = 150.0
 """Seconds that the clients have for what is under way when the time is up: more than a request that hangs."""
 
 STEADY, RESTARTED = 0, 1
-KEEPALIVE = {"keepalive_interval": 3.0, "keepalive_timeout": 6.0}
+KEEPALIVE = {"keepalive_interval": 5.0, "keepalive_timeout": 15.0}
 
 
 class Child:
@@ -146,6 +146,12 @@ class Supervisor:
     def _on_opened(self, child: Child, at: float, port: int, server: int) -> None:
         self._faults.opened(port, server, at)
 
+    def _on_joined(self, child: Child, at: float, port: int, onward: int) -> None:
+        self._faults.joined(port, onward)
+
+    def _on_said(self, child: Child, at: float, port: int, reason: str) -> None:
+        self._faults.said(self._numbers[child], port, f"{at}: {reason}")
+
     def _on_closed(self, child: Child, at: float, port: int) -> None:
         self._faults.closed(port, at)
 
@@ -222,7 +228,9 @@ class Supervisor:
     def _judge(self, before: float) -> None:
         while self._failures and self._failures[0]["at"] <= before:
             failure = self._failures.popleft()
-            self.report.failure(failure, self._faults.explain(failure["port"], failure["at"]))
+            place = failure["port"], failure["at"]
+            fault = self._faults.explain(*place)
+            self.report.failure({**failure, "link": repr(self._faults.link(*place))}, fault)
 
     async def _judge_again_and_again(self) -> None:
         while True:

@@ -91,6 +91,16 @@ def test_a_refusal_is_a_fault_only_of_a_server_that_was_told_to_end(refusal: str
     assert faults.explain(5000, 11) == refusal
 
 
+def test_what_a_server_says_of_a_connection_is_kept_with_its_link() -> None:
+    faults = cut_link()
+    faults.joined(5000, onward=7000)
+    faults.said(server=2, onward=7000, reason="of another server's")
+    faults.said(server=1, onward=7000, reason="idle")
+    link = faults.link(5000, 11)
+    assert link is not None
+    assert (link.onward, link.reason) == (7000, "idle")
+
+
 def test_what_ended_long_ago_is_forgotten() -> None:
     faults = cut_link()
     faults.closed(5000, at=20)
