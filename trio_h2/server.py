@@ -29,8 +29,8 @@ Handler = Callable[[ServerStream], Awaitable[object]]
 FORCE = 0.05
 """Seconds after a shutdown's deadline at which what is still there is closed by force."""
 
-GIVE_UP = 0.4
-"""Seconds after the deadline at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
+GIVE_UP = 0.35
+"""Seconds after that at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
 
 CHUNK = 100
 """Connections that a shutdown looks at in one step."""
@@ -153,7 +153,6 @@ class H2Server:
         self._ending = False
         self._deadline = math.inf
         self._forced = trio.CancelScope()
-        self._given_up = trio.CancelScope()
         self._drained = 0
         self._closed = trio.Event()
 
@@ -188,7 +187,6 @@ class H2Server:
             first, self._ending = not self._ending, True
             self._deadline = min(self._deadline, trio.current_time() + grace)
             self._forced.deadline = self._deadline + FORCE
-            self._given_up.deadline = self._deadline + GIVE_UP
             self._nursery.start_soon(self._tell_all)
             if first:
                 self._nursery.start_soon(self._end)
@@ -203,13 +201,14 @@ class H2Server:
                 await trio.lowlevel.checkpoint()
 
     async def _end(self) -> None:
-        with self._given_up:
-            with self._forced:
-                await self._drain()
-                self._stop_accepting()
-                await self._accepting_ended.wait()
-                await self._all_gone()
-            await self._force()
+        with self._forced:
+            await self._drain()
+            self._stop_accepting()
+            await self._accepting_ended.wait()
+            await self._all_gone()
+        await self._force()
+        # From now on, not from the deadline: something may have held up the loop past both.
+        with trio.move_on_after(GIVE_UP):
             await self._all_gone()
         self._closed.set()
 

@@ -451,6 +451,38 @@ async def test_shutdown_never_takes_longer_than_its_grace(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_loop_that_is_held_up_past_the_grace_still_has_handlers_end(mock_clock: MockClock) -> None:
+    running: list[int] = []
+
+    async def nested(depth: int) -> None:
+        """Every nursery around a task takes it one turn of the loop more to end."""
+        running.append(depth)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(nested, depth - 1) if depth else nursery.start_soon(trio.sleep_forever)
+        finally:
+            running.remove(depth)
+
+    async def shut_down() -> None:
+        await server.shutdown(1)
+        left.extend(running)
+        done.set()
+
+    left: list[int] = []
+    done = trio.Event()
+    async with serving(lambda _: nested(5)) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(shut_down)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(running) == 6
+        mock_clock.jump(10)
+        await done.wait()
+    assert left == []
+
+
 async def test_shutdown_of_a_peer_that_does_not_read_keeps_its_grace(autojump_clock: MockClock) -> None:
     slow, peer_end = slow_pair()
 
