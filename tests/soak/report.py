@@ -39,6 +39,7 @@ class Report:
         self.latency: dict[str, float] = {}
         self.limits_hit: Counter[str] = Counter()
         self.left: list[str] = []
+        self.outlived: list[str] = []
         self.shutdowns = 0
         self.latest_shutdown = -float("inf")
         self._unexplained = 0
@@ -72,8 +73,10 @@ class Report:
     ) -> None:
         """A server's shutdown has returned, or a client has closed all it had."""
         self.limits_hit.update(limits_hit)
-        if alive or tasks_left:
-            _keep(self.left, f"{name}: {alive} handlers when shutdown() returned, {tasks_left} tasks at the end")
+        if tasks_left:
+            _keep(self.left, f"{name}: {tasks_left} tasks")
+        if alive:
+            _keep(self.outlived, f"{name}: {alive} handlers that could be cancelled")
         if made is None:
             self.shutdowns += 1
             self.latest_shutdown = max(self.latest_shutdown, took - grace)
@@ -105,7 +108,7 @@ class Report:
             "no task left": not self.left,
             "no limit reached": not self.limits_hit,
             "memory flat": False not in flat,
-            "shutdowns in time": self.latest_shutdown <= LATE,
+            "shutdowns in time": self.latest_shutdown <= LATE and not self.outlived,
         }
         return {
             "seed": self.seed,
@@ -118,6 +121,7 @@ class Report:
             "wrong": self.wrong,
             "standard error": self.noises,
             "left": self.left,
+            "outlived a shutdown": self.outlived,
             "limits_hit": dict(self.limits_hit),
             "shutdowns": {"count": self.shutdowns, "latest_after_grace": self.latest_shutdown},
             "bystander": self.latency,
@@ -150,7 +154,7 @@ def summary(report: dict[str, Any]) -> str:
     for name, trends_of in report["memory"].items():
         if trends_of:
             lines.append(f"memory:    {name}: {', '.join(_trend(what, trend) for what, trend in trends_of.items())}")
-    for complaints in ("wrong", "standard error", "left"):
+    for complaints in ("wrong", "standard error", "left", "outlived a shutdown"):
         lines += [f"{complaints}: {complaint}" for complaint in report[complaints]]
     lines += [f"unexplained: {failure}" for failure in report["failures unexplained"]["some"]]
     lines += [f"limit reached: {name}, {count} times" for name, count in report["limits_hit"].items()]

@@ -162,7 +162,9 @@ class Reasons(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if str(record.msg).startswith("the connection with") and record.args:
             peer, reason = record.args
-            say("said", port=int(str(peer).rpartition(":")[2]), reason=reason)
+            port = str(peer).rpartition(":")[2]
+            if port.isdigit():  # else it was reset before anybody asked for its address
+                say("said", port=int(port), reason=reason)
 
 
 def set_up_logging() -> None:

@@ -167,7 +167,7 @@ def test_a_report_of_a_run_in_which_all_went_well_holds() -> None:
         (lambda report: report.broken("a wrong body"), "every answer right"),
         (lambda report: report.noise("Traceback (most recent call last):"), "nothing on standard error"),
         (lambda report: report.ended("c", took=0, grace=0, alive=0, tasks_left=1, limits_hit={}), "no task left"),
-        (lambda report: report.ended("s", took=0, grace=0, alive=1, tasks_left=0, limits_hit={}), "no task left"),
+        (lambda report: report.ended("s", took=0, grace=0, alive=1, tasks_left=0, limits_hit={}), "shutdowns in time"),
         (
             lambda report: report.ended("s", took=0, grace=0, alive=0, tasks_left=0, limits_hit={"max_resets": 1}),
             "no limit reached",
