@@ -1,0 +1,92 @@
+"""What the documents say of limits is true, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+
+import trio_h2
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RELIABILITY = ROOT / "docs" / "reliability.md"
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+CONFIG = {field.name: field.default for field in attrs.fields(trio_h2.Config)}
+SERVER = {
+    name: parameter.default
+    for name, parameter in inspect.signature(trio_h2.serve_h2).parameters.items()
+    if name.startswith("max_")
+}
+
+
+def limits() -> dict[str, tuple[str, str]]:
+    """Unit and default of each limit in reliability.md, as they stand there."""
+    section = RELIABILITY.read_text().partition("\n## Limits\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|([^|]*)\|[^|]+\|$", section, re.MULTILINE)
+    assert len({name for name, _, _ in rows}) == len(rows), "a limit has two rows"
+    return {name: (unit.strip(), default.strip()) for name, unit, default in rows}
+
+
+def says(text: str, default: object) -> bool:
+    """Is this how a default is written? What is off is False, a time without end or a rate of nothing."""
+    if text in ("on", "off"):
+        return default is True if text == "on" else default in (False, float("inf"), 0)
+    match = re.fullmatch(r"([\d,.]+)(?: ([KMG]iB))?", text)
+    return match is not None and float(match[1].replace(",", "")) * UNITS[match[2] or ""] == default
+
+
+def test_every_limit_is_named_and_no_other() -> None:
+    assert sorted(limits()) == sorted([*CONFIG, *SERVER])
+
+
+@pytest.mark.parametrize("name", [*CONFIG, *SERVER])
+def test_limits_have_their_true_defaults(name: str) -> None:
+    unit, default = limits()[name]
+    assert says(default, {**CONFIG, **SERVER}[name]), default
+    assert unit or isinstance(CONFIG[name], bool), "no unit"
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "true"),
+    [
+        ("1 MiB", 1 << 20, True),
+        ("64 KiB", 64_000, False),
+        ("1,000", 1000, True),
+        ("0.5", 0.5, True),
+        ("off", float("inf"), True),
+        ("off", 0, True),
+        ("off", 5.0, False),
+        ("on", True, True),
+        ("on", 1, False),
+        ("some", 1, False),
+    ],
+)
+def test_what_counts_as_the_true_default(text: str, default: object, true: bool) -> None:
+    assert says(text, default) == true
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors of a document, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.exists(), target
+        assert not anchor or anchor in headings(linked), target
+
+
+def test_the_readme_links_to_every_document() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [path.name for path in DOCUMENTS[1:] if f"(docs/{path.name})" not in readme] == []
