@@ -19,6 +19,9 @@ LIMIT = 20.0
 PAUSE = 0.1
 """Seconds that connections stay open, once the attack is worked off, for their memory to be seen."""
 
+SETTLED = b"settled?"
+"""What is asked with, in a PING, whether all was worked off; an attack's own PINGs have another payload."""
+
 
 def code_name(code: int) -> str:
     try:
@@ -47,7 +50,7 @@ class Peer:
         self.requests: list[int] = []
         self.resets: Counter[str] = Counter()
         self.goaway: str | None = None
-        self.pongs = self.settings = 0
+        self.pongs = self.settings = self._settled = 0
         self.closed = self.stalled = False
         self._buffer = bytearray()
         self._skip = skip  # octets to come that are no frames, or are of no interest
@@ -76,7 +79,7 @@ class Peer:
             high, low, kind, flags, stream_id = struct.unpack_from(">HBBBL", buffer, position)
             length = high << 8 | low
             whole = wire.HEADER_SIZE + length
-            if kind in (wire.RST_STREAM, wire.GOAWAY) and len(buffer) - position < whole:
+            if kind in (wire.RST_STREAM, wire.GOAWAY, wire.PING) and len(buffer) - position < whole:
                 break
             self._note(kind, flags, stream_id, buffer[position + wire.HEADER_SIZE : position + whole])
             position += whole
@@ -96,6 +99,7 @@ class Peer:
             self.goaway = f"{code_name(int.from_bytes(payload[4:8], 'big'))} {reason}".strip()
         elif kind == wire.PING and flags & wire.ACK:
             self.pongs += 1
+            self._settled += payload == SETTLED
         elif kind == wire.SETTINGS and not flags & wire.ACK:
             self.settings += 1
 
@@ -149,10 +153,10 @@ class Peer:
 
     def settle(self, seconds: float = LIMIT) -> None:
         """Wait until the victim has worked off all that was sent: it answers a PING then, or ends the connection."""
-        pongs = self.pongs
-        if self.closed or self.stalled or not self.send(wire.ping(b"settled?")):
+        settled = self._settled
+        if self.closed or self.stalled or not self.send(wire.ping(SETTLED)):
             return
-        if not self.wait(lambda: self.pongs > pongs, seconds) and not self.closed:
+        if not self.wait(lambda: self._settled > settled, seconds) and not self.closed:
             self.stalled = True
         while not self.closed and select.select([self.socket], [], [], 0)[0]:  # an answer that came before the end
             self.take()

@@ -292,9 +292,12 @@ class FieldDecoder:
             return section
         changes = self._decoder.changes
         fields = self._decoder.decode_block(block)
-        size = field_section_size(fields)
-        held = held_size(fields, size) if self._rules.join_cookies else size
-        section = FieldSection(fields, self._limits.oversized(len(fields), size), self._rules, held)
+        # Where there are too many fields they are not looked at, each by each.
+        size = field_section_size(fields) if len(fields) <= self._limits.max_fields else 0
+        oversized = self._limits.oversized(len(fields), size)
+        if oversized is None and self._rules.join_cookies:
+            size = held_size(fields, size)
+        section = FieldSection(fields, oversized, self._rules, size)
         changed = self._decoder.changes != changes
         if changed or len(self._remembered) == MAX_REMEMBERED:
             self._remembered.clear()
