@@ -306,6 +306,8 @@ class Play:
     ) -> None:
         try:
             async with trio_h2.connect_over(transport, authority="example.org", config=self.script.client) as client:
+                if not self.script.disturbed:
+                    await client.ping()  # what is opened before the limit is known may be refused
                 async with trio.open_nursery() as taking:
                     if self.script.client.enable_push:
                         taking.start_soon(self._pushes, client)
