@@ -19,8 +19,11 @@ SHARE = 0.1
 ATTACKERS = 2
 MARGIN = 2.0
 
-KEEPS_TOO_MUCH = pytest.mark.xfail(reason="header octets held over all streams have no limit yet", strict=False)
-OPEN = {"interim-cookies": KEEPS_TOO_MUCH}
+# The 1 MiB that may be held comes of a few octets here, and the errors of a hundred calls come on top of it.
+JUST_OVER = pytest.mark.xfail(
+    reason="the errors of the calls that failed are kept beside Config.max_held_headers", strict=False
+)
+OPEN = {"interim-cookies": JUST_OVER}
 
 
 @pytest.fixture(scope="module")
