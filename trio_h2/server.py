@@ -32,6 +32,13 @@ FORCE = 0.05
 GIVE_UP = 0.35
 """Seconds after that at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
 
+COST = 0.001
+"""Seconds that ending a connection, or ten streams, may take of the grace, at most half of it in all: one after the
+other they begin to be cut off so long before the deadline, those with the fewest streams first."""
+
+NAMED = 10
+"""Handlers that are named when a shutdown goes on without them."""
+
 CHUNK = 100
 """Connections that a shutdown looks at in one step."""
 
@@ -107,8 +114,9 @@ class _Served:
 
         A TLS handshake may end first, within the time a round trip gets: the client may have sent its request already.
         """
-        with trio.move_on_at(min(deadline, trio.current_time() + self._config.goaway_delay)):
-            await self._past_handshake.wait()
+        if not self._past_handshake.is_set():
+            with trio.move_on_at(min(deadline, trio.current_time() + self._config.goaway_delay)):
+                await self._past_handshake.wait()
         if self.actor is None:
             self._scope.cancel()
         else:
@@ -126,7 +134,19 @@ class _Served:
 
     async def close(self) -> None:
         """Close the transport, if that is still to be done."""
-        await close_at_once(self._transport)
+        if self.actor is None or not self.actor.done.is_set():
+            await close_at_once(self._transport)
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return 0 if self.actor is None else self.actor.live
+
+    def left(self) -> list[str]:
+        """What of it is still there: the handlers that run, or else the connection."""
+        if self.actor is None:
+            return ["a connection"]
+        return self.actor.handlers() or [f"the connection with {self.actor.peer}"]
 
 
 class H2Server:
@@ -169,8 +189,10 @@ class H2Server:
         """Stop accepting, end every connection gracefully, and return when they are closed.
 
         Each client is told in two phases (RFC 9113 section 6.8) and keeps being served until the second; open streams
-        may then finish. Never takes longer than `grace`: what is still open then is cancelled. A second call joins the
-        first, and the sooner end of both counts.
+        may then finish. Whatever clients do it takes no longer than `grace` and half a second: what is still open at
+        the end of `grace` is cancelled, where there are many connections from its half on, idle ones first. A handler
+        that shields itself from that, or waits for a thread, is named in a WARNING and not waited for; `serve_h2` does
+        wait for it. A second call joins the first, and the sooner end of both counts.
 
         Args:
             grace: seconds, 10 by default.
@@ -193,10 +215,14 @@ class H2Server:
             await self._closed.wait()
 
     async def _tell_all(self) -> None:
-        """Have every connection end by the deadline, but not all in one step."""
+        """Have every connection end by the deadline, but not all in one step, nor all at the deadline."""
         assert self._nursery is not None
-        for number, served in enumerate(list(self._served), 1):
-            self._nursery.start_soon(served.shutdown, self._deadline)
+        everyone = sorted([(served.streams, id(served), served) for served in self._served])
+        left = sum([COST * (1 + streams / 10) for streams, _, _ in everyone])
+        scale = min(1, max(0, self._deadline - trio.current_time()) / 2 / left) if left else 0
+        for number, (streams, _, served) in enumerate(everyone, 1):
+            left = max(0, left - COST * (1 + streams / 10))
+            self._nursery.start_soon(served.shutdown, self._deadline - left * scale)
             if number % CHUNK == 0:
                 await trio.lowlevel.checkpoint()
 
@@ -210,6 +236,10 @@ class H2Server:
         # From now on, not from the deadline: something may have held up the loop past both.
         with trio.move_on_after(GIVE_UP):
             await self._all_gone()
+        if self._given_up.cancelled_caught:
+            left = [name for served in self._served for name in served.left()]
+            more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+            logger.warning("a shutdown went on without %s%s", ", ".join(left[:NAMED]), more)
         self._closed.set()
 
     async def _drain(self) -> None:

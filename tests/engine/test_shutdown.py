@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import selectors
@@ -15,6 +16,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, Rs
 from trio.testing import MockClock
 
 import trio_h2
+import trio_h2.server as server_module
 from tests.engine.helpers import (
     GET,
     OK,
@@ -504,6 +506,139 @@ async def test_shutdown_of_a_peer_that_does_not_read_keeps_its_grace(autojump_cl
         start = trio.current_time()
         await server.shutdown(4)
         assert trio.current_time() - start <= 4.001
+
+
+async def test_a_handler_that_cannot_be_cancelled_is_named_and_not_waited_for(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = trio.Event()
+    ends = ("/one?secret=1", "/two", "/over")
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.path == "/over":
+            await trio.sleep_forever()
+        with trio.CancelScope(shield=True):
+            await release.wait()
+
+    async with serving(handler) as (server, listener, _nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        for stream_id, path in zip((1, 3, 5), ends, strict=True):
+            fields = ((name, path if name == ":path" else value) for name, value in GET)
+            await peer.send(peer.headers(stream_id, fields, end_stream=True))
+        await peer.sync()
+        await server.shutdown(4)
+        lines = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(lines) == 1
+        text = lines[0].getMessage()
+        assert "the handler of GET /one for a peer without an address" in text
+        assert "GET /two" in text
+        assert "secret" not in text
+        assert "/over" not in text
+        release.set()
+
+
+async def test_so_many_handlers_that_cannot_be_cancelled_are_counted(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with trio.CancelScope(shield=True):
+            await release.wait()
+
+    async with serving(handler) as (server, listener, _nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        for stream_id in range(1, 100, 2):
+            await peer.send(peer.headers(stream_id, GET, end_stream=True))
+        await peer.sync()
+        await server.shutdown(1)
+        assert caplog.records[-1].getMessage().endswith(" and 40 more")
+        assert caplog.records[-1].getMessage().count("the handler of") == 10
+        release.set()
+
+
+async def test_shutdown_waits_for_handlers_that_clean_up(autojump_clock: MockClock) -> None:
+    """They have until 0.4 s after the grace, and nothing of the server is left when it returns."""
+    ended: list[float] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.3)
+                ended.append(trio.current_time())
+
+    async with serving(handler) as (server, listener, nursery):
+        for _ in range(5):
+            peer = RawPeer(listener.connect(), client=True)
+            await peer.handshake()
+            await peer.send(peer.headers(1, GET, end_stream=True))
+            await peer.sync()
+        start = trio.current_time()
+        await server.shutdown(2)
+        assert len(ended) == 5
+        assert trio.current_time() - start <= 2.31
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+
+
+async def test_of_many_connections_not_all_end_at_the_deadline(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What each takes adds up: they are cut off one after the other, and who has streams last."""
+    monkeypatch.setattr(server_module, "COST", 0.1)
+    config = Config(goaway_delay=100)
+    ends: dict[str, list[float]] = {"idle": [], "busy": []}
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep_forever()
+
+    async def wait_for_end(peer: RawPeer, kind: str) -> None:
+        await peer.to_end()
+        ends[kind].append(trio.current_time() - start)
+
+    async with serving(handler, config=config) as (server, listener, nursery):
+        peers = []
+        for number in range(10):
+            peer = RawPeer(listener.connect(), client=True)
+            await peer.handshake()
+            if number == 0:
+                await peer.send(peer.headers(1, GET, end_stream=True))
+                await peer.sync()
+            peers.append(peer)
+        start = trio.current_time()
+        for number, peer in enumerate(peers):
+            nursery.start_soon(wait_for_end, peer, "idle" if number else "busy")
+        await server.shutdown(4)
+        await trio.testing.wait_all_tasks_blocked()
+    assert len({round(each, 3) for each in ends["idle"]}) == len(ends["idle"]) == 9
+    assert max(ends["idle"]) < ends["busy"][0] <= 4.01
+
+
+async def test_nothing_that_comes_after_the_deadline_is_worked_off(autojump_clock: MockClock) -> None:
+    """A request that waits unread behind a flood starts no handler."""
+    started: list[str] = []
+    release = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        started.append(str(stream.request.path))
+        with trio.CancelScope(shield=True):
+            await release.wait()
+
+    async with serving(handler) as (server, listener, _nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        await server.shutdown(1)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await peer.send(peer.headers(3, GET, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(started) == 1
+        release.set()
 
 
 async def test_shutdown_with_all_the_time_there_is(autojump_clock: MockClock) -> None:

@@ -838,6 +838,15 @@ class ConnectionActor:
     # Looking
 
     @property
+    def live(self) -> int:
+        """How many streams have their tasks."""
+        return len(self._live)
+
+    def handlers(self) -> list[str]:
+        """The handlers that run, in words."""
+        return [actor.handler for actor in self._live if actor.started]
+
+    @property
     def peer(self) -> str:
         """Who the peer is, for what is logged."""
         return peer_name(self.peer_address)

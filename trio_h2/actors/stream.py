@@ -96,6 +96,7 @@ class StreamActor:
         mailbox: what was received and not taken.
         failure: why the stream cannot be used any more. The first cause sticks.
         scope: what a peer's reset cancels: the handler. A client's stream has none.
+        request: what a server's handler was called for.
         opened: where a client waits for a slot: rung when its stream has its ID, or never will.
     """
 
@@ -111,6 +112,7 @@ class StreamActor:
         "mailbox",
         "opened",
         "pump",
+        "request",
         "scope",
         "started",
         "stream",
@@ -123,6 +125,7 @@ class StreamActor:
         self.failure: H2Error | None = None
         self.scope = None if connection.client else trio.CancelScope()
         self.opened: Doorbell | None = None
+        self.request: ev.RequestReceived | None = None
         self.pump: Pump | None = None
         self.closed_by_user = False
         self.started = False
@@ -596,12 +599,13 @@ class StreamActor:
     ) -> None:
         """A server's stream: the handler, then what the handler contract says of how it ended."""
         assert self.scope is not None
+        self.request = request
         try:
             with self.scope:
                 await handler(self, request)
             # A handler that was cancelled has not finished: its response must not look as if it had.
             if self.failure is None:
-                self._finish_handler(request)
+                self._finish_handler()
             if self.machine.tunnel and not self.machine.closed:
                 self.close(linger=True)
                 await self._linger()
@@ -611,7 +615,7 @@ class StreamActor:
                 raise
             # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
             if self.failure is None or self.closed_by_user or not tells_nothing(error):
-                logger.error("%s raised", self._handler_of(request), exc_info=error)
+                logger.error("%s raised", self.handler, exc_info=error)
             if self.failure is None:
                 self._finish_failed()
         finally:
@@ -619,28 +623,31 @@ class StreamActor:
             self.release()
             self.connection.finished(self)
 
-    def _handler_of(self, request: ev.RequestReceived) -> str:
-        return f"the handler of {request_line(request.headers)} for {self.connection.peer}"
+    @property
+    def handler(self) -> str:
+        """A server's handler that has started, in words."""
+        assert self.request is not None
+        return f"the handler of {request_line(self.request.headers)} for {self.connection.peer}"
 
-    def _finish_handler(self, request: ev.RequestReceived) -> None:
+    def _finish_handler(self) -> None:
         """The handler returned: end the response as the handler contract says."""
         stream = self.machine
         connection = self.connection
         if stream.closed:
             return
         if stream.sending.phase is Phase.HEAD:
-            logger.warning("%s returned without responding: it gets 500", self._handler_of(request))
+            logger.warning("%s returned without responding: it gets 500", self.handler)
             self._answer_500()
         elif stream.tunnel:
             if self._cut_short:
-                logger.warning("%s returned %s: the stream is reset", self._handler_of(request), CUT)
+                logger.warning("%s returned %s: the stream is reset", self.handler, CUT)
             return
         elif stream.can_send:
             if stream.sending.too_short or self._cut_short:
                 half = stream.sending
                 length = f"with {half.seen} octets sent of its content-length of {half.expected}"
                 what = length if half.too_short else CUT
-                logger.warning("%s returned %s: the stream is reset", self._handler_of(request), what)
+                logger.warning("%s returned %s: the stream is reset", self.handler, what)
                 self.reset(ErrorCodes.INTERNAL_ERROR)
             else:
                 connection.machine.end_stream(stream)
