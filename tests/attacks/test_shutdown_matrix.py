@@ -1,4 +1,4 @@
-"""One shutdown with each kind of peer, few of each: nothing is left of the server, and nothing is logged that should not.
+"""One shutdown with each kind of peer, few of each: nothing is left of the server, and nothing unexpected is logged.
 
 How long it takes is what `python -m tests.attacks.shutdown_matrix` is for; a machine that is busy with other things
 would fail that here.
