@@ -130,6 +130,12 @@ class _Served:
 
     def drop(self) -> None:
         """Its place is wanted at once."""
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s had to go: its place was wanted", ", ".join(self.left()))
+        self._scope.cancel()
+
+    def force(self) -> None:
+        """Its time is over."""
         self._scope.cancel()
 
     async def close(self) -> None:
@@ -236,7 +242,7 @@ class H2Server:
         # From now on, not from the deadline: something may have held up the loop past both.
         with trio.move_on_after(GIVE_UP):
             await self._all_gone()
-        if self._given_up.cancelled_caught:
+        if self._served:
             left = [name for served in self._served for name in served.left()]
             more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
             logger.warning("a shutdown went on without %s%s", ", ".join(left[:NAMED]), more)
@@ -262,7 +268,7 @@ class H2Server:
         """The deadline has passed: close what is left."""
         self._stop_accepting()
         for number, served in enumerate(list(self._served), 1):
-            served.drop()
+            served.force()
             if number % CHUNK == 0:
                 await trio.lowlevel.checkpoint()
 

@@ -46,14 +46,17 @@ class Room:
         self._idle: OrderedDict[Guest, None] = OrderedDict()  # the one that was idle longest first
         self._leaving: OrderedDict[Guest, None] = OrderedDict()
         self._door = trio.lowlevel.ParkingLot()
+        self._waiting = False  # at the door; kept beside it, because `idle` is called often
 
     async def enter(self, guest: Guest) -> None:
         """Wait for a place, and make one where that can be. Cancelled, the guest is in all the same."""
         try:
             while self._full and not self._make_place():
+                self._waiting = True
                 with trio.move_on_at(self._next_overdue()):
                     await self._door.park()
         finally:
+            self._waiting = bool(self._door)
             self._inside.add(guest)
             self._handshaking[guest] = trio.current_time()
 
@@ -85,7 +88,7 @@ class Room:
         if guest in self._inside:
             self._handshaking.pop(guest, None)
             self._idle[guest] = None
-            if self._door:
+            if self._waiting:
                 self._door.unpark_all()
 
     def busy(self, guest: Guest) -> None:
