@@ -28,6 +28,7 @@ LIMITS = [
     ("max_header_fields", 1, None),
     ("max_header_block_size", 1, None),
     ("max_continuations", 0, None),
+    ("max_remembered_blocks", 0, None),
     ("max_interim_responses", 0, None),
     ("max_interim_octets", 0, None),
     ("max_stream_errors", 0, None),

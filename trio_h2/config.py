@@ -76,6 +76,9 @@ class Config:
         max_header_block_size: octets of one compressed field block; above it the connection ends with
             ENHANCE_YOUR_CALM, because a block that is not decoded breaks HPACK (section 4.3). 128 KiB.
         max_continuations: CONTINUATION frames in one field block. 16.
+        max_remembered_blocks: octets a connection may take to remember field blocks that came, well-formed, with all
+            that decoding and reading them made: a block that comes again is not decoded again. 16 KiB, some ten of a
+            browser's requests; 0 remembers none.
         max_interim_responses: 1xx responses before the final one, each of which is kept for the user. 100; above it
             the stream ends with ENHANCE_YOUR_CALM.
         max_interim_octets: octets of all of them together, counted as for `max_header_list_size`. 64 KiB; above it
@@ -150,6 +153,7 @@ class Config:
     max_header_fields: int = attrs.field(default=256, validator=_whole(1, 2**31))
     max_header_block_size: int = attrs.field(default=128 * 1024, validator=_whole(1, 2**62))
     max_continuations: int = attrs.field(default=16, validator=_whole(0, 2**31))
+    max_remembered_blocks: int = attrs.field(default=16 * 1024, validator=_whole(0, 2**62))
     max_interim_responses: int = attrs.field(default=100, validator=_whole(0, 2**62))
     max_interim_octets: int = attrs.field(default=64 * 1024, validator=_whole(0, 2**62))
     max_stream_errors: int = attrs.field(default=500, validator=_whole(0, 2**62))

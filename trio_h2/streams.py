@@ -18,6 +18,7 @@ from .actors.stream import StreamActor
 from .connection import Connection, Incoming
 from .exceptions import ErrorCodes
 from .headers import Headers, HeadersLike
+from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
 from .protocol.stream import Phase
 from .protocol.validation import (
@@ -191,6 +192,9 @@ _remembered_responses: dict[tuple[object, ...], tuple[Fields, ResponseHead]] = {
 
 MAX_REMEMBERED = 128
 
+MAX_REMEMBERED_SIZE = 4 * 1024
+"""Octets of a header list that is remembered, as SETTINGS_MAX_HEADER_LIST_SIZE counts them."""
+
 # These memories are every connection's, so nobody's credentials and no session may stay in them.
 _NOT_REMEMBERED = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
 
@@ -200,8 +204,9 @@ H = TypeVar("H")
 def _remember(
     memory: dict[tuple[object, ...], tuple[Fields, H]], key: tuple[object, ...], checked: tuple[Fields, H]
 ) -> None:
-    """Keep checked fields for the next time, unless there is a secret among them."""
-    if _NOT_REMEMBERED.isdisjoint([name for name, _ in checked[0]]):
+    """Keep checked fields for the next time, unless there is a secret among them, or much."""
+    fields = checked[0]
+    if _NOT_REMEMBERED.isdisjoint([name for name, _ in fields]) and field_section_size(fields) <= MAX_REMEMBERED_SIZE:
         if len(memory) >= MAX_REMEMBERED:
             memory.clear()
         memory[key] = checked

@@ -40,12 +40,13 @@ from tests.engine.helpers import (
     slow_pair,
     whole_reads,
 )
-from tests.protocol.helpers import counted_calls
+from tests.protocol.helpers import counted_calls, held_size
 from trio_h2 import Config, ErrorCodes, client
-from trio_h2.actors.connection import ConnectionActor
+from trio_h2.actors.connection import ConnectionActor, event_size
 from trio_h2.actors.messages import Doorbell
 from trio_h2.actors.stream import StreamActor
 from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.settings import ChangedSetting, setting_code_from_int
 
 EXPECT = (*POST, ("expect", "100-continue"))
 
@@ -185,6 +186,61 @@ async def test_connection_events_that_nobody_reads_hold_few_octets(kind: str, au
             tracemalloc.stop()
         assert held < 256 * 1024
         assert connections[0].statistics().dropped_events >= 50
+
+
+ORIGINS = [b"https://host%02d.example.org" % number for number in range(100)]
+SETTINGS = {
+    setting_code_from_int(code): ChangedSetting(setting_code_from_int(code), 2**30 + code, 2**31 + code)
+    for code in range(0x1000, 0x1020)
+}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        trio_h2.WindowUpdated(0, 2**31 - 1),
+        trio_h2.PingReceived(b"12345678"),
+        trio_h2.PingAckReceived(b"12345678"),
+        *[trio_h2.RemoteSettingsChanged(dict(list(SETTINGS.items())[:count])) for count in range(33)],
+        trio_h2.SettingsAcknowledged(SETTINGS),
+        *[trio_h2.ConnectionTerminated(2**32 - 1, 2**31 - 1, bytes(size)) for size in (1, 100, 4_000)],
+        *[trio_h2.AlternativeServiceAvailable(bytes(size), bytes(size + 1)) for size in (1, 100, 2_000)],
+        *[trio_h2.UnknownFrameReceived(0x99, 0, 2**31 - 1, bytes(size)) for size in (0, 1, 100, 4_000)],
+        *[trio_h2.OriginReceived(tuple(ORIGINS[:count])) for count in (0, 1, 7, 50, 100)],
+        trio_h2.OriginReceived(tuple([bytes((65, number)) for number in range(100)])),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_events_count_at_least_what_cpython_takes_for_them(event: trio_h2.Event) -> None:
+    held = held_size(event)
+    assert held <= event_size(event) <= 3 * held
+
+
+async def test_fifty_ordinary_origins_pass_and_empty_ones_hold_few_octets(autojump_clock: MockClock) -> None:
+    """RFC 8336. However many come: while nobody reads events(), what waits is bounded with its objects."""
+    async with raw_server(config=Config(max_event_octets=64 * 1024)) as (connection, peer):
+        await peer.sync()
+        events = connection.events()
+        payload = b"".join([len(origin).to_bytes(2, "big") + origin for origin in ORIGINS[:50]])
+        await peer.send(peer.frame(0xC, 0, 0, payload))
+        async for event in events:
+            if isinstance(event, trio_h2.OriginReceived):
+                assert event.origins == tuple(ORIGINS[:50])
+                break
+        few = b"".join([b"\0\2%c%c" % (65 + number, 65) for number in range(100)])
+        frame = peer.frame(0xC, 0, 0, few)
+        await peer.send(frame)
+        await peer.sync()
+        dropped = connection.statistics().dropped_events
+        tracemalloc.start()
+        try:
+            await peer.send(frame * 500)
+            await peer.sync()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 128 * 1024
+        assert connection.statistics().dropped_events > dropped + 480
 
 
 @pytest.mark.parametrize("update", ["PRIORITY", "PRIORITY_UPDATE"])

@@ -6,16 +6,20 @@ scripted peer sends is packed here, octet by octet, so that it can also be wrong
 
 from __future__ import annotations
 
+import gc
 import sys
+import types
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import hpack
+from hpack.table import HeaderTable
 from hyperframe.frame import Frame, GoAwayFrame, PingFrame, RstStreamFrame
 
 from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import H2Error, ProtocolError
+from trio_h2.protocol.compression import InboundRules
 from trio_h2.protocol.connection import ConnectionMachine
 from trio_h2.protocol.stream import StreamMachine
 from trio_h2.protocol.validation import Malformed, check_request, check_response
@@ -314,6 +318,21 @@ def counted_calls() -> Iterator[list[int]]:
         yield count
     finally:
         sys.setprofile(before)
+
+
+def held_size(holder: object, *, beside: Iterable[object] = ()) -> int:
+    """What CPython takes for all that `holder` holds; `beside` and what that holds are somebody else's."""
+    shared = {id(entry) for entry in HeaderTable.STATIC_TABLE}
+    for entry in (*HeaderTable.STATIC_TABLE, *beside):
+        shared.update((id(entry), *map(id, gc.get_referents(entry))))
+    waiting, size = [holder], 0
+    while waiting:
+        found = waiting.pop()
+        if id(found) not in shared and not isinstance(found, (type, InboundRules, bool, types.NoneType)):
+            shared.add(id(found))
+            size += sys.getsizeof(found)
+            waiting += gc.get_referents(found)
+    return size
 
 
 def of_type(events: Iterable[ev.Event], *types: type[ev.Event]) -> list[ev.Event]:

@@ -15,9 +15,11 @@ from trio_h2.config import Config
 from trio_h2.exceptions import DenialOfServiceError, ErrorCodes, FrameDataMissingError, FrameTooLargeError
 from trio_h2.headers import Headers, NeverIndexed
 from trio_h2.protocol.codec import FrameReader, FrameWriter, PriorityFields, SettingsFrame
-from trio_h2.protocol.compression import STRICT, FieldDecoder
+from trio_h2.protocol.compression import STRICT, FieldDecoder, FieldEncoder, FieldSection
 from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.huffman import HuffmanEncoder
 from trio_h2.protocol.limits import HeaderLimits
+from trio_h2.protocol.validation import Malformed
 from trio_h2.protocol.verdicts import ConnectionFailure
 
 from . import helpers as h
@@ -640,13 +642,21 @@ def field_decoder() -> FieldDecoder:
     return FieldDecoder(limits, STRICT)
 
 
+def seen(decoder: FieldDecoder, block: bytes) -> FieldSection:
+    """Decode a block whose section is found well-formed: its headers are asked for."""
+    section = decoder.decode(block)
+    assert section.headers is not None
+    decoder.settle()
+    return section
+
+
 @pytest.mark.parametrize("literal", [b"\x0f\x0d\x015", b"\x1f\x0d\x015", b"\x00\x01a\x015"])
 def test_rfc7541_6_2_2_a_block_with_literals_that_are_not_indexed_is_decoded_once(literal: bytes) -> None:
     decoder = field_decoder()
-    first = decoder.decode(b"\x88" + literal)
-    assert decoder.decode(b"\x88" + literal) is first
-    assert decoder.decode(b"\x88\x40\x01b\x016").fields[1] == (b"b", b"6")
-    again = decoder.decode(b"\x88" + literal)
+    first = seen(decoder, b"\x88" + literal)
+    assert seen(decoder, b"\x88" + literal) is first
+    assert seen(decoder, b"\x88\x40\x01b\x016").fields[1] == (b"b", b"6")
+    again = seen(decoder, b"\x88" + literal)
     assert again is not first
     assert again.fields == first.fields
 
@@ -662,27 +672,111 @@ def test_rfc7541_2_3_2_a_field_that_is_added_again_moves_the_others() -> None:
     assert decoder.decode(b"\xbf").fields == [(b"a", b"1")]
 
 
-def test_rfc7541_2_2_what_is_remembered_of_received_blocks_is_bounded() -> None:
-    decoder = field_decoder()
-    large = b"\x88\x00\x01a\x7f\xff\x0f" + bytes(2174)
-    assert decoder.decode(large) is not decoder.decode(large)
-    for number in range(500):
-        block = b"\x88\x00\x01a\x03%03d" % number
-        assert decoder.decode(block) is decoder.decode(block)
-        assert len(decoder._remembered) <= 64
+LARGE = b"v" * 4_000
+HUFFMAN = HuffmanEncoder().encode(b"0" * 1_480)
+COOKIE = b"\x40\x06cookie\x7f\xa1\x1e" + LARGE
 
 
-@pytest.mark.parametrize("crumbs", [1, 2])
-def test_rfc7541_2_2_large_values_that_are_joined_are_not_remembered(crumbs: int) -> None:
-    """Each would be a copy of its own, made of references to one field in the table."""
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(b"\x88\x00\x01a\x03%03d", id="a small literal"),
+        pytest.param(b"\x88\x00\x01a\x7f\xec\x06%03d" + bytes(1_000), id="a large literal"),
+        pytest.param(b"\x88\x00\x01a\x03%03d\x0f\x04\xff\x9e\x06" + HUFFMAN, id="Huffman codes of five bits"),
+        pytest.param(b"\x88\x00\x01a\x03%03d" + b"\x01\x00" * 90, id="many literals"),
+        pytest.param(b"\x10\x01a\x03%03d" + b"\x10\x01b\x01c" * 80, id="many never-indexed literals"),
+        pytest.param(b"\x82\x87\x84\x01\x01a\x00\x01a\x03%03d", id="a request"),
+        pytest.param(b"\x82\x87\x84\x01\x01a\x00\x01a\x03%03d\x0f\x0d\x0812345678", id="a request with content-length"),
+        pytest.param(b"\x00\x01a\x03%03d" + b"\x90" * 99, id="references"),
+        pytest.param(b"\x00\x01a\x03%03d" + b"\xbe" * 2, id="joined cookies"),
+        pytest.param(b"\x00\x01a\x03%03d" + b"\x84" * 90 + b"\xbe\xbe", id="joined cookies beside many fields"),
+        pytest.param(b"\x00\x06cookie\x03%03d" + b"\x00\x06cookie\x01a" * 20, id="small joined cookies"),
+        pytest.param(b"\x00\x08priority\x03%03d" + b"\x00\x08priority\x01i" * 20, id="joined priorities"),
+    ],
+)
+def test_rfc9113_10_5_what_is_remembered_of_received_blocks_is_bounded(block: bytes) -> None:
+    """With all that it holds, as CPython says it: 16 KiB a connection, and the newest are remembered."""
     decoder = field_decoder()
-    large = "a" * 4000
-    decoder.decode(b"\x40\x06cookie\x7f\xa1\x1e" + large.encode())
-    block = b"\xbe" * crumbs
-    headers = decoder.decode(block).headers
-    assert headers["cookie"] == "; ".join([large] * crumbs)
-    assert (decoder.decode(block).headers is headers) == (crumbs == 1)
-    assert decoder.decode(block).headers == headers
+    decoder.decode(COOKIE)
+    most = 0
+    for number in range(200):
+        numbered = block % number
+        section = seen(decoder, numbered)
+        for judged in (section.request(extended_connect=True), section.response(to_connect=False), section.priority):
+            assert judged is None or isinstance(judged, (tuple, Malformed, bytes))
+        assert (seen(decoder, numbered) is section) == (decoder._remembered.get(numbered) is section)
+        held = h.held_size(decoder._remembered, beside=decoder._decoder.header_table.dynamic_entries)
+        most = max(most, held)
+        assert held <= 16 * 1024
+    assert most > 6 * 1024
+
+
+def test_rfc9113_10_5_a_block_that_holds_more_than_may_be_remembered_is_not() -> None:
+    decoder = field_decoder()
+    decoder.decode(COOKIE)
+    small = seen(decoder, b"\x88")
+    five = b"\xbe" * 5  # 20 KiB when it is joined
+    assert seen(decoder, five) is not seen(decoder, five)
+    large = b"\x88\x00\x01a\x7f\xa1\x2e" + bytes(6_048)
+    assert seen(decoder, large) is not seen(decoder, large)
+    assert seen(decoder, b"\x88") is small
+
+
+@pytest.mark.parametrize("octets", [0, 600])
+def test_how_much_is_remembered_is_a_knob(octets: int) -> None:
+    limits = HeaderLimits(
+        max_block_size=2**16, max_continuations=8, max_list_size=2**16, max_fields=100, max_remembered=octets
+    )
+    decoder = FieldDecoder(limits, STRICT)
+    assert seen(decoder, b"\x88") is not seen(decoder, b"\x88")
+    assert not decoder._remembered
+
+
+def test_rfc9113_10_5_many_blocks_are_remembered_at_a_constant_cost_for_each() -> None:
+    decoder = FieldDecoder(
+        HeaderLimits(
+            max_block_size=2**16, max_continuations=8, max_list_size=2**16, max_fields=100, max_remembered=2**30
+        ),
+        STRICT,
+    )
+    with h.counted_calls() as calls:
+        for number in range(1_000):
+            seen(decoder, b"\x88\x00\x01a\x03%03d" % number)
+    assert len(decoder._remembered) == 1_000
+    assert calls[0] < 100 * 1_000
+
+
+@pytest.mark.parametrize("what", ["malformed", "too large", "late"])
+def test_rfc9113_10_5_only_well_formed_blocks_are_remembered(what: str) -> None:
+    """An attacker's 64 blocks are not worth the memory of a connection."""
+    peer = server(max_header_list_size=2_000)
+    remembered = peer.machine.reader._decoder._remembered
+    peer.receive(peer.headers(1, h.GET), h.rst_stream(1))
+    for number in range(64):
+        fields = [*h.GET, (b"x", b"%d" % number)]
+        if what == "malformed":
+            fields.append((b"te", b"gzip"))
+        elif what == "too large":
+            fields += [(b"accept", b"")] * 60
+        block = hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields])
+        stream_id = 1 if what == "late" else 2 * number + 3
+        peer.receive(h.raw(h.HEADERS, h.END_HEADERS | h.END_STREAM, stream_id, block))
+        peer.frames()
+    assert peer.machine.failure is None
+    assert not remembered
+    for _ in range(2):
+        stream_id = peer.machine.table.highest_inbound + 2
+        peer.receive(h.raw(h.HEADERS, h.END_HEADERS | h.END_STREAM, stream_id, b"\x82\x87\x84\x11\x01a"))
+    assert b"\x82\x87\x84\x11\x01a" in remembered
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 60), max_size=200))
+def test_what_is_remembered_of_header_lists_that_are_sent_is_bounded(choices: list[int]) -> None:
+    encoder = FieldEncoder()
+    for choice in choices:
+        encoder.encode(((b":status", b"200"), (b"server", b"x"), (b"etag", b"%d" % choice * (1 + 10 * choice))))
+        assert h.held_size(encoder._remembered) <= 32 * 1024
 
 
 BLOCK_PARTS = st.sampled_from(
@@ -715,7 +809,7 @@ def test_rfc7541_2_2_what_is_remembered_is_what_a_decoder_without_memory_says(
             with pytest.raises(hpack.HPACKError):
                 remembering.decode(block)
             return
-        assert list(remembering.decode(block).fields) == list(expected)
+        assert list(seen(remembering, block).fields) == list(expected)
 
 
 FIELD_NAMES = st.sampled_from([b"a", b"accept", b"x-custom", b"cookie", b"cache-control"])

@@ -227,6 +227,27 @@ def test_rfc9218_7_1_a_priority_update_does_not_go_through_those_before_it(monke
     peer.assert_alive()
 
 
+def test_rfc9218_7_1_priorities_that_are_passed_over_are_forgotten_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a PRIORITY_UPDATE costs does not depend on how many others wait for their streams."""
+    looks = 0
+    is_idle = StreamTable.is_idle
+
+    def look(table: StreamTable, stream_id: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return is_idle(table, stream_id)
+
+    peer = server(max_concurrent_streams=1_000)
+    peer.receive(*[h.priority_update(10**6 + 2 * number + 1, b"u=1") for number in range(998)])
+    monkeypatch.setattr(StreamTable, "is_idle", look)
+    for number in range(1, 1_000, 4):
+        peer.receive(h.priority_update(number, b"u=1"), peer.headers(number + 2, h.GET), h.rst_stream(number + 2))
+    assert looks < 250 * 20
+    receiver = peer.machine._receiver
+    assert len(receiver._early_priorities) == len(receiver._early_ids) <= 1_000
+    peer.assert_alive()
+
+
 @pytest.mark.parametrize("how", ["passed over", "refused", "malformed", "too large"])
 def test_rfc9218_7_1_a_prioritized_stream_that_never_opens_is_forgotten(how: str) -> None:
     """What came of it, it is idle no more: there is room for the next one's priority."""

@@ -192,7 +192,31 @@ def test_rfc7541_7_3_a_small_block_that_grows_huge_is_judged_by_what_it_grows_to
     """A field of 4,000 octets in the dynamic table, named again and again by one octet each."""
     peer = server()
     peer.receive(peer.headers(1, [*h.GET, (b"x", b"y" * 4000)]))
-    bomb = peer.block(h.GET) + b"\xbe" * 10_000
+    bomb = peer.block(h.GET) + b"\xbe" * 1_500
     assert peer.receive(h.raw(h.HEADERS, h.END_HEADERS | h.END_STREAM, 3, bomb)) == []
     assert peer.sent_fields(peer.frames()[0]) == [(b":status", b"431")]
     peer.assert_alive()
+
+
+@pytest.mark.parametrize("part", [b"\x84", b"\x01\x00", b"\x40\x00\x00"])
+def test_rfc9113_10_5_1_a_block_of_endless_fields_is_not_decoded_to_its_end(part: bytes) -> None:
+    """Up to 2,048 are, and a stretch: their sender hears 431."""
+    peer = server()
+    frames = [h.raw(h.HEADERS, h.END_HEADERS | h.END_STREAM, 1, part * 2_048)]
+    frames += [h.raw(h.HEADERS, 0, 3, part * 5_000), h.raw(h.CONTINUATION, 0, 3, part * 5_000)]
+    frames += [h.raw(h.CONTINUATION, h.END_HEADERS, 3, part * 5_000)]
+    assert peer.receive(frames[0]) == []
+    assert peer.sent_fields(peer.frames()[0]) == [(b":status", b"431")]
+    with h.counted_calls() as calls:
+        assert peer.receive(*frames[1:]) == []
+    assert calls[0] < 50_000
+    peer.assert_connection_error(ErrorCodes.ENHANCE_YOUR_CALM, DenialOfServiceError)
+    assert peer.machine.failure is not None
+    assert "more than 2048 fields" in peer.machine.failure.reason
+
+
+def test_rfc9113_10_5_1_as_many_fields_are_decoded_as_are_accepted() -> None:
+    peer = server(max_header_fields=5_000, max_header_list_size=2**20)
+    (event,) = peer.receive(h.raw(h.HEADERS, h.END_HEADERS, 1, peer.block(h.GET) + b"\x90" * 4_996))
+    assert isinstance(event, ev.RequestReceived)
+    assert len(event.headers) == 5_000

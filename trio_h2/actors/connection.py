@@ -68,11 +68,17 @@ _METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(_METHOD + rb" [^\x00-\x20\x7f]+ HTTP/1\.[0-9]\r?\n")
 _BEGINNING = re.compile(_METHOD + rb"(?: (?:[^\x00-\x20\x7f]+(?: [HTP/.0-9]{0,8}\r?)?)?)?")
 
-MAX_EVENT_SIZE = 4 * 1024
-"""Octets of one connection event that is kept for `events()`: nobody may be reading them."""
+MAX_EVENT_SIZE = 8 * 1024
+"""Octets of one connection event that is kept for `events()`: nobody may be reading them. Fifty origins fit."""
 
 OBJECT_SIZE = 256
-"""About what an event takes beside its octets."""
+"""What an event takes beside its octets, at most."""
+
+SETTING_SIZE = 200
+"""What a setting takes in one: its change, the numbers in that, and its place in the dict."""
+
+ORIGIN_SIZE = 48
+"""What an origin takes in one, beside its octets."""
 
 PREFACE_GRACE = 0.1
 """Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
@@ -863,14 +869,14 @@ class ConnectionActor:
 
 
 def event_size(event: ev.Event) -> int:
-    """About how many octets an event holds: the peer's, and the objects around them."""
+    """How many octets an event holds: the peer's, and the objects around them."""
     size = OBJECT_SIZE
     if isinstance(event, ev.OriginReceived):
-        size += sum([OBJECT_SIZE // 4 + 2 * len(origin) for origin in event.origins])  # they are in its payload too
+        size += sum([ORIGIN_SIZE + 2 * len(origin) for origin in event.origins])  # they are in its payload too
     elif isinstance(event, ev.UnknownFrameReceived):
         size += len(event.payload)
     elif isinstance(event, ev.RemoteSettingsChanged | ev.SettingsAcknowledged):
-        size += OBJECT_SIZE // 2 * len(event.changed_settings)
+        size += SETTING_SIZE * len(event.changed_settings)
     elif isinstance(event, ev.ConnectionTerminated):
         size += len(event.additional_data or b"")
     elif isinstance(event, ev.AlternativeServiceAvailable):

@@ -26,7 +26,7 @@ import hyperframe.frame as hf
 
 from ..exceptions import ErrorCodes, FrameDataMissingError, FrameTooLargeError
 from .compression import STRICT, FieldDecoder, FieldEncoder, Fields, FieldSection, InboundRules
-from .limits import MAX_ORIGINS, HeaderLimits, too_many_settings
+from .limits import MAX_ORIGINS, HeaderLimits, too_many_fields, too_many_settings
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -317,6 +317,8 @@ class FrameReader:
                 parsed = parser(flags, stream_id, payload)
                 if parsed is not None:
                     yield parsed
+                    if self._decoder.candidate is not None:
+                        self._decoder.settle()
                     if type(parsed) is ConnectionFailure:
                         return
             rest = buffer[offset:] if offset else buffer
@@ -452,6 +454,8 @@ class FrameReader:
     def _decode(self, block: bytes) -> FieldSection | ConnectionFailure:
         try:
             return self._decoder.decode(block)
+        except hpack.OversizedHeaderListError as error:
+            return too_many_fields(str(error))
         except hpack.HPACKError as error:
             return ConnectionFailure(ErrorCodes.COMPRESSION_ERROR, f"undecodable field block: {error}")
 

@@ -9,6 +9,7 @@ the table as it was (of indexed fields, and of literals that are not to be index
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, cast
 
 import attrs
@@ -19,6 +20,7 @@ from hpack.table import HeaderTable
 from ..headers import Headers
 from .huffman import HuffmanEncoder, decode_huffman
 from .limits import (
+    MAX_DECODED_FIELDS,
     MAX_PRIORITY_OCTETS,
     MAX_TABLE_SIZE_UPDATES,
     Excess,
@@ -42,14 +44,15 @@ __all__ = ["FieldDecoder", "FieldEncoder", "FieldSection", "Fields", "InboundRul
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-MAX_REMEMBERED = 64
-"""Blocks remembered in each direction of a connection."""
+# What CPython takes to remember a block: the objects around one, its place in a list of fields, a literal's own tuple
+# and strings. Indexed fields are the table's. A literal's octets are in the block too, and 8/5 of them when decoded.
+_BLOCK_SIZE = 600
+_FIELD_SIZE = 9
+_LITERAL_SIZE = 130
+_OCTET_SIZE = 3
 
-MAX_REMEMBERED_BLOCK = 1024
-"""Octets of a block that is remembered: one of literals holds memory of its own."""
-
-MAX_REMEMBERED_VALUE = 4 * 1024
-"""Octets of a joined value that is remembered: what it was joined from may be a few references to the table."""
+MAX_REMEMBERED_SENT = 32 * 1024
+"""Octets that a connection takes to remember the header lists it encoded: our own user's, so this is no knob."""
 
 MAX_TABLE_SIZE = 4096
 """Octets of our encoder's table: hpack searches it field by field, so a larger one costs more than it saves."""
@@ -86,19 +89,32 @@ class FieldSection:
         fields: the raw pairs, in order.
         oversized: why it is more than we accept, or None.
         size: octets that it takes to hold `headers`, counted as for SETTINGS_MAX_HEADER_LIST_SIZE.
+        joined_size: octets that joining the cookies took; None until `headers` was asked for, which is done only of a
+            section that was found well-formed.
     """
 
-    __slots__ = ("_headers", "_priority", "_request", "_response", "_rules", "fields", "oversized", "size")
+    __slots__ = (
+        "_headers",
+        "_priority",
+        "_request",
+        "_response",
+        "_rules",
+        "fields",
+        "joined_size",
+        "oversized",
+        "size",
+    )
 
     def __init__(self, fields: Fields, oversized: Excess | None, rules: InboundRules = STRICT, size: int = 0) -> None:
         self.size = size
         self._rules = rules
         self.fields = fields
         self.oversized = oversized
+        self.joined_size: int | None = None
         self._headers: Headers | None = None
         self._priority: tuple[bytes | None] | None = None
-        self._request: tuple[bool, RequestHead | Malformed] | None = None
-        self._response: tuple[bool, ResponseHead | Malformed] | None = None
+        self._request: tuple[bool, RequestHead] | None = None
+        self._response: tuple[bool, ResponseHead] | None = None
 
     @property
     def headers(self) -> Headers:
@@ -106,49 +122,55 @@ class FieldSection:
         if self._headers is not None:
             return self._headers
         fields = join_cookies(self.fields) if self._rules.join_cookies else self.fields
-        headers = Headers._trusted(fields)
-        if fields is self.fields or len(dict(fields)[b"cookie"]) <= MAX_REMEMBERED_VALUE:
-            self._headers = headers
+        self._headers = headers = Headers._trusted(fields)
+        self.joined_size = 0
+        if fields is not self.fields:
+            self.joined_size = _LITERAL_SIZE + _FIELD_SIZE * len(fields) + len(dict(fields)[b"cookie"])
         return headers
 
     @property
     def priority(self) -> bytes | None:
         """The value of the priority fields, joined if there are several (RFC 9218 section 5).
 
-        None without one, and where they are too long to be looked at.
+        None without one, and where they are too long to be joined.
         """
         if self._priority is not None:
             return self._priority[0]
-        priority = _joined_priority([value for name, value in self.fields if name == b"priority"])
-        self._priority = (priority,)
-        return priority
+        values = [value for name, value in self.fields if name == b"priority"]
+        if len(values) > 1:  # what is joined is not kept
+            return b", ".join(values) if sum(map(len, values)) <= MAX_PRIORITY_OCTETS else None
+        self._priority = (values[0] if values else None,)
+        return self._priority[0]
 
     def request(self, *, extended_connect: bool) -> RequestHead | Malformed:
         """What `parse_request_untrusted` says of it."""
         if not self._rules.validate:
             return read_request_unchecked(self.fields)
-        if self._request is None or self._request[0] is not extended_connect:
-            self._request = extended_connect, parse_request_untrusted(self.fields, extended_connect=extended_connect)
-        return self._request[1]
+        if self._request is not None and self._request[0] is extended_connect:
+            return self._request[1]
+        head = parse_request_untrusted(self.fields, extended_connect=extended_connect)
+        if type(head) is RequestHead:
+            self._request = extended_connect, head
+        return head
 
     def response(self, *, to_connect: bool) -> ResponseHead | Malformed:
         """What `parse_response_untrusted` says of it."""
         if not self._rules.validate:
             return read_response_unchecked(self.fields)
-        if self._response is None or self._response[0] is not to_connect:
-            self._response = to_connect, parse_response_untrusted(self.fields, to_connect=to_connect)
-        return self._response[1]
+        if self._response is not None and self._response[0] is to_connect:
+            return self._response[1]
+        head = parse_response_untrusted(self.fields, to_connect=to_connect)
+        if type(head) is ResponseHead:
+            self._response = to_connect, head
+        return head
 
     def trailers(self) -> Malformed | None:
         """What `check_trailers_untrusted` says of it."""
         return check_trailers_untrusted(self.fields) if self._rules.validate else None
 
 
-def _joined_priority(values: list[bytes]) -> bytes | None:
-    if not values or sum(map(len, values)) > MAX_PRIORITY_OCTETS:
-        return None
-    return b", ".join(values)
-
+_STRETCH = 512
+"""Octets of a block between two looks at how many fields it has."""
 
 # Indices begin at 1 (RFC 7541 section 2.3.3).
 _STATIC_TABLE = ((b"", b""), *HeaderTable.STATIC_TABLE)
@@ -162,34 +184,46 @@ class _Decoder(hpack.Decoder):
 
     Attributes:
         changes: how often a block changed the table.
+        literals: how many literals there were that did not.
+        max_fields: how many fields of one block are decoded, or up to 512 more.
     """
 
     changes = 0
+    literals = 0
+    max_fields = MAX_DECODED_FIELDS
 
     def decode_block(self, block: bytes) -> list[tuple[bytes, bytes]]:
-        """The fields of one whole block, raw. Raises hpack.HPACKError where `decode` does."""
+        """The fields of one whole block, raw.
+
+        Raises hpack.HPACKError where `decode` does; hpack.OversizedHeaderListError where there are too many fields.
+        """
         fields: list[tuple[bytes, bytes]] = []
         position, end, updates = 0, len(block), 0
         entry = self._entry
         try:
             while position < end:
-                first = block[position]
-                if 0x80 < first < 0xFF:
-                    fields.append(entry(first & 0x7F))
-                    position += 1
-                elif first & 0x80:
-                    index, position = _integer(block, position, 0x7F)
-                    fields.append(entry(index))
-                elif first & 0xE0 == 0x20:
-                    if fields:
-                        raise hpack.HPACKDecodingError("a table size update after a field (RFC 7541 section 4.2)")
-                    updates += 1
-                    if updates > MAX_TABLE_SIZE_UPDATES:
-                        raise hpack.HPACKDecodingError("more than two table size updates (RFC 7541 section 4.2)")
-                    position = self._resize(block, position)
-                else:
-                    field, position = self._literal(block, position, first)
-                    fields.append(field)
+                # Looked at every so often, fields are counted without a call for each.
+                if len(fields) > self.max_fields:
+                    raise hpack.OversizedHeaderListError(f"a field block of more than {self.max_fields} fields")
+                stop = end if end - position <= _STRETCH else position + _STRETCH
+                while position < stop:
+                    first = block[position]
+                    if 0x80 < first < 0xFF:
+                        fields.append(entry(first & 0x7F))
+                        position += 1
+                    elif first & 0x80:
+                        index, position = _integer(block, position, 0x7F)
+                        fields.append(entry(index))
+                    elif first & 0xE0 == 0x20:
+                        if fields:
+                            raise hpack.HPACKDecodingError("a table size update after a field (RFC 7541 section 4.2)")
+                        updates += 1
+                        if updates > MAX_TABLE_SIZE_UPDATES:
+                            raise hpack.HPACKDecodingError("more than two table size updates (RFC 7541 section 4.2)")
+                        position = self._resize(block, position)
+                    else:
+                        field, position = self._literal(block, position, first)
+                        fields.append(field)
         except IndexError:
             raise hpack.HPACKDecodingError("the field block is cut off") from None
         if self.header_table.maxsize > self.max_allowed_table_size:
@@ -217,7 +251,9 @@ class _Decoder(hpack.Decoder):
         if first & 0x40:
             self.changes += 1
             self.header_table.add(name, value)
-        elif first & 0x10:
+            return (name, value), position
+        self.literals += 1
+        if first & 0x10:
             return hpack.NeverIndexedHeaderTuple(name, value), position
         return (name, value), position
 
@@ -256,18 +292,31 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
 
 
 class FieldDecoder:
-    """Field blocks to field sections, in wire order."""
+    """Field blocks to field sections, in wire order.
+
+    Attributes:
+        candidate: the last block, its section and what remembering it would take, until `settle` is called; None if it
+            cannot be remembered.
+    """
 
     def __init__(self, limits: HeaderLimits, rules: InboundRules) -> None:
         self._limits = limits
         self._rules = rules
         self._decoder = _Decoder()
+        self._decoder.max_fields = limits.max_decoded_fields
         self._remembered: dict[bytes, FieldSection] = {}
+        self._remembered_size = 0
+        self.candidate: tuple[bytes, FieldSection, int] | None = None
+
+    def _forget(self) -> None:
+        self._remembered.clear()
+        self._remembered_size = 0
+        self.candidate = None
 
     def set_max_table_size(self, size: int) -> None:
         """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
         self._decoder.max_allowed_table_size = size
-        self._remembered.clear()
+        self._forget()
 
     @property
     def max_list_size(self) -> int:
@@ -278,32 +327,57 @@ class FieldDecoder:
         """Our SETTINGS_MAX_HEADER_LIST_SIZE was acknowledged (RFC 9113 section 6.5.2)."""
         if size != self._limits.max_list_size:
             self._limits = attrs.evolve(self._limits, max_list_size=size)
-            self._remembered.clear()
+            self._decoder.max_fields = self._limits.max_decoded_fields
+            self._forget()
 
     def set_rules(self, rules: InboundRules) -> None:
         """From here on, sections are held to these rules."""
         self._rules = rules
-        self._remembered.clear()
+        self._forget()
 
     def decode(self, block: bytes) -> FieldSection:
-        """Decode one whole block. Raises hpack.HPACKError if that cannot be done."""
+        """Decode one whole block. Raises hpack.HPACKError if that cannot be done.
+
+        Call `settle` when the section has had its effect.
+        """
         section = self._remembered.get(block)
         if section is not None:
             return section
-        changes = self._decoder.changes
-        fields = self._decoder.decode_block(block)
+        decoder = self._decoder
+        changes, literals = decoder.changes, decoder.literals
+        fields = decoder.decode_block(block)
         # Where there are too many fields they are not looked at, each by each.
         size = field_section_size(fields) if len(fields) <= self._limits.max_fields else 0
         oversized = self._limits.oversized(len(fields), size)
         if oversized is None and self._rules.join_cookies:
             size = held_size(fields, size)
         section = FieldSection(fields, oversized, self._rules, size)
-        changed = self._decoder.changes != changes
-        if changed or len(self._remembered) == MAX_REMEMBERED:
-            self._remembered.clear()
-        if not changed and len(block) <= MAX_REMEMBERED_BLOCK:
-            self._remembered[block] = section
+        if decoder.changes != changes:
+            self._forget()
+            return section
+        octets = _BLOCK_SIZE + _OCTET_SIZE * len(block) + _FIELD_SIZE * len(fields)
+        self.candidate = block, section, octets + _LITERAL_SIZE * (decoder.literals - literals)
         return section
+
+    def settle(self) -> None:
+        """Remember the last block, if it proved to be well-formed and there is room for all that it holds.
+
+        The newest takes the place of all that are older, so that this takes the same time however many there are.
+        """
+        if self.candidate is None:
+            return
+        block, section, size = self.candidate
+        self.candidate = None
+        if section.joined_size is None:
+            return
+        size += section.joined_size
+        limit = self._limits.max_remembered
+        if size > limit:
+            return
+        if self._remembered_size + size > limit:
+            self._forget()
+        self._remembered[block] = section
+        self._remembered_size += size
 
 
 # Fields whose values seldom come twice on a connection. Put into the table they would push out what does, and every
@@ -376,6 +450,7 @@ class FieldEncoder:
     def __init__(self) -> None:
         self._encoder = _Encoder()
         self._remembered: dict[Fields, bytes] = {}
+        self._remembered_size = 0
         self._smallest: int | None = None
         self._table_size = self._encoder.header_table_size
 
@@ -392,8 +467,12 @@ class FieldEncoder:
             if size is not None and size != self._encoder.header_table_size:
                 self._encoder.header_table_size = size
                 self._encoder.header_table.resized = True
-                self._remembered.clear()
+                self._forget()
         self._smallest = None
+
+    def _forget(self) -> None:
+        self._remembered.clear()
+        self._remembered_size = 0
 
     def encode(self, fields: Fields) -> bytes:
         """Encode one field section."""
@@ -407,11 +486,16 @@ class FieldEncoder:
         changes = self._encoder.changes
         resized = self._encoder.header_table.resized  # then this block says so, and no other
         block = self._encoder.encode(cast("Any", fields))
-        changed = resized or self._encoder.changes != changes
-        if changed or len(self._remembered) == MAX_REMEMBERED:
-            self._remembered.clear()
-        if not changed and key is not None and len(block) <= MAX_REMEMBERED_BLOCK:
-            self._remembered[key] = block
+        if resized or self._encoder.changes != changes:
+            self._forget()
+        elif key is not None:
+            # As if nobody else held the fields: a list and a block, and a tuple and two strings for each.
+            size = 200 + len(block) + _LITERAL_SIZE * len(key) + sum(map(len, chain.from_iterable(key)))
+            if size <= MAX_REMEMBERED_SENT:
+                if self._remembered_size + size > MAX_REMEMBERED_SENT:
+                    self._forget()
+                self._remembered[key] = block
+                self._remembered_size += size
         return block
 
 

@@ -121,6 +121,7 @@ class ConnectionMachine:
             max_continuations=config.max_continuations,
             max_list_size=config.max_header_list_size,
             max_fields=config.max_header_fields,
+            max_remembered=config.max_remembered_blocks,
         )
         self.reader = FrameReader(limits, rules, expect_preface=not client)
         self._receiver = Receiver(self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 
 import attrs
 
@@ -18,6 +19,7 @@ from .verdicts import ConnectionFailure, StreamFailure
 __all__ = [
     "FIELD_OVERHEAD",
     "MAX_CONTENT_LENGTH_OCTETS",
+    "MAX_DECODED_FIELDS",
     "MAX_EARLY_PRIORITIES",
     "MAX_ORIGINS",
     "MAX_PRIORITY_OCTETS",
@@ -34,6 +36,7 @@ __all__ = [
     "StreamErrors",
     "field_section_size",
     "held_size",
+    "too_many_fields",
     "too_many_settings",
 ]
 
@@ -52,6 +55,10 @@ section 4 lets a receiver do; clients send about ten."""
 
 MAX_TABLE_SIZE_UPDATES = 2
 """Changes of HPACK's table at the start of a field block: the smallest size and the last (RFC 7541 section 4.2)."""
+
+MAX_DECODED_FIELDS = 2048
+"""Fields of a block that are decoded, although they are more than are accepted, so that their sender hears 431. A field
+can be one octet, and a block 128 KiB of them. Above it the connection ends."""
 
 MAX_SETTINGS = 32
 """Settings in one SETTINGS frame: four times as many as there are. Each is an object for the application."""
@@ -109,7 +116,7 @@ class Excess:
 
 def field_section_size(fields: Sequence[tuple[bytes, bytes]]) -> int:
     """The size of a field section as SETTINGS_MAX_HEADER_LIST_SIZE counts it, in octets."""
-    return sum([len(name) + len(value) for name, value in fields]) + FIELD_OVERHEAD * len(fields)
+    return sum(map(len, chain.from_iterable(fields))) + FIELD_OVERHEAD * len(fields)
 
 
 def held_size(fields: Sequence[tuple[bytes, bytes]], size: int) -> int:
@@ -129,9 +136,14 @@ def too_many_settings(count: int) -> ConnectionFailure | None:
     return ConnectionFailure(ErrorCodes.ENHANCE_YOUR_CALM, reason, DenialOfServiceError)
 
 
+def too_many_fields(reason: str) -> ConnectionFailure:
+    """The failure for a field block of more than `HeaderLimits.max_decoded_fields`."""
+    return ConnectionFailure(ErrorCodes.ENHANCE_YOUR_CALM, reason, DenialOfServiceError)
+
+
 @attrs.frozen
 class HeaderLimits:
-    """What one field section may cost, compressed and decompressed.
+    """What one field section may cost, compressed and decompressed, and what may be remembered of those there were.
 
     hpack's own limit stays off, because it stops in the middle of a block and leaves the table wrong. A
     compressed block over its limit cannot be skipped either (4.3), so that ends the connection; a block below it
@@ -142,6 +154,12 @@ class HeaderLimits:
     max_continuations: int
     max_list_size: int
     max_fields: int
+    max_remembered: int = 16 * 1024
+
+    @property
+    def max_decoded_fields(self) -> int:
+        """How many fields of a block are decoded at all: as many as may be accepted, or more."""
+        return max(MAX_DECODED_FIELDS, min(self.max_fields, self.max_list_size // FIELD_OVERHEAD))
 
     def block(self, size: int, continuations: int) -> ConnectionFailure | None:
         """Judge a compressed field block while its fragments arrive."""

@@ -12,6 +12,7 @@ from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from ..exceptions import ProtocolError
 from .compression import Fields
+from .limits import field_section_size
 from .validation import (
     CONNECTION_SPECIFIC,
     Malformed,
@@ -30,7 +31,8 @@ HeaderPairs = Mapping[Any, Any] | Iterable[tuple[str | bytes, str | bytes]]
 
 H = TypeVar("H")
 
-MAX_REMEMBERED = 64
+MAX_REMEMBERED = 64 * 1024
+"""Octets that a connection takes to remember what was found good, as the user gave it and as it is sent."""
 
 
 class OutboundHeaders:
@@ -49,6 +51,7 @@ class OutboundHeaders:
         self._split_cookies = split_cookies
         # By kind: a response to CONNECT has rules of its own.
         self._remembered: dict[tuple[object, ...], tuple[Fields, Any]] = {}
+        self._remembered_size = 0
 
     def request(self, headers: HeaderPairs) -> tuple[Fields, RequestHead]:
         """A request's fields, and what they say. Raises ProtocolError if they are malformed."""
@@ -98,10 +101,19 @@ class OutboundHeaders:
         if isinstance(head, Malformed):
             raise ProtocolError(head.reason, scope="stream", initiator="local")
         if key is not None:
-            if len(self._remembered) >= MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = fields, head
+            self._remember(key, fields, head)
         return fields, head
+
+    def _remember(self, key: tuple[object, ...], fields: Fields, head: Any) -> None:
+        # Each field is two tuples and four strings, and what is kept of all is a dozen objects.
+        size = 500 + 250 * len(key) + 2 * field_section_size(fields)
+        if size > MAX_REMEMBERED:
+            return
+        if self._remembered_size + size > MAX_REMEMBERED:
+            self._remembered.clear()
+            self._remembered_size = 0
+        self._remembered[key] = fields, head
+        self._remembered_size += size
 
     def _fields(self, kind: str, triples: list[tuple[bytes, bytes, bool]]) -> Fields:
         if not self._normalize:

@@ -7,6 +7,7 @@ stream that is not in the table is judged in one place, `_late`.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,10 @@ class Receiver:
         self.data_frames = 0
         config = machine.config
         self._interim_limits = InterimLimits(config.max_interim_responses, config.max_interim_octets)
-        # Priorities for requests that have not arrived (RFC 9218 section 7.1), in bounded number.
+        # Priorities for requests that have not arrived (RFC 9218 section 7.1), in bounded number; and a heap of their
+        # IDs, in which those that have arrived, or never will, come first.
         self._early_priorities: dict[int, Priority] = {}
+        self._early_ids: list[int] = []
         self._methods: dict[type, Callable[[Any, Events], Verdict | None]] = {
             codec.DataFrame: self._data,
             codec.HeadersFrame: self._headers,
@@ -588,15 +591,16 @@ class Receiver:
 
     def _keep_early_priority(self, stream_id: int, priority: Priority) -> ConnectionFailure | None:
         """A request that is still to come: as many of these as it could open streams, and no more."""
-        early = self._early_priorities
+        early, ids = self._early_priorities, self._early_ids
+        if stream_id not in early:
+            heapq.heappush(ids, stream_id)
         early[stream_id] = priority
         limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
         most = (MAX_EARLY_PRIORITIES if limit is None else limit) - self._table.open_inbound
-        if len(early) > most:
-            # Those of streams that were passed over or refused stay behind until there are too many.
-            for key in [key for key in early if not self._table.is_idle(key)]:
-                del early[key]
-        if len(early) > most:
+        # Those of streams that have opened, or were passed over or refused, stay behind until there are too many.
+        while len(ids) > most and not self._table.is_idle(ids[0]):
+            early.pop(heapq.heappop(ids), None)
+        if len(ids) > most:
             return _protocol_error("PRIORITY_UPDATE for more streams than may be open (RFC 9218 section 7.1)")
         return None
 
