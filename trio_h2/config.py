@@ -74,7 +74,8 @@ class Config:
             credit. 32 MiB: every stream of the default limit can be full without stalling another.
         max_header_fields: fields in one field section. 256.
         max_header_block_size: octets of one compressed field block; above it the connection ends with
-            ENHANCE_YOUR_CALM, because a block that is not decoded breaks HPACK (section 4.3). 128 KiB.
+            ENHANCE_YOUR_CALM, because a block that is not decoded breaks HPACK (section 4.3). 80 KiB: a block is hardly
+            larger than the section in it, so all that fit into `max_header_list_size` do, and some that hear 431.
         max_continuations: CONTINUATION frames in one field block. 16.
         max_remembered_blocks: octets a connection may take to remember field blocks that came, well-formed, with all
             that decoding and reading them made: a block that comes again is not decoded again. 16 KiB, some ten of a
@@ -151,7 +152,7 @@ class Config:
 
     max_unread: int = attrs.field(default=32 * 1024 * 1024, validator=_whole(0, 2**62))
     max_header_fields: int = attrs.field(default=256, validator=_whole(1, 2**31))
-    max_header_block_size: int = attrs.field(default=128 * 1024, validator=_whole(1, 2**62))
+    max_header_block_size: int = attrs.field(default=80 * 1024, validator=_whole(1, 2**62))
     max_continuations: int = attrs.field(default=16, validator=_whole(0, 2**31))
     max_remembered_blocks: int = attrs.field(default=16 * 1024, validator=_whole(0, 2**62))
     max_interim_responses: int = attrs.field(default=100, validator=_whole(0, 2**62))

@@ -64,6 +64,7 @@ _CONFIG = Config(
     max_unread=0,
     max_header_fields=2**31,
     max_continuations=64,
+    max_header_block_size=128 * 1024,
     max_interim_responses=2**62,
     max_interim_octets=2**62,
 )

@@ -201,6 +201,14 @@ def test_remembered_requests_have_the_fields_of_others(target: object, headers: 
         assert outcome(repeated_request_fields) == outcome(request_fields)
 
 
+@pytest.mark.parametrize(("size", "remembered"), [(3_000, True), (4_000, False)])
+def test_header_lists_that_hold_much_are_not_remembered(size: int, remembered: bool) -> None:
+    """The memory is every connection's, and bounded in octets by that."""
+    arguments = ("GET", "/", "http", "example.org", [("x-a", "a" * size)], None, None)
+    first = repeated_request_fields(*arguments)
+    assert (repeated_request_fields(*arguments) is first) is remembered
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "PATCH", "PROPFIND"])
 async def test_end_stream_is_the_default_for_methods_without_a_body(method: str, autojump_clock: MockClock) -> None:
     async with raw_server() as (connection, peer):

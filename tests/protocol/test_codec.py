@@ -770,13 +770,13 @@ def test_rfc9113_10_5_only_well_formed_blocks_are_remembered(what: str) -> None:
     assert b"\x82\x87\x84\x11\x01a" in remembered
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 60), max_size=200))
-def test_what_is_remembered_of_header_lists_that_are_sent_is_bounded(choices: list[int]) -> None:
+@pytest.mark.parametrize("size", [1, 30, 3_000])
+def test_what_is_remembered_of_header_lists_that_are_sent_is_bounded(size: int) -> None:
     encoder = FieldEncoder()
-    for choice in choices:
-        encoder.encode(((b":status", b"200"), (b"server", b"x"), (b"etag", b"%d" % choice * (1 + 10 * choice))))
+    for number in range(300):
+        encoder.encode(((b":status", b"200"), (b"server", b"x"), (b"etag", b"%03d" % number * size)))
         assert h.held_size(encoder._remembered) <= 32 * 1024
+    assert encoder._remembered
 
 
 BLOCK_PARTS = st.sampled_from(

@@ -215,8 +215,12 @@ def test_rfc9113_10_5_1_a_block_of_endless_fields_is_not_decoded_to_its_end(part
     assert "more than 2048 fields" in peer.machine.failure.reason
 
 
-def test_rfc9113_10_5_1_as_many_fields_are_decoded_as_are_accepted() -> None:
-    peer = server(max_header_fields=5_000, max_header_list_size=2**20)
+@pytest.mark.parametrize("later", [False, True])
+def test_rfc9113_10_5_1_as_many_fields_are_decoded_as_are_accepted(later: bool) -> None:
+    peer = server(max_header_fields=5_000, max_header_list_size=2_000 if later else 2**20)
+    if later:
+        peer.machine.update_settings({h.MAX_HEADER_LIST_SIZE: 2**20})
+        peer.receive(h.settings_ack())
     (event,) = peer.receive(h.raw(h.HEADERS, h.END_HEADERS, 1, peer.block(h.GET) + b"\x90" * 4_996))
     assert isinstance(event, ev.RequestReceived)
     assert len(event.headers) == 5_000

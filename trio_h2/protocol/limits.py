@@ -58,7 +58,7 @@ MAX_TABLE_SIZE_UPDATES = 2
 
 MAX_DECODED_FIELDS = 2048
 """Fields of a block that are decoded, although they are more than are accepted, so that their sender hears 431. A field
-can be one octet, and a block 128 KiB of them. Above it the connection ends."""
+can be one octet, and a block 80 KiB of them. Above it the connection ends."""
 
 MAX_SETTINGS = 32
 """Settings in one SETTINGS frame: four times as many as there are. Each is an object for the application."""
