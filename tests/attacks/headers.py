@@ -171,8 +171,8 @@ def static_references_in_large_blocks(count: int) -> bytes:
 
 @attack(20, run=flood(), like=static_references_in_large_blocks)
 def table_size_updates(count: int) -> bytes:
-    """120 KiB of table-size updates in one block."""
-    block = (wire.table_size(0) + wire.table_size(30)) * 60_000 + wire.request()
+    """80,000 table-size updates in one block."""
+    block = (wire.table_size(0) + wire.table_size(30)) * 40_000 + wire.request()
     return b"".join(wire.headers(stream_id, block) for stream_id in wire.streams(count))
 
 
