@@ -183,7 +183,7 @@ class Door:
     Attributes:
         ports: a server victim's: in the clear, and for TLS.
         peers: every connection that it had.
-        storms: connections that were made and forgotten.
+        forgotten: how many connections were reset and forgotten; frames, octets: what was sent on them.
         number: which attacker this is.
     """
 
@@ -196,7 +196,7 @@ class Door:
     ) -> None:
         self.ports = ports
         self.peers: list[Peer] = []
-        self.storms = 0
+        self.forgotten = self.frames = self.octets = 0
         self.number = number
         self._listener = listener
         self._meeting = meeting
@@ -239,6 +239,14 @@ class Door:
         except threading.BrokenBarrierError:
             pass
         time.sleep(PAUSE)
+
+    def forget(self, peer: Peer) -> None:
+        """Reset a connection and be done with it."""
+        peer.close(reset=True)
+        self.peers.remove(peer)
+        self.forgotten += 1
+        self.frames += peer.frames
+        self.octets += peer.sent
 
     def close(self) -> None:
         for peer in self.peers:

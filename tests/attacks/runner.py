@@ -221,18 +221,18 @@ def run(attack: Attack, attackers: int, victim: Victim, *, share: float = 1.0, b
     watch.end()
     kept = program.rss - watch.before
     peers = [peer for door in doors for peer in door.peers]
-    storms = sum(door.storms for door in doors)
+    forgotten = sum(door.forgotten for door in doors)
     ended = Counter(peer.ended for peer in peers)
-    if storms:
-        ended["reset by the attacker"] += storms
-    sent = sum(peer.frames for peer in peers)
+    if forgotten:
+        ended["reset by the attacker"] += forgotten
+    sent = sum(peer.frames for peer in peers) + sum(door.frames for door in doors)
     return Figures(
         name=attack.name,
         text=attack.text,
         attackers=attackers,
         connections=attackers * attack.connections,
         sent_frames=sent,
-        sent_octets=sum(peer.sent for peer in peers),
+        sent_octets=sum(peer.sent for peer in peers) + sum(door.octets for door in doors),
         frames=sent if set(ended) == {"still serving"} else after["frames"],
         cpu=after["cpu"],
         process_cpu=after["process_cpu"] - before["process_cpu"],

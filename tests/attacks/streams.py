@@ -135,17 +135,18 @@ def early_answers(count: int) -> bytes:
 
 @attack(300, crowd=105)
 def short_connections(door: Door, count: int) -> None:
-    """Connections that are reset in the moment in which their requests are read."""
-    requests = each(50, lambda one: wire.headers(one, wire.request(b"/hang")))
-    opening = wire.PREFACE + wire.settings() + wire.settings_ack() + requests
+    """Connections that are reset in the moment in which requests are read, and while responses wait to be written."""
+    large = each(50, lambda one: wire.headers(one, wire.request(b"/large")))
+    late = b"".join(wire.headers(one, wire.request(b"/hang")) for one in range(101, 201, 2))
+    opening = wire.PREFACE + wire.settings((wire.INITIAL_WINDOW_SIZE, wire.MAX_WINDOW)) + wire.settings_ack()
+    opening += wire.window_update(0, wire.MAX_WINDOW - 65_535) + large
     for number in range(count):
         peer = door.bare()
-        peer.send(opening)
+        peer.send(opening, reading=False)
         if number % 3:
             peer.wait(lambda peer=peer: peer.settings > 0, 1)
-        peer.close(reset=True)
-        door.peers.pop()
-        door.storms += 1
+            peer.send(late, reading=False)
+        door.forget(peer)
 
 
 @attack(1_000, crowd=235)
@@ -156,14 +157,13 @@ def resets_in_the_backlog(door: Door, count: int) -> None:
     for _ in range(count):
         peer = door.bare()
         peer.send(opening, reading=False)
-        waiting.append(door.peers.pop())
-        door.storms += 1
+        waiting.append(peer)
         if len(waiting) == 50:
             for other in waiting:
-                other.close(reset=True)
+                door.forget(other)
             waiting.clear()
     for other in waiting:
-        other.close(reset=True)
+        door.forget(other)
 
 
 @attack(200, crowd=20, connections=200, files=128)
