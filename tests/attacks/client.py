@@ -15,7 +15,7 @@ import trio
 
 import trio_h2
 from tests.attacks.bystander import Watching
-from tests.attacks.gauge import Control, Gauge
+from tests.attacks.gauge import Control, Gauge, freeze
 from tests.attacks.server import config_from
 
 
@@ -83,6 +83,7 @@ class Program:
 async def main(good_port: int) -> None:
     gauge = Gauge()
     gauge.count_frames()
+    freeze()
     trio.lowlevel.add_instrument(gauge)
     async with trio.open_nursery() as nursery:
         program = Program(nursery)

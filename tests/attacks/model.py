@@ -46,6 +46,11 @@ class Attack:
     files: int | None = None
     ends: bool = False
 
+    @property
+    def own(self) -> int:
+        """Octets that the victim's own doing takes, a connection: a client's hundred requests and their tasks."""
+        return 768 * 1024 if self.way == "hold" else 0
+
 
 def attack(
     amount: int, *, crowd: int | None = None, run: Run | None = None, listed: bool = True, **options: Any

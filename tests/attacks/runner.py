@@ -171,10 +171,12 @@ class Figures:
     cpu: float
     process_cpu: float
     seconds: float
+    own: int
     peak: int
     kept: int
     step_p999: float
     step_max: float
+    step_max_task: str
     ended: dict[str, int]
     resets: dict[str, int]
     bystander: dict[str, Any]
@@ -195,8 +197,8 @@ class Figures:
 
     @property
     def per_sent(self) -> float:
-        """Octets kept, above 1 MiB for each connection, by octet sent."""
-        return max(0, self.peak - self.connections * MIB) / max(1, self.sent_octets)
+        """Octets kept, above 1 MiB for each connection and what is the victim's own doing, by octet sent."""
+        return max(0, self.peak - self.own - self.connections * MIB) / max(1, self.sent_octets)
 
 
 def run(attack: Attack, attackers: int, victim: Victim, *, share: float = 1.0, bystander: bool = True) -> Figures:
@@ -237,11 +239,13 @@ def run(attack: Attack, attackers: int, victim: Victim, *, share: float = 1.0, b
         cpu=after["cpu"],
         process_cpu=after["process_cpu"] - before["process_cpu"],
         seconds=seconds,
+        own=attack.own * attackers,
         peak=watch.peak - watch.before,
         kept=kept,
         tasks_held=(after["tasks"] or 0) - (tasks_before or 0),
         step_p999=after["step_p999"],
         step_max=after["step_max"],
+        step_max_task=after["step_max_task"],
         ended=dict(ended),
         resets=dict(sum((peer.resets for peer in peers), Counter())),
         bystander=latencies,

@@ -17,7 +17,7 @@ import trio
 import trustme
 
 import trio_h2
-from tests.attacks.gauge import BYSTANDER, Control, Gauge, say
+from tests.attacks.gauge import BYSTANDER, Control, Gauge, freeze, say
 from trio_h2.actors import deadlines, writer
 
 LARGE = bytes(64 * 1024)
@@ -106,6 +106,7 @@ def tls_context() -> ssl.SSLContext:
 async def main(config: trio_h2.Config) -> None:
     gauge = Gauge()
     gauge.count_frames()
+    freeze()
     plain, secure, quiet = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(3)]
     listeners = [plain, trio.SSLListener(secure, tls_context(), https_compatible=True), ForBystanders(quiet)]
     async with trio.open_nursery() as nursery:
