@@ -92,6 +92,7 @@ HOUSE = {
             "deadlines",
             "listening",
             "room",
+            "stopping",
             "slices",
             "messages",
             "mailbox",

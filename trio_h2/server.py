@@ -14,9 +14,10 @@ import trio
 from . import events as ev
 from .actors.accepting import Shortage, next_connection, without_the_gone
 from .actors.connection import ConnectionActor
-from .actors.listening import check_serves, has_backlog, open_listeners, port_of, stop_listening
+from .actors.listening import check_serves, open_listeners, port_of
 from .actors.logs import close_at_once, escaped, logger, peer_name
 from .actors.room import MERCY, Room
+from .actors.stopping import Stopping
 from .actors.stream import StreamActor
 from .config import Config
 from .connection import Connection, checked_config, socket_address
@@ -25,31 +26,6 @@ from .streams import ServerStream, split_request
 __all__ = ["H2Server", "Handler", "ServerConnection", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
-
-FORCE = 0.05
-"""Seconds after a shutdown's deadline at which what is still there is closed by force."""
-
-GIVE_UP = 0.35
-"""Seconds after that at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
-
-COST = 0.001
-"""Seconds that ending a connection, or ten streams, may take of the grace, at most half of it in all: one after the
-other they begin to be cut off so long before the deadline, those with the fewest streams first."""
-
-NAMED = 10
-"""Handlers that are named when a shutdown goes on without them."""
-
-CHUNK = 100
-"""Connections that a shutdown looks at in one step."""
-
-DRAIN_TIME = 0.5
-"""Seconds for which a shutdown goes on accepting what is in the backlog, if its grace is at least twice as long."""
-
-DRAIN_NUMBER = 1_000
-"""Connections that a shutdown takes from the backlog."""
-
-DRAIN_LOOK = 0.01
-"""Seconds between two looks at whether there is a backlog."""
 
 
 class ServerConnection(Connection):
@@ -171,19 +147,11 @@ class H2Server:
         self._config = config
         self._room = room
         self._shortage = Shortage()
-        self._accepting = trio.CancelScope()
-        self._served: set[_Served] = set()
-        self._gone = trio.lowlevel.ParkingLot()
+        self._stopping = Stopping(self.listeners)
         self._nursery: trio.Nursery | None = None
-        self._accepting_ended = trio.Event()
-        self._ending = False
-        self._deadline = math.inf
-        self._forced = trio.CancelScope()
-        self._drained = 0
-        self._closed = trio.Event()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed.is_set() else f"{len(self._served)} connections"
+        state = "closed" if self._stopping.done.is_set() else f"{len(self._stopping.connections)} connections"
         return f"<{type(self).__name__} port={self._port}: {state}>"
 
     @property
@@ -210,67 +178,10 @@ class H2Server:
             raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
         if math.isnan(grace) or grace < 0:
             raise ValueError(f"grace must not be negative: {grace}")
-        if self._nursery is not None and not self._closed.is_set():
+        if self._nursery is not None and not self._stopping.done.is_set():
             # In tasks of the server's own: a handler that calls this is itself among what ends.
-            first, self._ending = not self._ending, True
-            self._deadline = min(self._deadline, trio.current_time() + grace)
-            self._forced.deadline = self._deadline + FORCE
-            self._nursery.start_soon(self._tell_all)
-            if first:
-                self._nursery.start_soon(self._end)
-            await self._closed.wait()
-
-    async def _tell_all(self) -> None:
-        """Have every connection end by the deadline, but not all in one step, nor all at the deadline."""
-        assert self._nursery is not None
-        everyone = sorted([(served.streams, id(served), served) for served in self._served])
-        left = sum([COST * (1 + streams / 10) for streams, _, _ in everyone])
-        scale = min(1, max(0, self._deadline - trio.current_time()) / 2 / left) if left else 0
-        for number, (streams, _, served) in enumerate(everyone, 1):
-            left = max(0, left - COST * (1 + streams / 10))
-            self._nursery.start_soon(served.shutdown, self._deadline - left * scale)
-            if number % CHUNK == 0:
-                await trio.lowlevel.checkpoint()
-
-    async def _end(self) -> None:
-        with self._forced:
-            await self._drain()
-            self._stop_accepting()
-            await self._accepting_ended.wait()
-            await self._all_gone()
-        await self._force()
-        # From now on, not from the deadline: something may have held up the loop past both.
-        with trio.move_on_after(GIVE_UP):
-            await self._all_gone()
-        if self._served:
-            left = [name for served in self._served for name in served.left()]
-            more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-            logger.warning("a shutdown went on without %s%s", ", ".join(left[:NAMED]), more)
-        self._closed.set()
-
-    async def _drain(self) -> None:
-        """What is in the backlog has connected, and closing the listener on it would reset it: take some more time."""
-        now = trio.current_time()
-        with trio.move_on_at(min(now + DRAIN_TIME, (now + self._deadline) / 2)):
-            # Nothing says when a backlog is empty.
-            while not self._accepting.cancel_called and has_backlog(self.listeners):  # noqa: ASYNC110
-                await trio.sleep(DRAIN_LOOK)
-
-    def _stop_accepting(self) -> None:
-        self._accepting.cancel()
-        stop_listening(self.listeners)
-
-    async def _all_gone(self) -> None:
-        while self._served:
-            await self._gone.park()
-
-    async def _force(self) -> None:
-        """The deadline has passed: close what is left."""
-        self._stop_accepting()
-        for number, served in enumerate(list(self._served), 1):
-            served.force()
-            if number % CHUNK == 0:
-                await trio.lowlevel.checkpoint()
+            self._stopping.begin(self._nursery, grace)
+            await self._stopping.done.wait()
 
     async def _serve(self, served: _Served) -> None:
         try:
@@ -281,27 +192,26 @@ class H2Server:
             try:
                 await served.close()
             finally:
-                self._served.discard(served)
                 self._room.left(served)
-                self._gone.unpark_all()
+                self._stopping.went(served)
 
     async def _run(self, handler_nursery: trio.Nursery | None, task_status: trio.TaskStatus[H2Server]) -> None:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._accept, handler_nursery or self._nursery)
                 task_status.started(self)
-                await self._closed.wait()
+                await self._stopping.done.wait()
         finally:
-            self._closed.set()
+            self._stopping.done.set()
 
     async def _accept(self, handler_nursery: trio.Nursery) -> None:
         try:
-            with self._accepting:
+            with self._stopping.accepting:
                 async with trio.open_nursery() as nursery:
                     for listener in without_the_gone(self.listeners):
                         nursery.start_soon(self._accept_from, listener, handler_nursery)
         finally:
-            self._accepting_ended.set()
+            self._stopping.accepting_ended.set()
 
     async def _accept_from(self, listener: trio.abc.Listener[Any], handler_nursery: trio.Nursery) -> None:
         async with listener:
@@ -309,7 +219,7 @@ class H2Server:
                 try:
                     transport = await next_connection(listener, self._shortage)
                 except trio.ClosedResourceError:
-                    if not self._accepting.cancel_called:
+                    if not self._stopping.accepting.cancel_called:
                         raise
                     return
                 served = self._admit(transport)
@@ -319,15 +229,9 @@ class H2Server:
                     handler_nursery.start_soon(self._serve, served)
 
     def _admit(self, transport: trio.abc.Stream) -> _Served:
-        """From its first step on a shutdown knows the connection."""
+        """From its first step on a shutdown knows of the connection."""
         served = _Served(self._handler, transport, self._config, self._room)
-        self._served.add(served)
-        if self._ending:
-            assert self._nursery is not None
-            self._nursery.start_soon(served.shutdown, self._deadline)
-            self._drained += 1
-            if self._drained >= DRAIN_NUMBER:
-                self._accepting.cancel()
+        self._stopping.came(served)
         return served
 
 

@@ -32,6 +32,7 @@ from tests.engine.helpers import (
     serving,
     slow_pair,
 )
+from trio_h2.actors import stopping
 
 
 async def connected(listener: MemoryListener) -> RawPeer:
@@ -408,7 +409,7 @@ async def backlog_that_never_empties(
         looks.append(trio.current_time())
         return True
 
-    monkeypatch.setattr(server_module, "has_backlog", has_backlog)
+    monkeypatch.setattr(stopping, "has_backlog", has_backlog)
     async with serving(hello, listener) as (server, _, nursery):
         yield server, nursery, looks
 
@@ -450,7 +451,7 @@ async def test_a_shutdown_takes_from_the_backlog_for_a_bounded_time(
 async def test_a_shutdown_takes_so_many_from_the_backlog_and_no_more(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(server_module, "DRAIN_NUMBER", 10)
+    monkeypatch.setattr(stopping, "DRAIN_NUMBER", 10)
     listener = FailingListener()
     async with backlog_that_never_empties(monkeypatch, listener) as (server, nursery, _looks):
         await trio.testing.wait_all_tasks_blocked()

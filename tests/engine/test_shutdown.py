@@ -16,7 +16,6 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, Rs
 from trio.testing import MockClock
 
 import trio_h2
-import trio_h2.server as server_module
 from tests.engine.helpers import (
     GET,
     OK,
@@ -36,7 +35,7 @@ from tests.engine.helpers import (
     slow_pair,
 )
 from trio_h2 import Config, ConnectionTerminatedError, ErrorCodes
-from trio_h2.actors import listening
+from trio_h2.actors import listening, stopping
 
 
 class Caught:
@@ -589,7 +588,7 @@ async def test_of_many_connections_not_all_end_at_the_deadline(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What each takes adds up: they are cut off one after the other, and who has streams last."""
-    monkeypatch.setattr(server_module, "COST", 0.1)
+    monkeypatch.setattr(stopping, "COST", 0.1)
     config = Config(goaway_delay=100)
     ends: dict[str, list[float]] = {"idle": [], "busy": []}
 
