@@ -96,7 +96,7 @@ class Supervisor:
             yield
 
     async def _start(self, name: str, module: str, *arguments: object) -> Child:
-        command = [sys.executable, "-W", "always", "-m", f"tests.soak.{module}", *map(str, arguments)]
+        command = [sys.executable, "-W", "always::ResourceWarning", "-m", f"tests.soak.{module}", *map(str, arguments)]
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
