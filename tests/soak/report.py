@@ -56,6 +56,10 @@ class Report:
         """Something is wrong that no fault excuses."""
         _keep(self.wrong, what)
 
+    def outlives(self, what: str) -> None:
+        """Something was still there when `shutdown()` returned, and could have ended."""
+        _keep(self.outlived, what)
+
     def noise(self, line: str) -> None:
         """A process wrote to standard error."""
         _keep(self.noises, line)
@@ -76,7 +80,7 @@ class Report:
         if tasks_left:
             _keep(self.left, f"{name}: {tasks_left} tasks")
         if alive:
-            _keep(self.outlived, f"{name}: {alive} handlers that could be cancelled")
+            self.outlives(f"{name}: {alive} handlers that could be cancelled")
         if made is None:
             self.shutdowns += 1
             self.latest_shutdown = max(self.latest_shutdown, took - grace)

@@ -30,14 +30,17 @@ class InjectedError(Exception):
     """What a handler raises because it was asked to."""
 
 
+GAVE_UP = "a shutdown went on without"
+
+
 class UnexpectedOnly(logging.Filter):
-    """Lets only records through that no request asked for."""
+    """Lets only records through that no request asked for, and that are no matter of time."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], InjectedError):
             return False
         message = record.getMessage()
-        return "/nothing" not in message and "/never" not in message
+        return "/nothing" not in message and not message.startswith(GAVE_UP)
 
 
 class Site:
@@ -157,9 +160,11 @@ class Site:
 
 
 class Reasons(logging.Handler):
-    """Tells the supervisor why connections ended, should a request turn out to be lost by it."""
+    """Tells the supervisor why connections ended, should a request be lost by it, and what outlived a shutdown."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith(GAVE_UP) and "/never" not in record.getMessage():
+            say("outlived", what=record.getMessage())
         if str(record.msg).startswith("the connection with") and record.args:
             peer, reason = record.args
             port = str(peer).rpartition(":")[2]

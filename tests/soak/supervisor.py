@@ -172,6 +172,9 @@ class Supervisor:
     def _on_broken(self, child: Child, at: float, what: str, attempt: int | None = None) -> None:
         self.report.broken(f"{child.name}, attempt {attempt}: {what}")
 
+    def _on_outlived(self, child: Child, at: float, what: str) -> None:
+        self.report.outlives(f"{child.name}: {what}")
+
     def _on_latency(self, child: Child, at: float, **figures: float) -> None:
         self.report.latency = figures
 
