@@ -24,7 +24,7 @@ FORCE = 0.05
 GIVE_UP = 0.35
 """Seconds after that at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
 
-COST = 0.001
+COST = 0.002
 """Seconds that ending a connection, or ten streams, may take of the grace, at most half of it in all: one after the
 other they begin to be cut off so long before the deadline, those with the fewest streams first."""
 
