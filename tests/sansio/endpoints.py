@@ -270,7 +270,7 @@ class MemoryEndpoint(Endpoint):
             self.handles.append(event.pushed_stream_id)
             self._readers[event.pushed_stream_id] = Reader()
         elif isinstance(event, ev.StreamReset):
-            self._end(stream_id, _why_reset(event), keep=event.error_code == 0)
+            self._end(stream_id, _why_reset(event))
         elif isinstance(event, ev.ConnectionTerminated):
             self._on_goaway(event)
         elif isinstance(event, ev.PingAckReceived) and event.ping_data in self._pings:
@@ -319,12 +319,12 @@ class MemoryEndpoint(Endpoint):
         self.waiting.clear()
         self._pings.clear()
 
-    def _end(self, stream_id: int, why: Outcome, *, keep: bool = False) -> None:
-        """The stream is over: what waits on it fails, and a server's handler is gone."""
+    def _end(self, stream_id: int, why: Outcome) -> None:
+        """The stream is over: what waits on it fails, and a server's handler is gone, but a client can read what came."""
         self.over.setdefault(stream_id, why)
         reader = self._readers.get(stream_id)
         if reader is not None:
-            reader.discards = not self.client or not (keep or reader.ended)
+            reader.discards = not self.client
         self._drop(stream_id, why)
         for one in self.waiting:
             if one.handle == stream_id:
