@@ -13,7 +13,7 @@ gives credit back for what it will not read; and it ends a response as the handl
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -246,20 +246,37 @@ class MemoryEndpoint(Endpoint):
         self._ping_number = 0
         self._ids: dict[int, int] = {}
         self._readers: dict[int, Reader] = {}
+        self._begun = b""  # of a frame that is not whole yet
 
     # The peer
 
     def receive(self, octets: bytes) -> None:
-        try:
-            events = self.connection.receive_data(octets)
-        except exceptions.ProtocolError as error:
-            events = list(error.events)
-            self.failure = outcome_of(error)
-        for event in events:
-            self._on(event)
+        for piece in self._frames(octets) if self.client else [octets]:
+            alone = self.client and not self.handles and not self.waiting
+            try:
+                events = self.connection.receive_data(piece)
+            except exceptions.ProtocolError as error:
+                events = list(error.events)
+                self.failure = outcome_of(error)
+            for event in events:
+                self._on(event)
+            if self.failure is not None or (alone and self.goaway is not None):
+                break  # the connection has ended: the rest of a read is dropped
         if self.failure is not None:
             self._fail_all(self.failure if self.goaway is None else _why_gone(self.goaway))
         self._rest()
+
+    def _frames(self, octets: bytes) -> Iterator[bytes]:
+        """What a client is sent, cut where frames end."""
+        data, fed, start = self._begun + octets, len(self._begun), 0
+        while len(data) - start >= 9 and len(data) - start >= (
+            size := 9 + int.from_bytes(data[start : start + 3], "big")
+        ):
+            yield data[max(start, fed) : start + size]
+            start += size
+        self._begun = data[start:]
+        if len(data) > max(start, fed):
+            yield data[max(start, fed) :]
 
     def _on(self, event: ev.Event) -> None:
         stream_id = getattr(event, "stream_id", 0)

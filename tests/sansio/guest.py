@@ -2,7 +2,8 @@
 
 trio's guest mode, with the test itself as the host. `do` hands a step to the driver task and runs trio's ticks until
 no other task can go on. trio sleeps, in a thread of its own, only when every task waits; the driver waits for nothing
-but the others' rest, so no thread is ever used. The clock is a MockClock that stands still.
+but the others' rest, so no thread is ever used. The clock is a MockClock that stands still,
+and so is the one that slices are measured by.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable
 import trio
 import trio.testing
 from outcome import Outcome
+
+from trio_h2.actors.slices import TURN, Turn
 
 MAX_TICKS = 10_000
 """A step that takes more of trio's ticks than this will never come to rest: the longest takes a few dozen."""
@@ -41,6 +44,7 @@ class GuestRun:
         self.do(lambda: None)
 
     async def _drive(self) -> None:
+        TURN.set(Turn(clock=lambda: 0.0))
         async with trio.open_nursery() as self.nursery:
             while True:
                 if self._step is not None:
