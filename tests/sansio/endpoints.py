@@ -337,7 +337,7 @@ class MemoryEndpoint(Endpoint):
         self._pings.clear()
 
     def _end(self, stream_id: int, why: Outcome) -> None:
-        """The stream is over: what waits on it fails, and a server's handler is gone, but a client can read what came."""
+        """The stream is over: what waits on it fails, and a server's handler is gone; what came can be read."""
         self.over.setdefault(stream_id, why)
         reader = self._readers.get(stream_id)
         if reader is not None:
