@@ -15,7 +15,7 @@ import trio_h2
 from tests.attacks.gauge import BYSTANDER, Control, Gauge, say
 
 INTERVAL = 0.02
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Latencies:

@@ -8,6 +8,9 @@ from tests.attacks import wire
 from tests.attacks.model import attack, flood, small_requests
 from tests.attacks.peer import Door
 
+MORE_THAN_FILES = 40
+"""Connections that are too many for a victim with as many files, some of which it has open already."""
+
 
 def each(count: int, frames: Callable[[int], bytes]) -> bytes:
     """The same frames for so many streams, one stream after the other."""
@@ -166,10 +169,10 @@ def resets_in_the_backlog(door: Door, count: int) -> None:
         door.forget(other)
 
 
-@attack(200, crowd=20, connections=200, files=128)
+@attack(MORE_THAN_FILES, connections=MORE_THAN_FILES, files=MORE_THAN_FILES)
 def more_connections_than_files(door: Door, count: int) -> None:
     """More connections than the victim may have files: accepting fails."""
-    for _ in range(count):
+    for _ in range(MORE_THAN_FILES):
         door.bare()
     door.hold()
     door.peers[0].wait(lambda: False, 1)

@@ -8,6 +8,7 @@ A line shows no header value and no query, which may be secrets, and of what a p
 
 from __future__ import annotations
 
+import codecs
 import logging
 from typing import Any
 
@@ -22,10 +23,13 @@ MAX_LENGTH = 200
 
 logger = logging.getLogger("trio_h2")
 
+# Now: the first use of a codec imports it, and by then no file may be left to open.
+_escape = codecs.getencoder("unicode_escape")
+
 
 def escaped(text: object) -> str:
     """Text with something of the peer's in it, on one line, harmless to a terminal, and of bounded length."""
-    return str(text)[:MAX_LENGTH].encode("unicode_escape").decode("ascii")
+    return _escape(str(text)[:MAX_LENGTH])[0].decode("ascii")
 
 
 def peer_name(address: Any) -> str:
