@@ -70,17 +70,25 @@ async def test_all_connections_share_a_turn_of_the_loop() -> None:
     clock = Clock()
     TURN.set(Turn(clock, seconds=1.0))
     one, other = Slice(), Slice()
-    one.begin()
+    assert one.begin()
     assert one.until == 1.0
     clock.now = 0.75
     one.end()
-    other.begin()
+    assert other.begin()
     assert other.until == 1.0
     clock.now = 1.5
     other.end()
-    # That both have had their slice of this turn is how a new one is known.
-    one.begin()
+    # That it has had its slice of this turn is how a new one is known.
+    assert one.begin()
     assert one.until == 2.5
+    clock.now = 3.0
+    one.end()
+    assert not other.begin()
+
+
+async def test_the_rest_of_a_read_waits_for_some_turns_that_others_use_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Slice, "begin", lambda self: False)
+    assert 1_000 <= await turns_while_a_read_is_worked_off() < 1_100
 
 
 async def test_a_slice_is_one_frame_at_least(autojump_clock: MockClock) -> None:

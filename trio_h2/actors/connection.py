@@ -45,7 +45,7 @@ from .admission import Permits, Slots
 from .deadlines import BodyRates, Deadlines, Overdue
 from .errors import TransportFailed, raised, retryable, why
 from .logs import close_at_once, escaped, logger, peer_name
-from .slices import Slice
+from .slices import PATIENCE, Slice
 from .stream import StreamActor
 from .writer import Writer
 
@@ -387,10 +387,12 @@ class ConnectionActor:
         """Let everybody else have a turn; the connection may have ended after it."""
         self._slice.end()
         self._settle()
-        await trio.lowlevel.checkpoint()
         if self.machine.replies > self.config.max_queued_replies and not self.closed:
             await self._replies_taken()
-        self._slice.begin()
+        for _ in range(PATIENCE):
+            await trio.lowlevel.checkpoint()
+            if self.closed or self._slice.begin():
+                return
 
     def _settle(self) -> None:
         """See to what the frames before have changed."""

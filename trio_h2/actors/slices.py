@@ -14,10 +14,14 @@ from collections.abc import Callable
 
 import trio
 
-__all__ = ["TURN", "Slice", "Turn"]
+__all__ = ["PATIENCE", "TURN", "Slice", "Turn"]
 
 SLICE = 0.002
 """Seconds of a turn. A read full of DATA takes a quarter of it."""
+
+PATIENCE = 10
+"""Turns for which the rest of a read waits when others have used them up. What begins a read never waits: so floods
+wait for each other, and everybody else for a tenth of them."""
 
 
 class Turn:
@@ -66,14 +70,16 @@ class Slice:
         self._number = -1
         self._began = self.until = 0.0
 
-    def begin(self) -> None:
-        """Work begins: a second time only after a checkpoint."""
+    def begin(self) -> bool:
+        """Work begins: a second time only after a checkpoint. Is there anything left of the turn?"""
         turn = self._turn
-        if self._number == turn.number:
+        first = self._number == turn.number
+        if first:
             turn.renew()
         self._number = turn.number
         self._began = self.clock()
         self.until = self._began + turn.left
+        return first or turn.left > 0
 
     def end(self) -> None:
         """Work ends, or pauses."""
