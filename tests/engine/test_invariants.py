@@ -1,6 +1,10 @@
-"""The thirteen invariants of docs/architecture.md, each with tests that name it. Each is a bug that others shipped."""
+"""The invariants of docs/architecture.md, each with tests that name it. Each is a bug that others shipped."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
 
 import hpack
 import pytest
@@ -35,6 +39,7 @@ from tests.engine.helpers import (
     raw_client,
     raw_server,
     read_all,
+    slices_of_one_frame,
     slow_pair,
 )
 from trio_h2 import Config, ErrorCodes, StreamResetError
@@ -725,3 +730,100 @@ async def test_invariant_13_a_tunnel_gives_trios_errors(autojump_clock: MockCloc
         await peer.expect(HeadersFrame)
         await peer.send(peer.rst(1))
         await peer.sync()
+
+
+# 14. What ends early does not look complete
+
+
+async def test_invariant_14_a_body_that_was_cut_off_ends_in_a_reset(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        with trio.move_on_after(1):
+            await stream.send_all(bytes(100))
+
+    async with raw_client(handler, settings={0x4: 10}) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        assert await peer.expect_rst(1) == ErrorCodes.INTERNAL_ERROR
+        assert body_of(peer.log, 1) == bytes(10)
+        assert not any("END_STREAM" in frame.flags for frame in peer.log)
+
+
+# 15. What came is readable
+
+
+@pytest.mark.parametrize("end", ["reset", "end of the connection"])
+async def test_invariant_15_what_came_before_the_end_is_readable(end: str, autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.headers(1, OK), peer.data(1, b"body"), peer.rst(1) if end == "reset" else b"")
+        if end != "reset":
+            await peer.transport.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await stream.response()).status == 200
+        assert await stream.receive_some() == b"body"
+        with pytest.raises(trio_h2.H2Error):
+            await stream.receive_some()
+
+
+# 16. Errors of the user's code
+
+
+async def test_invariant_16_what_a_handler_raises_is_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        raise KeyError("mine")
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        assert (await peer.expect(HeadersFrame)).fields[0] == (b":status", b"500")
+    (record,) = caplog.records
+    assert "GET /" in record.getMessage()
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], KeyError)
+
+
+async def test_invariant_16_what_a_body_raises_is_raised(autojump_clock: MockClock) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"some"
+        raise KeyError("mine")
+
+    async with raw_server() as (connection, _):
+        with pytest.raises(KeyError, match="mine"):
+            await connection.request("POST", "/", body=body())
+
+
+# 17. Nobody holds the loop
+
+
+async def test_invariant_17_a_flood_lets_others_be_served(autojump_clock: MockClock) -> None:
+    slices_of_one_frame()
+    started = 0
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        nonlocal started
+        started += 1
+        await stream.respond(200)
+
+    async with raw_client(handler) as flood, raw_client(hello) as other:
+        await flood.send(*(flood.headers(stream_id, GET, end_stream=True) for stream_id in range(1, 2_001, 2)))
+        await other.send(other.headers(1, GET, end_stream=True))
+        await other.expect(HeadersFrame, stream_id=1)
+        assert started < 100
+
+
+# 18. Secrets
+
+
+async def test_invariant_18_a_secret_stays_out_of_tables_and_logs(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="trio_h2")
+    secrets = [("authorization", "sesame"), ("cookie", "sesame"), trio_h2.NeverIndexed("x-token", "sesame")]
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        for stream_id in (1, 3):
+            nursery.start_soon(partial(connection.request, "GET", "/?sesame", headers=secrets))
+            await peer.expect(HeadersFrame, stream_id=stream_id)
+            assert not any(b"sesame" in value for _, value in peer.decoder.header_table.dynamic_entries)
+            await peer.send(peer.headers(stream_id, OK, end_stream=True))
+    assert "sesame" not in caplog.text
