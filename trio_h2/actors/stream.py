@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "Pump", "StreamActor"]
 
-CUT = "while its last send_all was not done, or was cancelled"
+CUT = "while its last sending call was not done, or was cancelled"
 
 END = object()
 """What comes after an iterator's last chunk."""
