@@ -180,6 +180,19 @@ async def test_a_connection_that_has_ended_in_the_backlog_is_not_served(
             await server.shutdown(0.1)
 
 
+async def test_a_client_that_is_silent_at_first_is_served_whatever_the_default_timeout_of_sockets() -> None:
+    socket.setdefaulttimeout(0.001)
+    try:
+        async with trio.open_nursery() as nursery:
+            server: trio_h2.H2Server = await nursery.start(partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1"))
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            assert await stream.receive_some()  # our SETTINGS, before it has said anything
+            await stream.aclose()
+            await server.shutdown(1)
+    finally:
+        socket.setdefaulttimeout(None)
+
+
 def transport_of(stream: trio.abc.Stream) -> trio.SocketStream:
     inner = getattr(stream, "transport_stream", stream)
     assert isinstance(inner, trio.SocketStream)

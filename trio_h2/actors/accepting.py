@@ -104,6 +104,7 @@ def _is_gone(accepted: trio.socket.SocketType) -> bool:
     except OSError:
         return True
     try:
+        borrowed.setblocking(False)  # socket.setdefaulttimeout may have been called, and then it would wait
         return not borrowed.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
