@@ -172,6 +172,30 @@ async def test_a_connection_window_that_never_opens_is_no_way_around_it(autojump
         assert {frame.stream_id for frame in of(peer.log, RstStreamFrame)} == {1, 3}
 
 
+async def test_who_starves_is_counted_from_its_own_start(autojump_clock: MockClock) -> None:
+    """The connection's window was shut long before, but nobody is left who waited for it."""
+    async with raw_client(large, config=Config(stall_timeout=100), settings={0x4: 2**20}) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.sleep(90)
+        await peer.send(peer.rst(1))
+        await trio.sleep(60)
+        start = trio.current_time()
+        await peer.send(peer.headers(3, GET, end_stream=True))
+        assert await peer.expect_rst(3) == ErrorCodes.CANCEL
+        assert trio.current_time() - start >= 100
+
+
+async def test_a_new_priority_is_no_credit_of_the_connection(autojump_clock: MockClock) -> None:
+    async with raw_client(large, config=Config(stall_timeout=100), settings={0x4: 2**20}) as peer:
+        start = trio.current_time()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        for turn in range(9):
+            await trio.sleep(10)
+            await peer.send(peer.frame(0x10, 0, 0, bytes((0, 0, 0, 1)) + b"u=%d" % (turn % 8)))
+        assert await peer.expect_rst(1) == ErrorCodes.CANCEL
+        assert trio.current_time() - start == pytest.approx(100, abs=1)
+
+
 async def test_who_waits_its_turn_does_not_stall(autojump_clock: MockClock) -> None:
     """A response of low urgency gets nothing while others take all of the connection's window; that is not the peer."""
     low = (*GET, ("priority", "u=7"))

@@ -206,13 +206,18 @@ class Writer:
         """Give a sender its place, unless its own stream's window is what it waits for."""
         window = sender.stream.outbound.available
         if window > 0:
-            sender.queued_at = sender.stream.priority.urgency
             sender.stalled_since = None
-            self._ready[sender.queued_at][sender] = None
+            if self._starved_since is not None and not any(self._ready):
+                self._starved_since = None  # of those that starved none is left
+            self._take_place(sender)
             return
         if sender.stalled_since is None or window > sender.window:
             sender.stalled_since = trio.current_time()
         sender.window = window
+
+    def _take_place(self, sender: PendingSend) -> None:
+        sender.queued_at = sender.stream.priority.urgency
+        self._ready[sender.queued_at][sender] = None
 
     def connection_credit(self) -> None:
         """The connection's window has opened further."""
@@ -240,9 +245,13 @@ class Writer:
     def credit(self, stream: StreamMachine) -> None:
         """The stream's window may have opened, or its priority changed: queue its sender afresh."""
         sender = self._senders.get(stream)
-        if sender is not None and sender.queued_at != stream.priority.urgency:
-            self._unqueue(sender)
+        if sender is None or sender.queued_at == stream.priority.urgency:
+            pass
+        elif sender.queued_at is None:
             self._queue(sender)
+        else:
+            self._unqueue(sender)
+            self._take_place(sender)
         self._bell.ring()
 
     def _unqueue(self, sender: PendingSend) -> None:
