@@ -595,6 +595,17 @@ def test_rfc9113_6_9_a_grown_window_may_be_in_flight() -> None:
     assert_ignores_windows(peer, stream_id)
 
 
+def test_rfc9113_6_9_several_grown_windows_may_be_in_flight_where_initial_ones_are_small() -> None:
+    peer = Peer(initial_window_size=100, max_unread=400_000)
+    streams = [h.live(peer.machine, peer.open(h.POST, end=False)) for _ in range(2)]
+    for stream in streams:
+        peer.machine.grow_window(stream, 200_000)
+        peer.machine.reset_stream(stream, ErrorCodes.CANCEL)
+    send(peer, streams[0].stream_id, 200_100)
+    send(peer, streams[1].stream_id, 200_100)
+    assert_ignores_windows(peer, streams[1].stream_id)
+
+
 @pytest.mark.parametrize("what", ["refused", "431", "above our GOAWAY", "malformed"])
 def test_rfc9113_5_4_2_a_request_that_we_turned_away_may_have_its_first_window_in_flight(what: str) -> None:
     peer = Peer(initial_window_size=100_000, max_concurrent_streams=1, max_header_list_size=300)
@@ -635,10 +646,10 @@ def test_data_in_small_pieces_after_a_reset_is_no_control_frame() -> None:
 
 
 def test_what_may_come_after_resets_does_not_add_up_for_ever() -> None:
-    peer = Peer(initial_window_size=1_000)
+    peer = Peer(initial_window_size=1_000, max_unread=50_000)
     for _ in range(2_000):
         reset_with_window(peer)
-    assert peer.machine.late_data.allowance == 1_000 * 1_000
+    assert peer.machine.late_data.allowance == 1_000 * 1_000 + 50_000
 
 
 # What all limits have in common

@@ -41,7 +41,8 @@ from .windows import ConnectionInboundWindow, InboundWindow, InitialWindow, Late
 __all__ = ["ConnectionMachine"]
 
 LATE_STREAMS = 1_000
-"""Streams that may have been reset within a round trip, with a window of DATA on its way for each."""
+"""Streams that may have been reset within a round trip, with a window of DATA on its way for each; windows that grew
+have no more than `Config.max_unread` beyond that, together."""
 
 _RESPONDING = (StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN)
 _WITHOUT_CONTENT = (204, 304)
@@ -95,7 +96,7 @@ class ConnectionMachine:
         self.pings_unanswered = 0
         self.limits_hit: dict[str, int] = {}
         self.held_headers = HeldHeaders(config.max_held_headers) if rules.hold_headers else NotHeld()
-        self.late_data = LateData(LATE_STREAMS * config.initial_window_size)
+        self.late_data = LateData(LATE_STREAMS * config.initial_window_size + config.max_unread)
         self._clock = clock
         self._stream_errors = StreamErrors(config.max_stream_errors)
         self._resets = Resets(config.max_resets, config.reset_window)
