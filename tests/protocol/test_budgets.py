@@ -409,6 +409,34 @@ def test_data_dribble_cve_2019_9511(kind: str) -> None:
     peer.assert_calm("max_control_frames")
 
 
+def test_rfc9113_6_9_2_settings_that_let_all_streams_dribble_count_for_each() -> None:
+    peer = Peer(max_control_frames=1_000)
+    peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, 0)), h.window_update(0, 2**20))
+    streams = [h.live(peer.machine, peer.open()) for _ in range(100)]
+    for stream in streams:
+        h.respond(peer.machine, stream)
+    for number in range(1, 50):
+        peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, number)))
+        if peer.machine.failure is not None:
+            break
+        for stream in streams:
+            peer.machine.send_data(stream, b"x")
+        peer.machine.take()
+    peer.assert_calm("max_control_frames")
+
+
+def test_a_reader_that_gives_little_credit_pays_for_its_own_frames_alone() -> None:
+    peer = Peer(max_control_frames=1_000)
+    peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, 200)), h.window_update(0, 2**20))
+    stream = h.live(peer.machine, peer.open())
+    h.respond(peer.machine, stream)
+    for _ in range(1_000):
+        peer.machine.send_data(stream, bytes(200))
+        peer.machine.take()
+        peer.receive(h.window_update(1, 200))
+    peer.assert_alive()
+
+
 def test_skipped_stream_ids_are_no_work() -> None:
     peer = Peer(max_control_frames=20)
     peer.receive(peer.headers(2**31 - 1, h.GET, end=True))

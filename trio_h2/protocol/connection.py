@@ -93,6 +93,7 @@ class ConnectionMachine:
         self._abandoned_above = MAX_STREAM_ID
         self.replies = 0
         self._data_frames = 0
+        self._resized = 0  # streams whose window the peer's SETTINGS moved, each as a WINDOW_UPDATE could
         self.pings_unanswered = 0
         self.limits_hit: dict[str, int] = {}
         self.held_headers = HeldHeaders(config.max_held_headers) if rules.hold_headers else NotHeld()
@@ -234,6 +235,11 @@ class ConnectionMachine:
     @staticmethod
     def _judge(excess: Excess | None) -> ConnectionFailure | None:
         return None if excess is None else excess.on_connection()
+
+    def change_initial_window(self, delta: int) -> bool:
+        """The peer's SETTINGS move the windows of all streams (6.9.2); False if that takes one past 2**31-1."""
+        self._resized = len(self.table)
+        return self.initial_outbound.change(delta, (stream.outbound for stream in self.table.live.values()))
 
     def _expect_late_data(self, stream: StreamMachine) -> None:
         """We reset a stream: what is left of its window may be on its way."""
@@ -607,6 +613,9 @@ class ConnectionMachine:
             # What tiny windows squeeze out of us is no work that pays for more of them (CVE-2019-9511).
             if counted < room or counted >= OCTETS_SENT:
                 self._data_frames += 1
+            elif self._resized:
+                self._resized -= 1
+                self._control_frames.spent += 1
         stream.sending.seen += length
         stream.outbound.consume(counted)
         self.outbound.consume(counted)

@@ -486,8 +486,7 @@ class Receiver:
             machine.outbox.max_frame_size = change.new_value
         elif change.setting == SettingCodes.INITIAL_WINDOW_SIZE:
             delta = change.new_value - (change.original_value or 0)
-            windows = (stream.outbound for stream in self._table.live.values())
-            if not machine.initial_outbound.change(delta, windows):
+            if not machine.change_initial_window(delta):
                 reason = "SETTINGS_INITIAL_WINDOW_SIZE takes the window of a stream past 2**31-1"
                 return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
         return None
