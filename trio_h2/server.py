@@ -283,7 +283,7 @@ async def serve_h2_listeners(
         max_connections: how many are served at once, 1,000 by default: of a few dozen kilobytes each when idle, and
             as many file descriptors as most systems give a process. When one more comes, the connection that was idle
             longest gets GOAWAY and a second to close; its place is given away at once, so a tenth more may be closing.
-            With none idle, accepting waits.
+            Who has just come in has a second for a first request. With none idle, accepting waits.
         max_handshakes: of them, how many may still be in TLS or owe their connection preface, 200 by default: a
             handshake of a third of a second lets 600 new clients in each second. When one more comes, the oldest that
             has had a second is dropped; if there is none, accepting waits.

@@ -260,6 +260,31 @@ async def test_at_max_connections_accepting_waits_while_none_is_idle(autojump_cl
         await server.shutdown(1)
 
 
+async def test_who_has_come_in_has_a_second_for_its_first_request_whoever_waits(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await trio.sleep_forever()
+
+    async with serving(handler, max_connections=2) as (server, listener, _):
+        busy = await connected(listener)
+        await request(busy, 1)
+        one = await connected(listener)
+        start = trio.current_time()
+        other = RawPeer(listener.connect(), client=True)
+        await other.send(PREFACE, other.settings())
+        await trio.sleep(0.9)
+        await request(one, 1)
+        await trio.sleep(100)
+        assert of(one.log, GoAwayFrame) == []
+        await one.transport.aclose()
+        await other.expect(SettingsFrame)
+        third = await connected(listener)
+        assert trio.current_time() - start == pytest.approx(100.9 + 1)
+        assert of(await other.to_end(), GoAwayFrame)
+        await request(third, 1)
+        await server.shutdown(1)
+
+
 async def test_one_that_leaves_slowly_holds_nobody_up_and_is_closed_after_a_second(autojump_clock: MockClock) -> None:
     listener = MemoryListener()
 
@@ -273,6 +298,7 @@ async def test_one_that_leaves_slowly_holds_nobody_up_and_is_closed_after_a_seco
         for _ in range(2):
             slow, peer = connect_slow()
             await peer.handshake()
+            await request(peer, 1)
             slow.stop()
             stuck.append(peer)
         start = trio.current_time()

@@ -17,7 +17,8 @@ import trio
 __all__ = ["MERCY", "Guest", "Room"]
 
 MERCY = 1.0
-"""Seconds that a handshake has, and a connection that was asked to leave, when others wait for the place."""
+"""Seconds that a handshake has, the first request after it, and a connection that was asked to leave, when others wait
+for the place."""
 
 
 class Guest(Protocol):
@@ -44,6 +45,7 @@ class Room:
         self._inside: set[Guest] = set()
         self._handshaking: OrderedDict[Guest, float] = OrderedDict()  # since when; the oldest first
         self._idle: OrderedDict[Guest, None] = OrderedDict()  # the one that was idle longest first
+        self._new: dict[Guest, float] = {}  # idle ones that have opened no stream yet, since when
         self._leaving: OrderedDict[Guest, None] = OrderedDict()
         self._door = trio.lowlevel.ParkingLot()
         self._waiting = False  # at the door; kept beside it, because `idle` is called often
@@ -53,7 +55,7 @@ class Room:
         try:
             while self._full and not self._make_place():
                 self._waiting = True
-                with trio.move_on_at(self._next_overdue()):
+                with trio.move_on_at(self._next_place()):
                     await self._door.park()
         finally:
             self._waiting = bool(self._door)
@@ -66,18 +68,33 @@ class Room:
 
     def _make_place(self) -> bool:
         """Ask somebody to leave whose place is needed; is there one now?"""
-        if len(self._handshaking) < self._max_handshakes and self._idle:
+        now = trio.current_time()
+        if now >= self._next_idle():
             guest = next(iter(self._idle))
             self.left(guest)
             self._leaving[guest] = None
             guest.leave()
             if len(self._leaving) > self._max_leaving:
                 self._leaving.popitem(last=False)[0].drop()
-        elif trio.current_time() >= self._next_overdue():
+        elif now >= self._next_overdue():
             guest = next(iter(self._handshaking))
             self.left(guest)
             guest.drop()
         return not self._full
+
+    def _next_place(self) -> float:
+        """When somebody can be made to go at the latest, if nothing else happens."""
+        return min(self._next_idle(), self._next_overdue())
+
+    def _next_idle(self) -> float:
+        """When the one that was idle longest may be asked to leave.
+
+        Who has just come in has some time for a first request: else those at the door would send each other away, and
+        none would be served.
+        """
+        if not self._idle or len(self._handshaking) >= self._max_handshakes:
+            return math.inf
+        return self._new.get(next(iter(self._idle)), -math.inf) + MERCY
 
     def _next_overdue(self) -> float:
         """When the oldest handshake has had its time."""
@@ -86,7 +103,8 @@ class Room:
     def idle(self, guest: Guest) -> None:
         """The guest has no stream open: its handshake has ended, or its last stream has."""
         if guest in self._inside:
-            self._handshaking.pop(guest, None)
+            if self._handshaking.pop(guest, None) is not None:
+                self._new[guest] = trio.current_time()
             self._idle[guest] = None
             if self._waiting:
                 self._door.unpark_all()
@@ -94,11 +112,13 @@ class Room:
     def busy(self, guest: Guest) -> None:
         """The guest has opened its first stream."""
         self._idle.pop(guest, None)
+        self._new.pop(guest, None)
 
     def left(self, guest: Guest) -> None:
         """The guest's place is free."""
         self._inside.discard(guest)
         self._handshaking.pop(guest, None)
         self._idle.pop(guest, None)
+        self._new.pop(guest, None)
         self._leaving.pop(guest, None)
         self._door.unpark_all()
