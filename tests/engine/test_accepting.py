@@ -310,6 +310,22 @@ async def test_one_that_leaves_slowly_holds_nobody_up_and_is_closed_after_a_seco
         await server.shutdown(1)
 
 
+async def test_those_that_fall_idle_together_get_their_responses_however_many_wait(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep(5)
+        await stream.respond(200)
+
+    async with serving(handler, max_connections=2) as (server, listener, nursery):
+        peers = [await connected(listener) for _ in range(2)]
+        for peer in peers:
+            await peer.send(peer.headers(1, GET, end_stream=True))
+        for _ in range(2):
+            nursery.start_soon(RawPeer(listener.connect(), client=True).handshake)
+        for peer in peers:
+            assert of(await peer.to_end(), HeadersFrame)
+        await server.shutdown(1)
+
+
 async def test_so_many_that_leave_slowly_are_bounded_too(autojump_clock: MockClock) -> None:
     listener = MemoryListener()
     async with serving(hello, listener, max_connections=20) as (server, _, _nursery):

@@ -21,6 +21,10 @@ MERCY = 1.0
 for the place."""
 
 
+HASTE = 0.1
+"""Seconds after which one that was asked to leave may be dropped for the next: its last responses are written."""
+
+
 class Guest(Protocol):
     """A connection as the room sees it."""
 
@@ -46,7 +50,7 @@ class Room:
         self._handshaking: OrderedDict[Guest, float] = OrderedDict()  # since when; the oldest first
         self._idle: OrderedDict[Guest, None] = OrderedDict()  # the one that was idle longest first
         self._new: dict[Guest, float] = {}  # idle ones that have opened no stream yet, since when
-        self._leaving: OrderedDict[Guest, None] = OrderedDict()
+        self._leaving: OrderedDict[Guest, float] = OrderedDict()  # since when; the oldest first
         self._door = trio.lowlevel.ParkingLot()
         self._waiting = False  # at the door; kept beside it, because `idle` is called often
 
@@ -72,7 +76,7 @@ class Room:
         if now >= self._next_idle():
             guest = next(iter(self._idle))
             self.left(guest)
-            self._leaving[guest] = None
+            self._leaving[guest] = now
             guest.leave()
             if len(self._leaving) > self._max_leaving:
                 self._leaving.popitem(last=False)[0].drop()
@@ -94,7 +98,10 @@ class Room:
         """
         if not self._idle or len(self._handshaking) >= self._max_handshakes:
             return math.inf
-        return self._new.get(next(iter(self._idle)), -math.inf) + MERCY
+        time = self._new.get(next(iter(self._idle)), -math.inf) + MERCY
+        if len(self._leaving) >= self._max_leaving:
+            time = max(time, next(iter(self._leaving.values())) + HASTE)
+        return time
 
     def _next_overdue(self) -> float:
         """When the oldest handshake has had its time."""
