@@ -21,7 +21,7 @@ import trio.testing
 import trio_h2
 from tests.soak.memory import report_samples
 from tests.soak.traffic import OWN_CANCELS, Kind, WrongAnswer, choose, push, read_push
-from tests.soak.wire import HOST, MAX_ATTEMPTS, Started, commands, say
+from tests.soak.wire import HOST, MAX_ATTEMPTS, Started, commands, say, way
 
 COUNTS_EVERY = 1.0
 LONGEST = 120.0
@@ -161,7 +161,9 @@ class Client:
             say("broken", what=f"{name}: {error!r}", attempt=attempt)
         else:
             details = {"request": name, "attempt": attempt, "error": repr(error), "cause": repr(error.__cause__)}
-            say("failure", port=connection.local_address[1], initiator=error.initiator, **details)
+            # Of a connection that was reset at once the peer's address is not known any more.
+            link = way(connection.local_address[1], int(connection.authority.rpartition(":")[2]))
+            say("failure", link=link, initiator=error.initiator, **details)
 
     def stop(self) -> None:
         self._stopping = True

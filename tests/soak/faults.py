@@ -17,7 +17,7 @@ MEMORY = 120.0
 
 @dataclass
 class Link:
-    """A client's connection through the proxy, known by the client's port.
+    """A client's connection through the proxy, known by its `way`.
 
     Attributes:
         onward: the port from which the proxy went on to the server.
@@ -46,15 +46,15 @@ class ServerFate:
 class Faults:
     """All that was injected of late."""
 
-    links: dict[int, list[Link]] = field(default_factory=lambda: defaultdict(list))
+    links: dict[str, list[Link]] = field(default_factory=lambda: defaultdict(list))
     servers: dict[int, ServerFate] = field(default_factory=lambda: defaultdict(ServerFate))
 
-    def opened(self, port: int, server: int, at: float) -> None:
-        self.links[port].append(Link(server, at))
+    def opened(self, name: str, server: int, at: float) -> None:
+        self.links[name].append(Link(server, at))
 
-    def joined(self, port: int, onward: int) -> None:
+    def joined(self, name: str, onward: int) -> None:
         """The proxy has reached the server."""
-        self.links[port][-1].onward = onward
+        self.links[name][-1].onward = onward
 
     def said(self, server: int, onward: int, reason: str) -> None:
         """A server has a word on how a connection ended."""
@@ -63,22 +63,22 @@ class Faults:
             if (link.server, link.onward) == (server, onward):
                 link.reason = reason
 
-    def hit(self, port: int, fault: str, at: float) -> None:
-        """The proxy did something to the newest link of this port."""
-        link = self.links[port][-1]
+    def hit(self, name: str, fault: str, at: float) -> None:
+        """The proxy did something to the newest link of this name."""
+        link = self.links[name][-1]
         if link.fault is None:
             link.fault, link.fault_at = fault, at
 
-    def closed(self, port: int, at: float) -> None:
-        self.links[port][-1].closed = at
+    def closed(self, name: str, at: float) -> None:
+        self.links[name][-1].closed = at
 
-    def link(self, port: int, at: float) -> Link | None:
-        """The connection that this port had at this time."""
-        return next((link for link in reversed(self.links.get(port, [])) if link.opened <= at), None)
+    def link(self, name: str, at: float) -> Link | None:
+        """The connection that had this name at this time."""
+        return next((link for link in reversed(self.links.get(name, [])) if link.opened <= at), None)
 
-    def explain(self, port: int, at: float) -> str | None:
-        """Why a request may have failed at this time on the connection from this port; None if nothing was done."""
-        link = self.link(port, at)
+    def explain(self, name: str, at: float) -> str | None:
+        """Why a request may have failed at this time on the connection of this name; None if nothing was done."""
+        link = self.link(name, at)
         if link is None:
             return None
         fate = self.servers[link.server]
@@ -97,10 +97,10 @@ class Faults:
 
     def forget(self, now: float) -> None:
         """Drop the links that were closed long ago, and the servers that none is left of."""
-        for port, links in list(self.links.items()):
+        for name, links in list(self.links.items()):
             links[:] = [link for link in links if link.closed is None or link.closed > now - MEMORY]
             if not links:
-                del self.links[port]
+                del self.links[name]
         used = {link.server for links in self.links.values() for link in links}
         for server in [server for server in self.servers if server not in used]:
             fate = self.servers[server]

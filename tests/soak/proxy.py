@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import trio
 
 from tests.soak.memory import report_samples
-from tests.soak.wire import HOST, commands, say
+from tests.soak.wire import HOST, commands, say, way
 
 PIECE = 32 * 1024
 SOCKET_BUFFER = 128 * 1024
@@ -59,27 +59,27 @@ class Proxy:
 
     async def handle(self, index: int, client: trio.SocketStream) -> None:
         try:
-            port = client.socket.getpeername()[1]
+            name = way(client.socket.getpeername()[1], client.socket.getsockname()[1])
         except OSError:
             return  # it has left already
         number, target = self._targets[index]
-        say("opened", port=port, server=number)
+        say("opened", link=name, server=number)
         try:
-            await self._join(port, target, client)
+            await self._join(name, target, client)
         finally:
-            say("closed", port=port)
+            say("closed", link=name)
 
-    async def _join(self, port: int, target: int, client: trio.SocketStream) -> None:
+    async def _join(self, name: str, target: int, client: trio.SocketStream) -> None:
         limit_buffers(client)
         try:
             server = await trio.open_tcp_stream(HOST, target)
-            say("joined", port=port, onward=server.socket.getsockname()[1])
+            say("joined", link=name, onward=server.socket.getsockname()[1])
         except OSError:
-            say("fault", port=port, fault="server down")
+            say("fault", link=name, fault="server down")
             await reset(client)
             return
         limit_buffers(server)
-        await Link(port, client, server, self._fate(), self).run()
+        await Link(name, client, server, self._fate(), self).run()
 
     async def serve(self) -> None:
         listeners = [(await trio.open_tcp_listeners(0, host=HOST))[0] for _ in range(2)]
@@ -107,9 +107,9 @@ class Link:
     """One connection through the proxy."""
 
     def __init__(
-        self, port: int, client: trio.SocketStream, server: trio.SocketStream, fate: Fate, proxy: Proxy
+        self, name: str, client: trio.SocketStream, server: trio.SocketStream, fate: Fate, proxy: Proxy
     ) -> None:
-        self._port = port
+        self._name = name
         self._client = client
         self._server = server
         self._fate = fate
@@ -132,12 +132,12 @@ class Link:
         if self._proxy.calm.is_set():
             return
         if self._fate.ends == "freeze":
-            say("fault", port=self._port, fault="frozen")
+            say("fault", link=self._name, fault="frozen")
             self._frozen = True
             with trio.move_on_after(FROZEN_FOR):
                 await self._proxy.calm.wait()
         else:
-            say("fault", port=self._port, fault=f"cut by {self._fate.ends}")
+            say("fault", link=self._name, fault=f"cut by {self._fate.ends}")
         if self._fate.ends == "reset":
             await reset(self._client)
             await reset(self._server)
@@ -153,7 +153,7 @@ class Link:
                     taken = await self._pass_on(data, sink)
         except trio.BrokenResourceError:
             if source is self._server and not self._heard:
-                say("fault", port=self._port, fault="reset in the backlog")
+                say("fault", link=self._name, fault="reset in the backlog")
             await reset(sink)
         except trio.ClosedResourceError:
             pass  # the other way was reset, or this connection was cut

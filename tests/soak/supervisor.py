@@ -143,21 +143,21 @@ class Supervisor:
         if child not in self._numbers or self._numbers[child] == STEADY:
             self.report.samples[child.name].append(Sample(at, rss, objects, tasks))
 
-    def _on_opened(self, child: Child, at: float, port: int, server: int) -> None:
-        self._faults.opened(port, server, at)
+    def _on_opened(self, child: Child, at: float, link: str, server: int) -> None:
+        self._faults.opened(link, server, at)
 
-    def _on_joined(self, child: Child, at: float, port: int, onward: int) -> None:
-        self._faults.joined(port, onward)
+    def _on_joined(self, child: Child, at: float, link: str, onward: int) -> None:
+        self._faults.joined(link, onward)
 
     def _on_said(self, child: Child, at: float, port: int, reason: str) -> None:
         self._faults.said(self._numbers[child], port, f"{at}: {reason}")
 
-    def _on_closed(self, child: Child, at: float, port: int) -> None:
-        self._faults.closed(port, at)
+    def _on_closed(self, child: Child, at: float, link: str) -> None:
+        self._faults.closed(link, at)
 
-    def _on_fault(self, child: Child, at: float, port: int, fault: str) -> None:
+    def _on_fault(self, child: Child, at: float, link: str, fault: str) -> None:
         self.report.injected[fault] += 1
-        self._faults.hit(port, fault, at)
+        self._faults.hit(link, fault, at)
 
     def _on_shutdown(self, child: Child, at: float, grace: float) -> None:
         fate = self._faults.servers[self._numbers[child]]
@@ -231,7 +231,7 @@ class Supervisor:
     def _judge(self, before: float) -> None:
         while self._failures and self._failures[0]["at"] <= before:
             failure = self._failures.popleft()
-            place = failure["port"], failure["at"]
+            place = failure["link"], failure["at"]
             fault = self._faults.explain(*place)
             self.report.failure({**failure, "link": repr(self._faults.link(*place))}, fault)
 

@@ -16,7 +16,7 @@ from tests.soak.faults import MEMORY, Faults
 from tests.soak.memory import BARS, Sample, trends
 from tests.soak.report import Report, summary
 from tests.soak.supervisor import soak
-from tests.soak.wire import Started, pieces
+from tests.soak.wire import Started, pieces, way
 
 SECONDS = 60 if os.environ.get("CI") else 15
 
@@ -42,72 +42,80 @@ def test_the_command_says_what_it_takes() -> None:
 
 def cut_link() -> Faults:
     faults = Faults()
-    faults.opened(port=5000, server=1, at=10)
-    faults.hit(5000, "cut by reset", at=20)
+    faults.opened(name="5000-1", server=1, at=10)
+    faults.hit("5000-1", "cut by reset", at=20)
     return faults
 
 
 def test_a_cut_explains_what_fails_after_it_on_its_connection() -> None:
-    assert cut_link().explain(5000, 20.1) == "cut by reset"
+    assert cut_link().explain("5000-1", 20.1) == "cut by reset"
 
 
-@pytest.mark.parametrize(("port", "at"), [(5000, 19.9), (5001, 20.1), (5000, 9.0)])
-def test_a_cut_explains_nothing_before_it_and_nothing_elsewhere(port: int, at: float) -> None:
+@pytest.mark.parametrize(("name", "at"), [("5000-1", 19.9), ("5001-1", 20.1), ("5000-1", 9.0)])
+def test_a_cut_explains_nothing_before_it_and_nothing_elsewhere(name: str, at: float) -> None:
     faults = cut_link()
-    faults.opened(port=5001, server=1, at=10)
-    assert faults.explain(port, at) is None
+    faults.opened(name="5001-1", server=1, at=10)
+    assert faults.explain(name, at) is None
 
 
-def test_a_port_that_is_used_again_is_another_connection() -> None:
+def test_a_clients_port_that_leads_to_both_ports_of_the_proxy_is_two_connections() -> None:
+    faults = Faults()
+    faults.opened(way(5000, 1), server=1, at=10)
+    faults.opened(way(5000, 2), server=2, at=11)
+    faults.servers[1].killed = 20
+    assert [faults.explain(way(5000, port), 21) for port in (1, 2)] == ["server killed", None]
+
+
+def test_a_name_that_is_used_again_is_another_connection() -> None:
     faults = cut_link()
-    faults.closed(5000, at=21)
-    faults.opened(5000, server=1, at=30)
-    assert faults.explain(5000, 31) is None
+    faults.closed("5000-1", at=21)
+    faults.opened("5000-1", server=1, at=30)
+    assert faults.explain("5000-1", 31) is None
 
 
 def test_a_killed_server_explains_what_fails_on_its_connections_alone() -> None:
     faults = Faults()
-    faults.opened(5000, server=1, at=10)
-    faults.opened(5001, server=2, at=10)
+    faults.opened("5000-1", server=1, at=10)
+    faults.opened("5001-1", server=2, at=10)
     faults.servers[1].killed = 20
-    assert [faults.explain(port, 21) for port in (5000, 5001)] == ["server killed", None]
-    assert faults.explain(5000, 19) is None
+    assert [faults.explain(name, 21) for name in ("5000-1", "5001-1")] == ["server killed", None]
+    assert faults.explain("5000-1", 19) is None
 
 
 def test_a_shutdown_explains_only_what_fails_when_its_grace_runs_out() -> None:
     faults = Faults()
-    faults.opened(5000, server=1, at=10)
+    faults.opened("5000-1", server=1, at=10)
     faults.servers[1].shutdown, faults.servers[1].grace = 20, 3
-    assert [faults.explain(5000, at) for at in (21, 22.3, 23)] == [None, None, "grace ran out"]
+    assert [faults.explain("5000-1", at) for at in (21, 22.3, 23)] == [None, None, "grace ran out"]
 
 
 @pytest.mark.parametrize("refusal", ["server down", "reset in the backlog"])
 def test_a_refusal_is_a_fault_only_of_a_server_that_was_told_to_end(refusal: str) -> None:
     faults = Faults()
-    faults.opened(5000, server=1, at=10)
-    faults.hit(5000, refusal, at=10)
-    assert faults.explain(5000, 11) is None
+    faults.opened("5000-1", server=1, at=10)
+    faults.hit("5000-1", refusal, at=10)
+    assert faults.explain("5000-1", 11) is None
     faults.servers[1].shutdown = 9
-    assert faults.explain(5000, 11) == refusal
+    assert faults.explain("5000-1", 11) == refusal
 
 
 def test_what_a_server_says_of_a_connection_is_kept_with_its_link() -> None:
     faults = cut_link()
-    faults.joined(5000, onward=7000)
+    faults.joined("5000-1", onward=7000)
     faults.said(server=2, onward=7000, reason="of another server's")
     faults.said(server=1, onward=7000, reason="idle")
-    link = faults.link(5000, 11)
+    link = faults.link("5000-1", 11)
     assert link is not None
     assert (link.onward, link.reason) == (7000, "idle")
 
 
 def test_what_ended_long_ago_is_forgotten() -> None:
     faults = cut_link()
-    faults.closed(5000, at=20)
+    faults.closed("5000-1", at=20)
     faults.servers[1].killed = 20
-    faults.opened(5001, server=2, at=10)
+    faults.opened("5001-1", server=2, at=10)
     faults.forget(20 + MEMORY + 1)
-    assert list(faults.links) == [5001]
+    assert list(faults.links) == ["5001-1"]
     assert list(faults.servers) == []
 
 

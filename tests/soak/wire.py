@@ -29,6 +29,11 @@ def say(kind: str, **details: object) -> None:
     sys.stdout.flush()
 
 
+def way(client_port: int, proxy_port: int) -> str:
+    """What a connection through the proxy is known by: a client's port may lead to both ports of the proxy at once."""
+    return f"{client_port}-{proxy_port}"
+
+
 async def commands() -> AsyncIterator[list[str]]:
     """What the supervisor says, a line of words at a time; ends with the supervisor."""
     buffer = b""
