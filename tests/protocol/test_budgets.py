@@ -304,6 +304,7 @@ FRAMES: dict[str, tuple[bool, bytes]] = {
     "ALTSVC to a client": (True, h.altsvc(0, b"a", b"b")),
     "ORIGIN to a server": (False, h.origin(b"a")),
     "ORIGIN to a client": (True, h.origin(b"a")),
+    "ORIGIN with more than we look at": (True, h.origin(*[b""] * 101)),
     "unknown": (True, h.raw(0xAB, 0, 0)),
 }
 
@@ -387,6 +388,18 @@ def test_browsers_habits_are_fine_for_ever() -> None:
         peer.receive(h.window_update(stream_id, 2**20), h.priority_update(stream_id, b"u=1"), h.priority(stream_id, 0))
         h.respond(peer.machine, h.live(peer.machine, stream_id), end=True)
         peer.receive(h.rst_stream(stream_id), h.raw(0xAB, 0, stream_id))
+    peer.assert_alive()
+
+
+def test_a_peer_with_a_small_window_is_fine() -> None:
+    peer = Peer(max_control_frames=100)
+    peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, 8)))
+    stream = h.live(peer.machine, peer.open())
+    h.respond(peer.machine, stream)
+    for _ in range(1_000):
+        peer.machine.send_data(stream, bytes(8))
+        peer.machine.take()
+        peer.receive(h.window_update(1, 8))
     peer.assert_alive()
 
 

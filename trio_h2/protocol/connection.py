@@ -28,7 +28,7 @@ from ..exceptions import (
 from .bandwidth import MEASURING_PING, BandwidthEstimator, GrowthBudget
 from .codec import Frame, FrameReader, FrameWriter, GoAwayFrame, PriorityFields
 from .compression import STRICT, Fields, InboundRules
-from .limits import OCTETS_SENT, ControlFrames, Excess, HeaderLimits, HeldHeaders, NotHeld, Resets, StreamErrors
+from .limits import SMALL_WINDOW, ControlFrames, Excess, HeaderLimits, HeldHeaders, NotHeld, Resets, StreamErrors
 from .priority import Priority
 from .receiving import Receiver
 from .settings import LocalSettings, RemoteSettings, SettingCodes
@@ -610,8 +610,8 @@ class ConnectionMachine:
                 raise FlowControlError(
                     f"{counted} octets are more than the window", initiator="local", stream_id=stream.stream_id
                 )
-            # What tiny windows squeeze out of us is no work that pays for more of them (CVE-2019-9511).
-            if counted < room or counted >= OCTETS_SENT:
+            # What a window of next to nothing squeezes out of us is no work that pays for more of it (CVE-2019-9511).
+            if counted < room or counted >= SMALL_WINDOW:
                 self._data_frames += 1
             elif self._resized:
                 self._resized -= 1

@@ -25,7 +25,7 @@ __all__ = [
     "MAX_PRIORITY_OCTETS",
     "MAX_SETTINGS",
     "MAX_TABLE_SIZE_UPDATES",
-    "OCTETS_SENT",
+    "SMALL_WINDOW",
     "ControlFrames",
     "Excess",
     "HeaderLimits",
@@ -84,6 +84,9 @@ PER_DATA_SENT = 3
 
 OCTETS_SENT = 256
 """Octets of ours for which one more control frame may come: some readers give credit twice for every 512 they read."""
+
+SMALL_WINDOW = 8
+"""Octets that a peer with a small window takes at least: half of the 15 that are nghttpd's smallest."""
 
 
 @attrs.frozen
