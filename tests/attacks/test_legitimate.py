@@ -26,4 +26,6 @@ def test_no_limit_is_passed(name: str, victim: Victim) -> None:
     try:
         trio.run(run_check, name, victim, AMOUNTS)
     except Unavailable as missing:
+        if os.environ.get("CI"):  # nothing may be missing there
+            raise
         pytest.skip(str(missing))

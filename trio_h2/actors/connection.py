@@ -74,7 +74,7 @@ MAX_EVENT_SIZE = 8 * 1024
 OBJECT_SIZE = 256
 """What an event takes beside its octets, at most."""
 
-SETTING_SIZE = 200
+SETTING_SIZE = 208
 """What a setting takes in one: its change, the numbers in that, and its place in the dict."""
 
 ORIGIN_SIZE = 48
