@@ -1,7 +1,8 @@
 """Slices: how long connections may work off what they read before everybody else has a turn.
 
 One read can hold thousands of frames, and twenty connections can have one each. So what all connections of a trio run
-work off in one turn of its loop is bounded together, by a `Turn`; each has a `Slice` of it, of one frame at least.
+work off in one turn of its loop is bounded together, by a `Turn`; each has a `Slice` of it, of half a millisecond at
+least.
 
 trio says nowhere that a turn of its loop has begun, but it runs each task at most once in a turn. So when a connection
 that had a slice of this turn wants another, the next one has begun.
@@ -16,8 +17,11 @@ import trio
 
 __all__ = ["PATIENCE", "TURN", "Slice", "Turn"]
 
-SLICE = 0.002
-"""Seconds of a turn. A read full of DATA takes a quarter of it."""
+SLICE = 0.004
+"""Seconds of a turn. A read full of DATA takes an eighth of it, a hundred small requests half of it."""
+
+LEAST = 0.0005
+"""Seconds that a slice has even where others have used up the turn: enough for a read of ten requests."""
 
 PATIENCE = 10
 """Turns for which the rest of a read waits when others have used them up. What begins a read never waits: so floods
@@ -31,14 +35,16 @@ class Turn:
         clock: seconds; a clock of its own, because trio's may be one that stands still while a task runs.
         number: goes up with each turn that is noticed.
         left: seconds that are left of it; negative if a slice took longer.
+        least: seconds of the shortest slice.
     """
 
-    __slots__ = ("_seconds", "clock", "left", "number")
+    __slots__ = ("_seconds", "clock", "least", "left", "number")
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter, seconds: float = SLICE) -> None:
         self.clock = clock
         self.number = 0
         self.left = self._seconds = seconds
+        self.least = min(LEAST, seconds)
 
     def renew(self) -> None:
         """Another turn has begun."""
@@ -78,7 +84,7 @@ class Slice:
             turn.renew()
         self._number = turn.number
         self._began = self.clock()
-        self.until = self._began + turn.left
+        self.until = self._began + max(turn.left, turn.least)
         return first or turn.left > 0
 
     def end(self) -> None:
