@@ -84,6 +84,7 @@ def _sockets(listeners: Sequence[trio.abc.Listener[Any]]) -> list[trio.socket.So
 
 
 def port_of(listeners: Sequence[trio.abc.Listener[Any]]) -> int | None:
+    """The TCP port of the first of them that has one."""
     for listener in map(_inner, listeners):
         if isinstance(listener, trio.SocketListener):
             address = listener.socket.getsockname()

@@ -1,8 +1,8 @@
 """Every decision about abuse: what a peer may cost before it is told to calm down (RFC 9113 section 10.5).
 
-Nothing here reads a clock or touches a stream: these classes count and judge, and the machines act on the answer. Every
-limit is a field of `Config`, and an `Excess` names it. What no honest peer comes near ends the connection with
-ENHANCE_YOUR_CALM; what one may meet by bad luck is a stream's failure, or is not counted at all.
+Nothing here reads a clock or touches a stream: these classes count and judge, and the machines act on the answer. A
+limit that a user may want to move is a field of `Config`, and an `Excess` names it. What no honest peer comes near ends
+the connection with ENHANCE_YOUR_CALM; what one may meet by bad luck is a stream's failure, or is not counted at all.
 """
 
 from __future__ import annotations
