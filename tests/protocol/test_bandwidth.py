@@ -49,6 +49,22 @@ class Link:
                 answer_at = self.now + self.round_trip
 
 
+class Sampler:
+    """Measurements of so many octets in a round trip of so many seconds, each long after the one before."""
+
+    def __init__(self, estimator: BandwidthEstimator) -> None:
+        self.estimator = estimator
+        self.received = 0
+        self.now = 0.0
+
+    def __call__(self, octets: int, seconds: float) -> bool:
+        self.now += LONGEST_PAUSE + AT_ONCE
+        assert not self.estimator.look(self.received, self.now)
+        assert self.estimator.look(self.received, self.now)
+        self.received, self.now = self.received + octets, self.now + seconds
+        return self.estimator.answered(self.received, self.now)
+
+
 # The estimator
 
 
@@ -116,17 +132,7 @@ def test_rfc9113_6_7_one_ping_at_a_time_and_half_a_window_between_two() -> None:
 def test_rfc9113_6_9_1_growth_has_to_pay() -> None:
     """As much in a round trip as the window allows, but no more a second than before the last growth."""
     estimator = BandwidthEstimator(100_000, 64 * MIB)
-    received, now = 0, 0.0
-
-    def sample(octets: int, seconds: float) -> bool:
-        """One measurement, some time after the one before."""
-        nonlocal received, now
-        now += LONGEST_PAUSE + AT_ONCE
-        assert not estimator.look(received, now)
-        assert estimator.look(received, now)
-        received, now = received + octets, now + seconds
-        return estimator.answered(received, now)
-
+    sample = Sampler(estimator)
     assert sample(100_000, 0.1)
     assert estimator.window == 200_000
     assert not sample(200_000, 0.2)
@@ -137,6 +143,17 @@ def test_rfc9113_6_9_1_growth_has_to_pay() -> None:
     assert estimator.window == 400_000
     assert sample(1_000_000, 0.1)  # several streams, each with its window
     assert estimator.window == 2_000_000
+
+
+def test_rfc9113_6_9_1_growth_that_brought_nothing_goes_on_while_nothing_queues() -> None:
+    """Credit that falls badly brings no more than half a window a round trip: the link is no fuller than before."""
+    estimator = BandwidthEstimator(100_000, 64 * MIB)
+    sample = Sampler(estimator)
+    assert sample(100_000, 0.1)
+    assert not sample(110_000, 0.12)  # as much a second, and a longer round trip: something queues
+    assert not sample(100_000, 0.1)  # the window is twice what a link that is full carries
+    assert sample(108_000, 0.1)
+    assert estimator.window == 400_000
 
 
 def test_rfc9113_6_9_1_the_rate_is_that_of_two_pings_when_the_first_led_to_nothing() -> None:

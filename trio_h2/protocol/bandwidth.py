@@ -2,8 +2,8 @@
 
 A window smaller than the bandwidth-delay product holds the peer back. So, while much is being received, a PING
 (6.7) measures: what arrives until its answer is what one round trip carries under the present windows. If that
-is a good part of them, and more a second than when they last grew, they are doubled; if they were not what held
-the peer back, growing brings no more, and that is the end of it.
+is a good part of them, and windows are what holds the peer back, they are doubled. They are if more comes a second
+than when they last grew; and if the round trip is as short as ever, because a link that is full makes it longer.
 
 A `BandwidthEstimator` is one connection's measure and reads no clock; a `GrowthBudget` is what the windows of its
 streams may grow by in all.
@@ -28,6 +28,13 @@ AT_ONCE = 1.0
 GAIN = 9 / 8
 """How much more a second than before the last growth there has to be, for the next one."""
 
+NO_QUEUE = 9 / 8
+"""How much longer than the shortest a round trip may be on a link where nothing queues. Credit goes back in halves of a
+window, so by how they fall twice the window may bring no more at first: then it is this that tells a link's limit."""
+
+FULL = 31 / 16
+"""Round trips that fit into a window which is large enough, by a bit less than the 2 that it is doubled to."""
+
 SHORTEST_PAUSE = 0.001
 LONGEST_PAUSE = 10.0
 """Seconds from one measurement that led to nothing to the next; doubled each time."""
@@ -41,12 +48,24 @@ class BandwidthEstimator:
         due: octets received in all at which `look` has to be called; infinite while there is nothing to do.
     """
 
-    __slots__ = ("_best", "_limit", "_looked_at", "_not_before", "_pause", "_since", "_started", "due", "window")
+    __slots__ = (
+        "_best",
+        "_limit",
+        "_looked_at",
+        "_not_before",
+        "_pause",
+        "_shortest",
+        "_since",
+        "_started",
+        "due",
+        "window",
+    )
 
     def __init__(self, window: int, limit: int) -> None:
         self.window = window
         self._limit = limit
         self._best = 0.0
+        self._shortest = math.inf
         self._looked_at = -math.inf
         self._not_before = -math.inf
         self._pause = 0.0
@@ -87,9 +106,12 @@ class BandwidthEstimator:
         elapsed = now - self._since[0]
         rate = (received - self._since[1]) / elapsed if elapsed > 0 else 0.0
         carried = int(rate * round_trip)
-        grows = self.window <= 2 * carried and rate >= self._best * GAIN
+        self._shortest = min(self._shortest, round_trip)
+        gains = self.window <= 2 * carried and rate >= self._best * GAIN
+        has_room = self.window <= FULL * carried and round_trip <= self._shortest * NO_QUEUE
+        grows = gains or has_room
         if grows:
-            self._best = rate
+            self._best = max(self._best, rate)
             self.window = min(self._limit, 2 * max(self.window, carried))
             self._pause = 0.0
         else:
