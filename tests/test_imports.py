@@ -72,13 +72,13 @@ HOUSE = {
             "settings",
             "windows",
             "validation",
-            "stream",
-            "connection",
+            "stream_machine",
+            "connection_machine",
             "limits",
             "outbound",
             "priority",
-            "receiving",
-            "table",
+            "receiver",
+            "stream_table",
             "verdicts",
             "views",
         )
@@ -95,9 +95,9 @@ HOUSE = {
             "stopping",
             "slices",
             "messages",
-            "mailbox",
-            "connection",
-            "stream",
+            "inbox",
+            "connection_actor",
+            "stream_actor",
             "under_tls",
             "writer",
             "errors",
@@ -228,7 +228,7 @@ for name in sys.argv[2:]:
 def test_the_protocol_imports_without_trio() -> None:
     pure = [name for name in module_names(PACKAGE) if layer_of(name) in PURE]
     pure = [name.removesuffix(".__init__") for name in pure]
-    assert "protocol.connection" in pure
+    assert "protocol.connection_machine" in pure
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_WITHOUT_TRIO, str(PACKAGE), *pure],
         capture_output=True,

@@ -17,11 +17,11 @@ from urllib.parse import unquote
 import idna
 import trio
 
-from .actors.connection import ConnectionActor
+from .actors.connection_actor import ConnectionActor
 from .actors.errors import broken, refused_by_tls, why
+from .actors.inbox import Mailbox
 from .actors.logs import close_at_once, escaped, logger
-from .actors.mailbox import Mailbox
-from .actors.stream import Body, Pump, StreamActor
+from .actors.stream_actor import Body, Pump, StreamActor
 from .actors.under_tls import UnderTLS
 from .config import Config
 from .connection import Connection, Incoming, checked_config

@@ -10,8 +10,8 @@ import attrs
 import trio
 
 from . import events as ev
-from .actors.connection import ConnectionActor
-from .actors.stream import StreamActor
+from .actors.connection_actor import ConnectionActor
+from .actors.stream_actor import StreamActor
 from .actors.under_tls import UnderTLS
 from .config import Config
 from .protocol.windows import InboundWindow

@@ -31,7 +31,7 @@ from .exceptions import (
 )
 from .protocol.codec import PriorityFields
 from .protocol.compression import InboundRules
-from .protocol.connection import ConnectionMachine
+from .protocol.connection_machine import ConnectionMachine
 from .protocol.outbound import HeaderPairs, OutboundHeaders
 from .protocol.settings import (
     ChangedSetting,
@@ -40,8 +40,8 @@ from .protocol.settings import (
     decode_settings_header,
     encode_settings_header,
 )
-from .protocol.stream import Phase, StreamMachine, StreamState
-from .protocol.table import MAX_STREAM_ID
+from .protocol.stream_machine import Phase, StreamMachine, StreamState
+from .protocol.stream_table import MAX_STREAM_ID
 from .protocol.views import ConnectionState, DecoderView, H2Stream, StateView, StreamsView
 from .protocol.windows import MAX_WINDOW
 

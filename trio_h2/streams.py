@@ -14,13 +14,13 @@ import attrs
 import trio
 
 from . import events as ev
-from .actors.stream import StreamActor
+from .actors.stream_actor import StreamActor
 from .connection import Connection, Incoming
 from .exceptions import ErrorCodes
 from .headers import Headers, HeadersLike
 from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
-from .protocol.stream import Phase
+from .protocol.stream_machine import Phase
 from .protocol.validation import (
     Malformed,
     RequestHead,

@@ -42,10 +42,10 @@ from tests.engine.helpers import (
 )
 from tests.protocol.helpers import counted_calls, held_size
 from trio_h2 import Config, ErrorCodes, client
-from trio_h2.actors.connection import ConnectionActor, event_size
+from trio_h2.actors.connection_actor import ConnectionActor, event_size
 from trio_h2.actors.messages import Doorbell
-from trio_h2.actors.stream import StreamActor
-from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.actors.stream_actor import StreamActor
+from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.settings import ChangedSetting, setting_code_from_int
 
 EXPECT = (*POST, ("expect", "100-continue"))

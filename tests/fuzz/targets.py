@@ -19,10 +19,10 @@ from trio_h2 import events as ev
 from trio_h2.exceptions import ErrorCodes, ProtocolError
 from trio_h2.protocol.codec import FrameReader, HeadersFrame, PushPromiseFrame
 from trio_h2.protocol.compression import STRICT, FieldDecoder, FieldEncoder, FieldSection
-from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.limits import HeaderLimits
 from trio_h2.protocol.priority import priority_untrusted
-from trio_h2.protocol.stream import Phase, StreamMachine
+from trio_h2.protocol.stream_machine import Phase, StreamMachine
 from trio_h2.protocol.validation import (
     FieldList,
     Malformed,

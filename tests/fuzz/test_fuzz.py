@@ -19,7 +19,7 @@ from tests.fuzz.grammar import Source
 from tests.fuzz.targets import TARGETS, TIGHT, OnMachine
 from tests.protocol import helpers as h
 from trio_h2.exceptions import ErrorCodes
-from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.connection_machine import ConnectionMachine
 
 CI = bool(os.environ.get("CI"))
 SECONDS = float(os.environ.get("TRIO_H2_FUZZ_SECONDS", "20" if CI else "2"))

@@ -20,8 +20,8 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import H2Error, ProtocolError
 from trio_h2.protocol.compression import InboundRules
-from trio_h2.protocol.connection import ConnectionMachine
-from trio_h2.protocol.stream import StreamMachine
+from trio_h2.protocol.connection_machine import ConnectionMachine
+from trio_h2.protocol.stream_machine import StreamMachine
 from trio_h2.protocol.validation import Malformed, check_request, check_response
 
 Fields = Sequence[tuple[bytes, bytes]]

@@ -13,7 +13,7 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import ErrorCodes
 from trio_h2.protocol.bandwidth import AT_ONCE, LONGEST_PAUSE, MEASURING_PING, BandwidthEstimator, GrowthBudget
-from trio_h2.protocol.stream import StreamMachine
+from trio_h2.protocol.stream_machine import StreamMachine
 from trio_h2.protocol.windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
 
 from . import helpers as h

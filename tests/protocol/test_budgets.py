@@ -9,7 +9,7 @@ import pytest
 from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import DenialOfServiceError, ErrorCodes, FlowControlError
-from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.limits import ControlFrames, Excess, HeldHeaders, Resets, StreamErrors, field_section_size
 
 from . import helpers as h

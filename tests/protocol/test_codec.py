@@ -16,7 +16,7 @@ from trio_h2.exceptions import DenialOfServiceError, ErrorCodes, FrameDataMissin
 from trio_h2.headers import Headers, NeverIndexed
 from trio_h2.protocol.codec import FrameReader, FrameWriter, PriorityFields, SettingsFrame
 from trio_h2.protocol.compression import STRICT, FieldDecoder, FieldEncoder, FieldSection
-from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.huffman import HuffmanEncoder
 from trio_h2.protocol.limits import HeaderLimits
 from trio_h2.protocol.validation import Malformed

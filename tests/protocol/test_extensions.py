@@ -10,7 +10,7 @@ from trio_h2.exceptions import ErrorCodes, FrameDataMissingError, UnsupportedFra
 from trio_h2.headers import Headers
 from trio_h2.protocol.codec import PriorityFields
 from trio_h2.protocol.priority import DEFAULT_PRIORITY, Priority
-from trio_h2.protocol.table import StreamTable
+from trio_h2.protocol.stream_table import StreamTable
 
 from . import helpers as h
 

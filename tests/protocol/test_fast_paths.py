@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_h2.protocol.codec import _ON_STREAM, FrameReader, HeadersFrame
-from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.limits import HeaderLimits
 from trio_h2.protocol.priority import Priority, parse_priority_untrusted, priority_untrusted
-from trio_h2.protocol.stream import StreamMachine
+from trio_h2.protocol.stream_machine import StreamMachine
 from trio_h2.protocol.validation import _IN_TRAILERS, _ORDINARY, _RECEIVED, _SENT, Malformed, check_response
 
 from . import helpers as h

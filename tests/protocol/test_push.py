@@ -19,7 +19,7 @@ from trio_h2.exceptions import (
     UnsupportedFrameError,
 )
 from trio_h2.headers import Headers
-from trio_h2.protocol.stream import StreamMachine, StreamState
+from trio_h2.protocol.stream_machine import StreamMachine, StreamState
 
 from . import helpers as h
 

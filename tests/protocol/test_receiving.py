@@ -11,7 +11,7 @@ from trio_h2.config import Config
 from trio_h2.exceptions import ErrorCodes, StreamIDTooLowError
 from trio_h2.headers import Headers
 from trio_h2.protocol.compression import InboundRules
-from trio_h2.protocol.connection import ConnectionMachine
+from trio_h2.protocol.connection_machine import ConnectionMachine
 
 from . import helpers as h
 

@@ -33,7 +33,7 @@ from tests.sansio.differential import (
     block,
 )
 from trio_h2 import SettingCodes
-from trio_h2.protocol.stream import CloseReason
+from trio_h2.protocol.stream_machine import CloseReason
 
 EXAMPLES = int(os.environ.get("TRIO_H2_EXAMPLES", "2000"))
 

@@ -10,8 +10,8 @@ import trio
 
 from .. import events as ev
 from ..exceptions import H2Error
-from ..protocol.connection import ConnectionMachine
-from .stream import StreamActor
+from ..protocol.connection_machine import ConnectionMachine
+from .stream_actor import StreamActor
 
 __all__ = ["Permits", "Slots"]
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import trio
 
 from ..config import Config
-from ..protocol.stream import Phase
-from .stream import StreamActor
+from ..protocol.stream_machine import Phase
+from .stream_actor import StreamActor
 from .writer import SEND_GRACE, Writer
 
 __all__ = ["BodyRates", "Deadlines", "Overdue"]

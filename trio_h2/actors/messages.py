@@ -10,7 +10,7 @@ from __future__ import annotations
 import trio
 
 from ..exceptions import H2Error
-from ..protocol.stream import StreamMachine
+from ..protocol.stream_machine import StreamMachine
 
 __all__ = ["Chunk", "Doorbell", "PendingSend"]
 

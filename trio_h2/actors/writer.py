@@ -20,8 +20,8 @@ import trio
 from ..config import Config
 from ..exceptions import H2Error
 from ..protocol.compression import Fields
-from ..protocol.connection import ConnectionMachine
-from ..protocol.stream import StreamMachine
+from ..protocol.connection_machine import ConnectionMachine
+from ..protocol.stream_machine import StreamMachine
 from ..protocol.validation import ResponseHead
 from .errors import TransportFailed, raised
 from .messages import Doorbell, PendingSend

@@ -15,7 +15,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .stream import StreamMachine
+    from .stream_machine import StreamMachine
 
 __all__ = ["MEASURING_PING", "BandwidthEstimator", "GrowthBudget"]
 

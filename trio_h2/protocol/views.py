@@ -6,8 +6,8 @@ import enum
 from collections.abc import Iterator, Mapping
 
 from .codec import FrameReader
-from .connection import ConnectionMachine
-from .stream import Phase, StreamMachine, StreamState
+from .connection_machine import ConnectionMachine
+from .stream_machine import Phase, StreamMachine, StreamState
 
 __all__ = ["ConnectionState", "DecoderView", "H2Stream", "StateView", "StreamsView"]
 

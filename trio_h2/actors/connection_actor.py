@@ -37,16 +37,16 @@ from ..exceptions import (
 )
 from ..protocol.bandwidth import MEASURING_PING
 from ..protocol.codec import PREFACE
-from ..protocol.connection import ConnectionMachine
+from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.settings import SettingCodes
-from ..protocol.stream import StreamMachine
+from ..protocol.stream_machine import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
 from .admission import Permits, Slots
 from .deadlines import BodyRates, Deadlines, Overdue
 from .errors import TransportFailed, raised, retryable, why
 from .logs import close_at_once, escaped, logger, peer_name
 from .slices import PATIENCE, Slice
-from .stream import StreamActor
+from .stream_actor import StreamActor
 from .writer import Writer
 
 __all__ = ["ConnectionActor"]

@@ -16,12 +16,12 @@ import trio
 
 from .. import events as ev
 from ..exceptions import H2Error, ResponseTooLargeError
-from ..protocol.stream import StreamMachine
+from ..protocol.stream_machine import StreamMachine
 from .errors import closed, raised
 from .messages import Chunk, Doorbell
 
 if TYPE_CHECKING:
-    from .connection import ConnectionActor
+    from .connection_actor import ConnectionActor
 
 __all__ = ["Mailbox"]
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from .stream import CloseReason, Phase, StreamMachine, StreamState
+from .stream_machine import CloseReason, Phase, StreamMachine, StreamState
 
 __all__ = ["StreamTable"]
 

@@ -25,12 +25,12 @@ from .compression import FieldSection
 from .limits import MAX_EARLY_PRIORITIES, MAX_PRIORITY_OCTETS, Excess, InterimLimits, field_section_size
 from .priority import Priority, priority_untrusted
 from .settings import ChangedSetting, SettingCodes
-from .stream import CloseReason, Input, Phase, StreamMachine, StreamState
+from .stream_machine import CloseReason, Input, Phase, StreamMachine, StreamState
 from .validation import Malformed
 from .verdicts import IGNORE, ConnectionFailure, Ignore, StreamFailure, Verdict
 
 if TYPE_CHECKING:
-    from .connection import ConnectionMachine
+    from .connection_machine import ConnectionMachine
 
 __all__ = ["Receiver"]
 

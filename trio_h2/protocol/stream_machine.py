@@ -6,7 +6,7 @@ a client or a server: what was sent is `SEND_*`, what was received is `RECV_*`. 
 connection error of type PROTOCOL_ERROR when it was received, the caller's mistake when it was to be sent.
 
 A stream that is closed leaves the stream table at once, so `CLOSED` has few cells here; how a late frame on a closed
-stream is judged depends on why it closed, and is in `protocol/receiving.py`.
+stream is judged depends on why it closed, and is in `protocol/receiver.py`.
 """
 
 from __future__ import annotations

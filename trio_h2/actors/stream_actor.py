@@ -23,15 +23,15 @@ from .. import events as ev
 from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
 from ..protocol.compression import Fields
 from ..protocol.priority import Priority
-from ..protocol.stream import Phase, StreamMachine
+from ..protocol.stream_machine import Phase, StreamMachine
 from ..protocol.validation import RequestHead, ResponseHead
 from .errors import broken, closed, raised, without_cancelled
+from .inbox import Mailbox
 from .logs import logger, request_line, tells_nothing
-from .mailbox import Mailbox
 from .messages import Doorbell
 
 if TYPE_CHECKING:
-    from .connection import ConnectionActor
+    from .connection_actor import ConnectionActor
 
 __all__ = ["Body", "Pump", "StreamActor"]
 

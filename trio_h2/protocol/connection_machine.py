@@ -2,7 +2,7 @@
 
 It owns the settings, the stream table, the stream IDs and counts, GOAWAY, both connection windows and the HPACK
 state. `receive` takes bytes and gives events; what a received frame means, and what verdict it earns, is in
-`receiving.py`. The other methods send: each changes the state and puts its frames into the outbox in one step. No
+`receiver.py`. The other methods send: each changes the state and puts its frames into the outbox in one step. No
 method waits, and `take` is the only way out.
 
 A peer's failures are values: a stream error becomes RST_STREAM and a `StreamReset` event, a connection error
@@ -30,10 +30,10 @@ from .codec import Frame, FrameReader, FrameWriter, GoAwayFrame, PriorityFields
 from .compression import STRICT, Fields, InboundRules
 from .limits import SMALL_WINDOW, ControlFrames, Excess, HeaderLimits, HeldHeaders, NotHeld, Resets, StreamErrors
 from .priority import Priority
-from .receiving import Receiver
+from .receiver import Receiver
 from .settings import LocalSettings, RemoteSettings, SettingCodes
-from .stream import CloseReason, Input, MessageHalf, Phase, StreamMachine, StreamState
-from .table import MAX_STREAM_ID, StreamTable
+from .stream_machine import CloseReason, Input, MessageHalf, Phase, StreamMachine, StreamState
+from .stream_table import MAX_STREAM_ID, StreamTable
 from .validation import RequestHead, ResponseHead
 from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
 from .windows import ConnectionInboundWindow, InboundWindow, InitialWindow, LateData, OutboundWindow
