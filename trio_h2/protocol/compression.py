@@ -94,6 +94,7 @@ class FieldSection:
     """
 
     __slots__ = (
+        "_distinct",
         "_headers",
         "_priority",
         "_request",
@@ -106,13 +107,17 @@ class FieldSection:
     )
 
     def __init__(self, fields: Fields, oversized: Excess | None, rules: InboundRules = STRICT, size: int = 0) -> None:
-        self.size = size
         self._rules = rules
         self.fields = fields
         self.oversized = oversized
         self.joined_size: int | None = None
         self._headers: Headers | None = None
-        self._priority: tuple[bytes | None] | None = None
+        # One pass at C's speed spares most sections those that look for what may come twice, or is there at all.
+        values = dict(fields)
+        self._distinct = len(values) == len(fields)
+        self._priority: tuple[bytes | None] | None = (values.get(b"priority"),) if self._distinct else None
+        joins = oversized is None and rules.join_cookies and not self._distinct
+        self.size = held_size(fields, size) if joins else size
         self._request: tuple[bool, RequestHead] | None = None
         self._response: tuple[bool, ResponseHead] | None = None
 
@@ -121,7 +126,9 @@ class FieldSection:
         """The fields for the user, with cookie crumbs joined (RFC 9113 section 8.2.3)."""
         if self._headers is not None:
             return self._headers
-        fields = join_cookies(self.fields) if self._rules.join_cookies else self.fields
+        fields = self.fields
+        if self._rules.join_cookies and not self._distinct:
+            fields = join_cookies(fields)
         self._headers = headers = Headers._trusted(fields)
         self.joined_size = 0
         if fields is not self.fields:
@@ -349,8 +356,6 @@ class FieldDecoder:
         # Where there are too many fields they are not looked at, each by each.
         size = field_section_size(fields) if len(fields) <= self._limits.max_fields else 0
         oversized = self._limits.oversized(len(fields), size)
-        if oversized is None and self._rules.join_cookies:
-            size = held_size(fields, size)
         section = FieldSection(fields, oversized, self._rules, size)
         if decoder.changes != changes:
             self._forget()
