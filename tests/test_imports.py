@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
 BASE = {"protocol", "events", "exceptions", "headers", "config"}
-PURE = BASE | {"sansio"}
+PURE = BASE | {"requests", "sansio"}
 """What may be read, tested and fuzzed without trio."""
 
 CODEC_LIBRARIES = {"attr", "attrs", "hpack", "hyperframe"}
@@ -39,10 +39,11 @@ LAYERS = {
     **{name: layer(BASE, CODEC_LIBRARIES) for name in BASE},
     "sansio": layer(BASE, CODEC_LIBRARIES),
     "actors": layer(BASE, CORE_LIBRARIES),
-    "streams": layer(BASE | {"actors", "connection"}, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
-    "client": layer(BASE | {"actors", "connection", "streams"}, CORE_LIBRARIES | {"idna"}),
-    "server": layer(BASE | {"actors", "connection", "streams"}, CORE_LIBRARIES),
+    "requests": layer(BASE, CODEC_LIBRARIES),
+    "streams": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
+    "client": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES | {"idna"}),
+    "server": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES),
     "__init__": layer(PURE | {"actors", "connection", "streams", "client", "server"}, set()),
     "adapters": layer(set(), {"trio"}, public_only=True),
     "cli": layer(set(), {"trio", "click", "rich", "trustme"}, public_only=True),
@@ -54,6 +55,7 @@ HOUSE = {
     "__main__",
     "client",
     "connection",
+    "requests",
     "server",
     "streams",
     "headers",

@@ -50,8 +50,9 @@ from .exceptions import (
 from .headers import Headers, HeadersLike, NeverIndexed
 from .protocol.priority import Priority
 from .protocol.settings import ChangedSetting, SettingCodes
+from .requests import Request, Response
 from .server import H2Server, Handler, ServerConnection, serve_h2, serve_h2_connection, serve_h2_listeners
-from .streams import ClientStream, PushedStream, Request, Response, ServerStream
+from .streams import ClientStream, PushedStream, ServerStream
 
 __all__ = [
     "AlternativeServiceAvailable",

@@ -29,10 +29,8 @@ from .exceptions import H2Error, HandshakeError, InternalError, ProtocolError
 from .headers import HeadersLike
 from .protocol.priority import Priority
 from .protocol.validation import RequestHead
-from .streams import (
-    ClientStream,
+from .requests import (
     Fields,
-    PushedStream,
     Response,
     fields_from,
     method_text,
@@ -41,6 +39,7 @@ from .streams import (
     split_response,
     trailer_fields,
 )
+from .streams import ClientStream, PushedStream
 
 __all__ = ["ClientConnection", "connect", "connect_over"]
 

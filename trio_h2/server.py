@@ -21,7 +21,8 @@ from .actors.stopping import Stopping
 from .actors.stream_actor import StreamActor
 from .config import Config
 from .connection import Connection, checked_config, socket_address
-from .streams import ServerStream, split_request
+from .requests import split_request
+from .streams import ServerStream
 
 __all__ = ["H2Server", "Handler", "ServerConnection", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
 

@@ -32,7 +32,7 @@ from tests.engine.helpers import (
     whole_reads,
 )
 from trio_h2 import Config, ErrorCodes, StreamResetError
-from trio_h2.streams import repeated_request_fields, request_fields
+from trio_h2.requests import repeated_request_fields, request_fields
 
 # Requests
 

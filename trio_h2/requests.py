@@ -1,0 +1,253 @@
+"""Requests and responses: what the user sees of them, and the checked field lists they are sent as.
+
+What a user gives is checked here, before anything is sent, and turned into fields; what arrives has been checked by
+the protocol, and is only taken apart.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import attrs
+
+from .headers import Headers, HeadersLike
+from .protocol.limits import field_section_size
+from .protocol.priority import DEFAULT_PRIORITY, Priority
+from .protocol.validation import (
+    Malformed,
+    RequestHead,
+    ResponseHead,
+    check_request,
+    check_response,
+    check_trailers,
+)
+
+__all__ = ["Request", "Response"]
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+@attrs.frozen
+class Request:
+    """A request's header section, taken apart (RFC 9113 section 8.3.1).
+
+    Attributes:
+        method: `"GET"` and the like.
+        scheme: `"http"` or `"https"`, or what else the client said; None for CONNECT.
+        authority: the host and port asked for, from `:authority` or the Host field.
+        path: path and query, undecoded; None for CONNECT.
+        protocol: extended CONNECT's `:protocol` (RFC 8441), else None.
+        headers: the fields, without pseudo-header fields; cookie crumbs are joined.
+        priority: what RFC 9218 makes of the priority field.
+    """
+
+    method: str
+    scheme: str | None
+    authority: str | None
+    path: str | None
+    protocol: str | None
+    headers: Headers
+    priority: Priority = DEFAULT_PRIORITY
+
+
+@attrs.frozen
+class Response:
+    """A response: of a `stream()`, its head; of `request()`, all of it.
+
+    Attributes:
+        status: 200 and the like.
+        headers: the fields, without `:status`.
+        body: the whole body (of a head: empty).
+        trailers: the trailer section, or None if there was none.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    trailers: Headers | None = None
+
+
+def split_request(headers: Headers, priority: Priority) -> Request:
+    """A validated request's fields as a Request."""
+    pseudo: dict[bytes, str] = {}
+    fields = headers.raw
+    count = 0
+    for name, value in fields:
+        if name[0] != 0x3A:
+            break
+        pseudo[name] = value.decode("latin-1")
+        count += 1
+    regular = Headers._trusted(fields[count:])
+    authority = pseudo.get(b":authority")
+    if authority is None and b"host" in regular:
+        authority = regular[b"host"]
+    return Request(
+        pseudo[b":method"],
+        pseudo.get(b":scheme"),
+        authority,
+        pseudo.get(b":path"),
+        pseudo.get(b":protocol"),
+        regular,
+        priority,
+    )
+
+
+def split_response(headers: Headers, body: bytes = b"", trailers: Headers | None = None) -> Response:
+    """A validated response's fields as a Response."""
+    fields = headers.raw
+    return Response(int(fields[0][1]), Headers._trusted(fields[1:]), body, trailers)
+
+
+def _octets(text: object, argument: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{argument} must be str or bytes, not {type(text).__name__}")
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise ValueError(f"{argument} must be ASCII: {text!r}") from None
+
+
+def method_text(method: str | bytes) -> str:
+    """A method as its text, which everything compares it with; what makes no method is left to `request_fields`."""
+    return method.decode("latin-1") if isinstance(method, bytes) else method
+
+
+def fields_from(headers: HeadersLike, argument: str) -> Fields:
+    """What the user gave as headers, as raw pairs. Raises ValueError or TypeError that names the argument."""
+    try:
+        fields = Headers(headers).raw
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{argument}: {error}") from None
+    for name, _ in fields:
+        if name.startswith(b":"):
+            raise ValueError(f"{argument}: {name!r} is a pseudo-header field; it has an argument of its own")
+    return fields
+
+
+def request_fields(
+    method: str,
+    target: str,
+    scheme: str,
+    authority: str | bytes,
+    headers: HeadersLike,
+    protocol: str | None = None,
+    priority: Priority | None = None,
+) -> tuple[Fields, RequestHead]:
+    """A request's fields, checked (RFC 9113 section 8.3.1). Raises ValueError or TypeError, naming the argument."""
+    method_octets = _octets(method, "method")
+    pseudo = [(b":method", method_octets)]
+    target_octets = _octets(target, "target")
+    if method_octets == b"CONNECT" and protocol is None:
+        pseudo.append((b":authority", target_octets))
+    else:
+        pseudo.append((b":scheme", _octets(scheme, "scheme")))
+        pseudo.append((b":authority", _octets(authority, "authority")))
+        pseudo.append((b":path", target_octets))
+    if protocol is not None:
+        pseudo.append((b":protocol", _octets(protocol, "protocol")))
+    fields = (*pseudo, *fields_from(headers, "headers"))
+    if priority is not None:
+        if not isinstance(priority, Priority):
+            raise TypeError(f"priority must be a Priority, not {type(priority).__name__}")
+        fields = (*fields, (b"priority", priority.encode()))
+    head = check_request(fields, extended_connect=True)
+    if isinstance(head, Malformed):
+        raise ValueError(f"invalid request (method, target, authority or headers): {head.reason}")
+    if head.authority is not None and head.authority.startswith(b"[") and b"%" in head.authority:
+        raise ValueError("authority, or CONNECT's target: an IPv6 zone is of no use to the peer (RFC 6874 section 4)")
+    return fields, head
+
+
+def response_fields(
+    status: int, headers: HeadersLike, length: int | None, to_connect: bool
+) -> tuple[Fields, ResponseHead]:
+    """A response's fields, checked, with a content-length of `length` if they have none.
+
+    Raises ValueError or TypeError, naming the argument.
+    """
+    fields = ((b":status", b"%d" % status), *fields_from(headers, "headers"))
+    if length is not None and not any(name == b"content-length" for name, _ in fields):
+        fields = (*fields, (b"content-length", b"%d" % length))
+    head = check_response(fields, to_connect=to_connect)
+    if isinstance(head, Malformed):
+        raise ValueError(f"invalid response (status or headers): {head.reason}")
+    return fields, head
+
+
+# A handler says the same few header lists again and again, and so does a client; checking one takes longer than sending
+# it. Lists with a NeverIndexed field are left out: it equals a plain one, and a secret should not be kept.
+_PLAIN = frozenset((tuple,))
+_remembered_requests: dict[tuple[object, ...], tuple[Fields, RequestHead]] = {}
+_remembered_responses: dict[tuple[object, ...], tuple[Fields, ResponseHead]] = {}
+
+MAX_REMEMBERED = 128
+
+MAX_REMEMBERED_SIZE = 4 * 1024
+"""Octets of a header list that is remembered, as SETTINGS_MAX_HEADER_LIST_SIZE counts them."""
+
+# These memories are every connection's, so nobody's credentials and no session may stay in them.
+_NOT_REMEMBERED = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
+
+H = TypeVar("H")
+
+
+def _remember(
+    memory: dict[tuple[object, ...], tuple[Fields, H]], key: tuple[object, ...], checked: tuple[Fields, H]
+) -> None:
+    """Keep checked fields for the next time, unless there is a secret among them, or much."""
+    fields = checked[0]
+    if _NOT_REMEMBERED.isdisjoint([name for name, _ in fields]) and field_section_size(fields) <= MAX_REMEMBERED_SIZE:
+        if len(memory) >= MAX_REMEMBERED:
+            memory.clear()
+        memory[key] = checked
+
+
+def repeated_request_fields(
+    method: str,
+    target: str,
+    scheme: str,
+    authority: str | bytes,
+    headers: HeadersLike,
+    protocol: str | None,
+    priority: Priority | None,
+) -> tuple[Fields, RequestHead]:
+    """`request_fields` for requests that are often made again: the checked fields of the last ones are remembered."""
+    if type(headers) in (list, tuple) and _PLAIN.issuperset(map(type, headers)):
+        key = method, target, scheme, authority, tuple(headers), protocol, priority
+        try:
+            known = _remembered_requests.get(key)
+        except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
+            return request_fields(method, target, scheme, authority, headers, protocol, priority)
+        if known is None:
+            known = request_fields(method, target, scheme, authority, headers, protocol, priority)
+            _remember(_remembered_requests, key, known)
+        return known
+    return request_fields(method, target, scheme, authority, headers, protocol, priority)
+
+
+def repeated_response_fields(
+    status: int, headers: HeadersLike, length: int | None, to_connect: bool
+) -> tuple[Fields, ResponseHead]:
+    """`response_fields`, as `repeated_request_fields` is for requests."""
+    if type(headers) is list and _PLAIN.issuperset(map(type, headers)):
+        key = status, tuple(headers), length, to_connect
+        try:
+            known = _remembered_responses.get(key)
+        except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
+            return response_fields(status, headers, length, to_connect)
+        if known is None:
+            known = response_fields(status, headers, length, to_connect)
+            _remember(_remembered_responses, key, known)
+        return known
+    return response_fields(status, headers, length, to_connect)
+
+
+def trailer_fields(trailers: HeadersLike) -> Fields:
+    """Trailers, checked. Raises ValueError or TypeError, naming the argument."""
+    fields = fields_from(trailers, "trailers")
+    malformed = check_trailers(fields)
+    if malformed is not None:
+        raise ValueError(f"invalid trailers: {malformed.reason}")
+    return fields
