@@ -90,6 +90,7 @@ HOUSE = {
         for name in (
             "__init__",
             "accepting",
+            "addresses",
             "admission",
             "deadlines",
             "listening",
@@ -100,6 +101,7 @@ HOUSE = {
             "inbox",
             "connection_actor",
             "stream_actor",
+            "stream_context",
             "under_tls",
             "writer",
             "errors",

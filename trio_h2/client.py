@@ -215,7 +215,7 @@ class ClientConnection(Connection):
                     "the peer does not know extended CONNECT (RFC 8441)",
                     initiator="local",
                 )
-        actor = StreamActor(connection)
+        actor = StreamActor(connection.context)
         actor.prepare(fields, head, end_stream=end_stream, pump=pump)
         connection.start_client_stream(actor)
         try:

@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from . import events as ev
+from .actors.addresses import socket_address
 from .actors.connection_actor import ConnectionActor
 from .actors.stream_actor import StreamActor
-from .actors.under_tls import UnderTLS
 from .config import Config
 from .protocol.windows import InboundWindow
 
@@ -141,13 +141,11 @@ class Connection:
         self._actor = actor
         # Now, because a connection that is closed has forgotten them.
         self._tls = _tls_info(actor.transport)
-        self._peer_address = socket_address(actor.transport, "getpeername")
         self._local_address = socket_address(actor.transport, "getsockname")
-        actor.peer_address = self._peer_address
 
     def __repr__(self) -> str:
         state = "closed" if self._actor.done.is_set() else f"{len(self._actor.actors)} streams"
-        return f"<{type(self).__name__} with {self._peer_address or 'its peer'}: {state}>"
+        return f"<{type(self).__name__} with {self.peer_address or 'its peer'}: {state}>"
 
     async def ping(self) -> float:
         """Send a PING and wait for the answer; the round-trip time in seconds (RFC 9113 section 6.7).
@@ -218,7 +216,7 @@ class Connection:
     @property
     def peer_address(self) -> Any:
         """The peer's socket address, as `socket.getpeername` gives it; None if the transport has none."""
-        return self._peer_address
+        return self._actor.context.peer_address
 
     @property
     def local_address(self) -> Any:
@@ -231,18 +229,6 @@ class Connection:
         if self._tls is None:
             self._tls = _tls_info(self._actor.transport)
         return self._tls
-
-
-def socket_address(transport: trio.abc.Stream, method: str) -> Any:
-    """What the transport's socket says to `getpeername` or `getsockname`; None if it has no socket or says nothing."""
-    while isinstance(transport, trio.SSLStream | UnderTLS):
-        transport = transport.transport_stream
-    if not isinstance(transport, trio.SocketStream):
-        return None
-    try:
-        return getattr(transport.socket, method)()
-    except OSError:
-        return None
 
 
 def _tls_info(transport: trio.abc.Stream) -> TLSInfo | None:

@@ -13,6 +13,7 @@ import trio
 
 from . import events as ev
 from .actors.accepting import Shortage, next_connection, without_the_gone
+from .actors.addresses import socket_address
 from .actors.connection_actor import ConnectionActor
 from .actors.listening import check_serves, open_listeners, port_of
 from .actors.logs import close_at_once, escaped, logger, peer_name
@@ -20,7 +21,7 @@ from .actors.room import MERCY, Room
 from .actors.stopping import Stopping
 from .actors.stream_actor import StreamActor
 from .config import Config
-from .connection import Connection, checked_config, socket_address
+from .connection import Connection, checked_config
 from .requests import split_request
 from .streams import ServerStream
 

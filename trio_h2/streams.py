@@ -314,13 +314,8 @@ class ServerStream(_Stream):
         actor = self._actor
         if type(body) is bytes and await actor.send_whole_response(fields, head, body):
             return
-        await actor.ready_to_send(responding=True)
         whole = bodiless or not length
-        actor.connection.machine.send_response(actor.machine, fields, head, end_stream=whole)
-        if whole:
-            actor.sent()
-        else:
-            await actor.send_body(body, end_stream=True)
+        await actor.send_final(fields, head, body, end_stream=whole)
 
     @trio.lowlevel.enable_ki_protection
     async def push(
@@ -359,10 +354,7 @@ class ServerStream(_Stream):
         )
         actor = self._actor
         await actor.ready_to_send()
-        connection = actor.connection
-        connection.machine.check_push_limit()
-        stream = connection.machine.promise(actor.machine, fields, head)
-        pushed = connection.start_pushed_stream(stream)
+        pushed = self._connection._actor.start_pushed_stream(actor.promise(fields, head))
         return ServerStream(pushed, self._connection, split_request(Headers._trusted(fields), DEFAULT_PRIORITY))
 
 

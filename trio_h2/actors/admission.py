@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
 from .. import events as ev
 from ..exceptions import H2Error
 from ..protocol.connection_machine import ConnectionMachine
-from .stream_actor import StreamActor
 
 __all__ = ["Permits", "Slots"]
 
@@ -19,7 +19,29 @@ LIMIT_BEFORE_SETTINGS = 100
 """How many streams a client opens before it knows the peer's limit (RFC 9113 section 6.5.2 recommends 100)."""
 
 
-class Slots:
+class Opening(Protocol):
+    """A client's stream that waits to open."""
+
+    @property
+    def wants_slot(self) -> bool:
+        """Whether it is still to be opened."""
+
+    @property
+    def stream_id(self) -> int | None:
+        """Its ID, once it is open."""
+
+    def open(self) -> None:
+        """Take the next stream ID. Raises H2Error."""
+
+    def fail(self, failure: H2Error) -> None:
+        """It will not open, for this reason."""
+
+
+S = TypeVar("S", bound=Opening)
+A = TypeVar("A")
+
+
+class Slots(Generic[S]):
     """A client's streams past the peer's SETTINGS_MAX_CONCURRENT_STREAMS, in order (RFC 9113 section 5.1.2).
 
     Owner of every field: ConnectionActor.
@@ -29,12 +51,13 @@ class Slots:
         promised: pushed responses of a server that wait for the client's limit, in order.
     """
 
-    def __init__(self, machine: ConnectionMachine) -> None:
+    def __init__(self, machine: ConnectionMachine, opened: Callable[[int, S], None]) -> None:
         self._machine = machine
-        self.waiting: OrderedDict[StreamActor, None] = OrderedDict()
-        self.promised: OrderedDict[StreamActor, trio.Event] = OrderedDict()
+        self._opened = opened
+        self.waiting: OrderedDict[S, None] = OrderedDict()
+        self.promised: OrderedDict[S, trio.Event] = OrderedDict()
 
-    def join(self, actor: StreamActor) -> None:
+    def join(self, actor: S) -> None:
         """The actor waits, behind the others."""
         self.waiting[actor] = None
 
@@ -51,6 +74,9 @@ class Slots:
                     actor.open()
                 except H2Error as error:
                     actor.fail(error)
+                else:
+                    assert actor.stream_id is not None
+                    self._opened(actor.stream_id, actor)
             self.leave(actor)
 
     def _grant_promised(self) -> None:
@@ -61,7 +87,7 @@ class Slots:
         for turn in islice(self.promised.values(), max(0, room)):
             turn.set()
 
-    async def turn(self, actor: StreamActor) -> None:
+    async def turn(self, actor: S) -> None:
         """Wait until the client's limit may have room for the actor's pushed response, or until `wake`."""
         self.promised[actor] = turn = trio.Event()
         try:
@@ -70,7 +96,7 @@ class Slots:
             self.promised.pop(actor, None)
             self._grant_promised()  # who was woken and is cancelled leaves the room to the next
 
-    def wake(self, actor: StreamActor) -> None:
+    def wake(self, actor: S) -> None:
         """The actor's stream has ended: its pushed response waits no more."""
         turn = self.promised.get(actor)
         if turn is not None:
@@ -82,7 +108,7 @@ class Slots:
             return False
         return machine.can_open
 
-    def leave(self, actor: StreamActor) -> None:
+    def leave(self, actor: S) -> None:
         """The actor waits no more."""
         self.waiting.pop(actor, None)
 
@@ -94,7 +120,7 @@ class Slots:
             self.waiting.popitem(last=False)[0].fail(failure)
 
 
-class Permits:
+class Permits(Generic[A]):
     """Handler permits (invariant 11): one is held until the handler's task has exited, whatever became of its stream.
 
     So a client that opens and resets streams cannot have more handlers running than its stream limit. Streams wait for
@@ -102,12 +128,12 @@ class Permits:
     REFUSED_STREAM before it gets here. Owner of every field: ConnectionActor.
     """
 
-    def __init__(self, limit: int, start: Callable[[StreamActor, ev.RequestReceived], None]) -> None:
+    def __init__(self, limit: int, start: Callable[[A, ev.RequestReceived], None]) -> None:
         self._free = limit
         self._start = start
-        self._waiting: OrderedDict[StreamActor, ev.RequestReceived] = OrderedDict()
+        self._waiting: OrderedDict[A, ev.RequestReceived] = OrderedDict()
 
-    def admit(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+    def admit(self, actor: A, request: ev.RequestReceived) -> None:
         """Start the actor, now or when a permit is free."""
         if self._free > 0:
             self._free -= 1
@@ -122,11 +148,11 @@ class Permits:
         else:
             self._free += 1
 
-    def forget(self, actor: StreamActor) -> None:
+    def forget(self, actor: A) -> None:
         """The stream ended before its handler started."""
         self._waiting.pop(actor, None)
 
-    def clear(self) -> list[StreamActor]:
+    def clear(self) -> list[A]:
         """Nothing starts any more; the actors that waited."""
         actors = list(self._waiting)
         self._waiting.clear()

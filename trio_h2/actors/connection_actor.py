@@ -41,12 +41,14 @@ from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.settings import SettingCodes
 from ..protocol.stream_machine import StreamMachine
 from ..protocol.verdicts import ConnectionFailure
+from .addresses import socket_address
 from .admission import Permits, Slots
 from .deadlines import BodyRates, Deadlines, Overdue
 from .errors import TransportFailed, raised, retryable, why
-from .logs import close_at_once, escaped, logger, peer_name
+from .logs import close_at_once, escaped, logger
 from .slices import PATIENCE, Slice
 from .stream_actor import StreamActor
+from .stream_context import StreamContext
 from .writer import Writer
 
 __all__ = ["ConnectionActor"]
@@ -112,8 +114,8 @@ class ConnectionActor:
         done: set when the transport is closed and only user code may still run.
         settings_received: set when the peer's first SETTINGS is in force.
         dropped_events: connection events nobody took in time.
-        peer_address: the peer's socket address, for what is logged; None if the transport has none.
         slots: a client's streams that wait to open.
+        context: what the streams get of the connection.
         on_idle: what a server calls when the first SETTINGS are there, and when the last stream has ended.
         on_busy: what it calls when the first stream opens.
     """
@@ -138,15 +140,22 @@ class ConnectionActor:
         self.done = trio.Event()
         self.settings_received = trio.Event()
         self.dropped_events = 0
-        self.peer_address: Any = None
         self.bytes_received = 0
-        self.slots = Slots(self.machine)
         self._nursery = nursery
         self._handler = handler
         self._scope = trio.CancelScope()
         self._watch_scope = trio.CancelScope()
         self._slice = Slice()
         self._streams: dict[int, StreamActor] = {}
+        self.slots = Slots(self.machine, self._streams.__setitem__)
+        self.context = StreamContext(
+            self.machine,
+            self.writer,
+            self.slots,
+            config,
+            client=client,
+            peer_address=socket_address(transport, "getpeername"),
+        )
         self._live: set[StreamActor] = set()
         self._permits = Permits(config.max_concurrent_streams, self._start)
         self._deadlines = Deadlines(config, self.writer, client=client)
@@ -409,14 +418,13 @@ class ConnectionActor:
         stream = self.machine.table.get(event.stream_id)
         if stream is None:  # it was refused later in the same batch
             return
-        actor = StreamActor(self, stream)
+        actor = StreamActor(self.context, stream)
         self.opened(actor)
         self._permits.admit(actor, event)
 
     def _start(self, actor: StreamActor, event: ev.RequestReceived) -> None:
-        assert self._handler is not None
         actor.started = True
-        self._nursery.start_soon(actor.run_server, self._handler, event)
+        self._nursery.start_soon(self._run_server, actor, event)
 
     def _on_response(self, event: ev.ResponseReceived) -> None:
         actor = self._streams.get(event.stream_id)
@@ -533,7 +541,7 @@ class ConnectionActor:
         if not self.config.enable_push:  # promised before our SETTINGS came into force
             self._refuse_push(stream)
             return
-        actor = StreamActor(self, stream)
+        actor = StreamActor(self.context, stream)
         try:
             self._pushes_in.send_nowait((actor, event))
         except trio.WouldBlock:
@@ -542,7 +550,7 @@ class ConnectionActor:
             self._refuse_push(stream)
             return
         self.opened(actor)
-        self._nursery.start_soon(actor.run_client)
+        self._nursery.start_soon(self._run_client, actor)
 
     def _refuse_push(self, stream: StreamMachine) -> None:
         self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
@@ -586,24 +594,42 @@ class ConnectionActor:
         self.check_usable()
         self._live.add(actor)
         self.slots.join(actor)
-        self._nursery.start_soon(actor.run_client)
+        self._nursery.start_soon(self._run_client, actor)
         self.grant_slots()
 
     @trio.lowlevel.enable_ki_protection
-    def start_pushed_stream(self, stream: StreamMachine) -> StreamActor:
-        """Give a promised stream of ours its actor."""
-        actor = StreamActor(self, stream)
-        actor.mailbox.ended = True  # the client sends nothing on it
+    def start_pushed_stream(self, actor: StreamActor) -> StreamActor:
+        """Give a promised stream of ours its task."""
         self.opened(actor)
-        self._nursery.start_soon(actor.run_pushed)
+        self._nursery.start_soon(self._run_pushed, actor)
         self.writer.wake()
         return actor
 
-    def give_credit(self, stream: StreamMachine, count: int) -> None:
-        """The application took, or threw away, octets of a stream (invariant 4)."""
-        self.machine.acknowledge(stream, count)
-        if self.machine.has_output:
-            self.writer.wake()
+    @trio.lowlevel.enable_ki_protection
+    async def _run_client(self, actor: StreamActor) -> None:
+        try:
+            await actor.run_client()
+        except trio.Cancelled:
+            # Only the connection's own nursery cancels this task, and its tasks learn of that in any order.
+            self.end_cancelled()
+            raise
+        finally:
+            self.finished(actor)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run_pushed(self, actor: StreamActor) -> None:
+        try:
+            await actor.run_pushed()
+        finally:
+            self.finished(actor)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run_server(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+        assert self._handler is not None
+        try:
+            await actor.run_server(self._handler, request)
+        finally:
+            self.finished(actor)
 
     def grant_slots(self) -> None:
         """Open the streams that wait, as far as the peer's limit allows; none waits on a connection that has failed."""
@@ -708,7 +734,7 @@ class ConnectionActor:
         self.writer.fail(failure)
         self.slots.fail(retryable(failure, lasting=self._no_http2))
         for actor in list(self._live):
-            actor.fail(failure)
+            actor.lose_connection(failure)
         for actor in self._permits.clear():
             actor.release()
             self.finished(actor)
@@ -857,7 +883,7 @@ class ConnectionActor:
     @property
     def peer(self) -> str:
         """Who the peer is, for what is logged."""
-        return peer_name(self.peer_address)
+        return self.context.peer
 
     def _complain(self, stream_id: int, reason: str) -> None:
         if logger.isEnabledFor(logging.DEBUG):

@@ -10,7 +10,7 @@ There are two ways to take, and a stream has one consumer: `receive_some` and it
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Literal, NoReturn, cast
+from typing import Literal, NoReturn, cast
 
 import trio
 
@@ -19,9 +19,7 @@ from ..exceptions import H2Error, ResponseTooLargeError
 from ..protocol.stream_machine import StreamMachine
 from .errors import closed, raised
 from .messages import Chunk, Doorbell
-
-if TYPE_CHECKING:
-    from .connection_actor import ConnectionActor
+from .stream_context import StreamContext
 
 __all__ = ["Mailbox"]
 
@@ -49,7 +47,7 @@ class Mailbox:
         "_bell",
         "_busy",
         "_closed",
-        "_connection",
+        "_context",
         "_items",
         "_passing",
         "_reset",
@@ -62,9 +60,9 @@ class Mailbox:
         "trailers",
     )
 
-    def __init__(self, connection: ConnectionActor, stream: StreamMachine | None) -> None:
+    def __init__(self, context: StreamContext, stream: StreamMachine | None) -> None:
         # Not the StreamActor: a cycle for every request would be the garbage collector's to find.
-        self._connection = connection
+        self._context = context
         self._stream = stream
         self._items: deque[ev.Event | Chunk] = deque()
         self._bell = Doorbell()
@@ -85,7 +83,7 @@ class Mailbox:
 
     def _give_credit(self, count: int) -> None:
         assert self._stream is not None
-        self._connection.give_credit(self._stream, count)
+        self._context.give_credit(self._stream, count)
 
     # The reader's side: none of this waits
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -29,9 +29,7 @@ from .errors import broken, closed, raised, without_cancelled
 from .inbox import Mailbox
 from .logs import logger, request_line, tells_nothing
 from .messages import Doorbell
-
-if TYPE_CHECKING:
-    from .connection_actor import ConnectionActor
+from .stream_context import StreamContext
 
 __all__ = ["Body", "Pump", "StreamActor"]
 
@@ -104,10 +102,11 @@ class StreamActor:
         "_bell",
         "_broken",
         "_busy_sending",
+        "_connection_ended",
+        "_context",
         "_open_arguments",
         "_unfinished",
         "closed_by_user",
-        "connection",
         "failure",
         "mailbox",
         "opened",
@@ -118,17 +117,18 @@ class StreamActor:
         "stream",
     )
 
-    def __init__(self, connection: ConnectionActor, stream: StreamMachine | None = None) -> None:
-        self.connection = connection
+    def __init__(self, context: StreamContext, stream: StreamMachine | None = None) -> None:
+        self._context = context
         self.stream = stream
-        self.mailbox = Mailbox(connection, stream)
+        self.mailbox = Mailbox(context, stream)
         self.failure: H2Error | None = None
-        self.scope = None if connection.client else trio.CancelScope()
+        self.scope = None if context.client else trio.CancelScope()
         self.opened: Doorbell | None = None
         self.request: ev.RequestReceived | None = None
         self.pump: Pump | None = None
         self.closed_by_user = False
         self.started = False
+        self._connection_ended = False
         self._bell = Doorbell()
         self._busy_sending = False
         # Invariant 14: a task is in a sending call, or the last one was withdrawn; and was part of it cut?
@@ -143,6 +143,11 @@ class StreamActor:
         return self.stream
 
     @property
+    def stream_id(self) -> int | None:
+        """The stream's ID, or None while a client's stream waits for a slot."""
+        return None if self.stream is None else self.stream.stream_id
+
+    @property
     def wants_slot(self) -> bool:
         """Is a client's stream still to be opened? Not if its caller was cancelled, even if it has not run since."""
         return self.failure is None and (self.opened is None or self.opened.waiting)
@@ -153,8 +158,8 @@ class StreamActor:
         """The peer sent END_STREAM. To a request still being sent that is an early end of the response."""
         self.mailbox.end(event)
         stream = self.machine
-        if self.connection.client and not stream.tunnel and stream.can_send:
-            self.connection.writer.abort(
+        if self._context.client and not stream.tunnel and stream.can_send:
+            self._context.writer.abort(
                 stream,
                 StreamResetError(
                     "the response ended before the request did",
@@ -188,14 +193,19 @@ class StreamActor:
             self.failure = failure
         self.mailbox.fail(failure)
         if self.stream is not None:
-            self.connection.writer.abort(self.stream, failure)
+            self._context.writer.abort(self.stream, failure)
         if self.opened is not None:
             self.opened.ring()
         self._stop_pump()
         if self.scope is not None:
             self.scope.cancel()
-        self.connection.slots.wake(self)
+        self._context.slots.wake(self)
         self._bell.ring()
+
+    def lose_connection(self, failure: H2Error) -> None:
+        """The connection has ended, and every stream with it."""
+        self._connection_ended = True
+        self.fail(failure)
 
     def _stop_pump(self) -> None:
         if self.pump is not None:
@@ -218,7 +228,7 @@ class StreamActor:
         With `responding`, to a response's first frame, a pushed one also waits for the client's limit.
         """
         self.check_sending()
-        writer = self.connection.writer
+        writer = self._context.writer
         self._busy_sending = True
         try:
             await trio.lowlevel.checkpoint()
@@ -236,31 +246,31 @@ class StreamActor:
 
     async def _wait_for_push_limit(self) -> None:
         """A promised response begins when the client's limit has room for it (RFC 9113 section 5.1.2)."""
-        connection = self.connection
-        while self.failure is None and self.machine.reserved and not connection.machine.can_open:
-            connection.machine.check_push_limit()
-            await connection.slots.turn(self)
+        context = self._context
+        while self.failure is None and self.machine.reserved and not context.machine.can_open:
+            context.machine.check_push_limit()
+            await context.slots.turn(self)
 
     @property
     def _answered_early(self) -> bool:
         """Has an ordinary request's response ended, so that the rest of the request is pointless?"""
-        return self.connection.client and self.mailbox.ended and not self.machine.tunnel
+        return self._context.client and self.mailbox.ended and not self.machine.tunnel
 
     def sent(self) -> None:
         """Something was queued: the writer should know, and the stream may have ended by it."""
-        self.connection.writer.wake()
+        self._context.writer.wake()
         if self.machine.closed:
             self._closed()
 
     def _closed(self) -> None:
         self._bell.ring()
-        self.connection.grant_slots()
+        self._context.slots.grant()
 
     @trio.lowlevel.enable_ki_protection
     async def send_response(self, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
         """Send a response's header section, interim or final."""
         await self.ready_to_send(responding=True)
-        self.connection.machine.send_response(self.machine, fields, head, end_stream=end_stream)
+        self._context.machine.send_response(self.machine, fields, head, end_stream=end_stream)
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
@@ -269,7 +279,7 @@ class StreamActor:
         self.check_sending()
         await trio.lowlevel.checkpoint_if_cancelled()
         stream = self.machine
-        if not self.connection.writer.cut_whole_response(stream, fields, head, body):
+        if not self._context.writer.cut_whole_response(stream, fields, head, body):
             return False
         if stream.closed:
             self._closed()
@@ -277,12 +287,33 @@ class StreamActor:
         return True
 
     @trio.lowlevel.enable_ki_protection
+    async def send_final(
+        self, fields: Fields, head: ResponseHead, body: bytes | bytearray | memoryview, *, end_stream: bool
+    ) -> None:
+        """Send the final response's header section, and all of the body, unless `end_stream`: then there is none."""
+        await self.ready_to_send(responding=True)
+        self._context.machine.send_response(self.machine, fields, head, end_stream=end_stream)
+        if end_stream:
+            self.sent()
+        else:
+            await self.send_body(body, end_stream=True)
+
+    @trio.lowlevel.enable_ki_protection
+    def promise(self, fields: Fields, head: RequestHead) -> StreamActor:
+        """Promise a response that nobody asked for; the caller has been through `ready_to_send`."""
+        machine = self._context.machine
+        machine.check_push_limit()
+        promised = StreamActor(self._context, machine.promise(self.machine, fields, head))
+        promised.mailbox.ended = True  # the client sends nothing on it
+        return promised
+
+    @trio.lowlevel.enable_ki_protection
     def send_continue(self) -> None:
         """Ask for the body (RFC 9110 section 10.1.1): at once, whoever else is sending, and counted as a reply."""
-        self.connection.machine.send_response(
+        self._context.machine.send_response(
             self.machine, ((b":status", b"100"),), ResponseHead(100, None, 1), end_stream=False
         )
-        self.connection.machine.replies += 1
+        self._context.machine.replies += 1
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
@@ -293,7 +324,7 @@ class StreamActor:
         try:
             await self.ready_to_send()
             self._check_open_half()
-            self.connection.machine.send_trailers(self.machine, fields)
+            self._context.machine.send_trailers(self.machine, fields)
         except Exception:  # refused, in contrast to withdrawn
             self._unfinished = before
             raise
@@ -329,7 +360,7 @@ class StreamActor:
 
         So the writer writes it in the same turn of trio's loop in which the sender yields.
         """
-        writer = self.connection.writer
+        writer = self._context.writer
         if writer.failure is not None:
             return False
         self._check_open_half()
@@ -350,7 +381,7 @@ class StreamActor:
         seen = stream.sending.seen
         self._busy_sending = self._unfinished = True
         try:
-            await self.connection.writer.send(stream, data, end_stream=end_stream)
+            await self._context.writer.send(stream, data, end_stream=end_stream)
         except Exception:
             raise
         except BaseException:
@@ -370,7 +401,7 @@ class StreamActor:
             return
         self._busy_sending = True
         try:
-            await self.connection.writer.wait_sendable(self.machine)
+            await self._context.writer.wait_sendable(self.machine)
         finally:
             self._busy_sending = False
 
@@ -414,24 +445,24 @@ class StreamActor:
             return
         if self._broken:
             self._check_open_half()
-        self.connection.machine.end_stream(stream)
+        self._context.machine.end_stream(stream)
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
     def update_priority(self, priority: Priority) -> None:
         """Tell the server how much the response matters now; the caller has been through `ready_to_send`."""
-        self.connection.machine.update_priority(self.machine, priority)
-        self.connection.writer.wake()
+        self._context.machine.update_priority(self.machine, priority)
+        self._context.writer.wake()
 
     @trio.lowlevel.enable_ki_protection
     def reset(self, error_code: int) -> None:
         """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
         if self.stream is None or (self.stream.closed and not self._busy_sending):
             return
-        self.connection.writer.abort(self.stream, CLOSED_HERE)
-        if self.connection.machine.reset_stream(self.stream, error_code):
-            self.connection.writer.wake()
-        self.connection.slots.wake(self)
+        self._context.writer.abort(self.stream, CLOSED_HERE)
+        if self._context.machine.reset_stream(self.stream, error_code):
+            self._context.writer.wake()
+        self._context.slots.wake(self)
         self._closed()
 
     @trio.lowlevel.enable_ki_protection
@@ -450,11 +481,11 @@ class StreamActor:
         if linger and self._cut_short:
             self.reset(ErrorCodes.INTERNAL_ERROR)
         elif linger and stream is not None and self.failure is None and stream.is_established_tunnel:
-            self.connection.writer.abort(stream, CLOSED_HERE)
+            self._context.writer.abort(stream, CLOSED_HERE)
             if stream.can_send:
-                self.connection.machine.end_stream(stream)
-                self.connection.writer.wake()
-        elif not self.connection.client and stream is not None and stream.sending.phase is Phase.DONE:
+                self._context.machine.end_stream(stream)
+                self._context.writer.wake()
+        elif not self._context.client and stream is not None and stream.sending.phase is Phase.DONE:
             # The response is complete: the client may stop sending, and keeps what it got (RFC 9113 section 8.1).
             self.reset(ErrorCodes.NO_ERROR)
         else:
@@ -496,10 +527,9 @@ class StreamActor:
         """Take the next stream ID and queue HEADERS, in one step. Raises as ConnectionMachine.open_stream."""
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
-        self.stream = self.connection.machine.open_stream(fields, head, end_stream=end_stream)
+        self.stream = self._context.machine.open_stream(fields, head, end_stream=end_stream)
         self.mailbox.bind(self.stream)
-        self.connection.opened(self)
-        self.connection.writer.wake()
+        self._context.writer.wake()
         if self.opened is not None:
             self.opened.ring()
         self._bell.ring()
@@ -514,23 +544,18 @@ class StreamActor:
                 await self._bell.wait()
             if self.pump is not None:
                 await self._run_pump(self.pump)
-            while not (self.closed_by_user or self.connection.closed):
+            while not (self.closed_by_user or self._connection_ended):
                 await self._bell.wait()
             if not self.machine.closed:
                 await self._linger()
-        except trio.Cancelled:
-            # Only the connection's own nursery cancels this task, and its tasks learn of that in any order.
-            self.connection.end_cancelled()
-            raise
         finally:
             if self.pump is not None:
                 self.pump.done.set()
-            self.connection.finished(self)
 
     async def _linger(self) -> None:
         """Wait for the peer to end a tunnel that we ended first, in bounded time."""
-        with trio.move_on_after(self.connection.config.linger_timeout):
-            while not (self.machine.closed or self.connection.closed):
+        with trio.move_on_after(self._context.config.linger_timeout):
+            while not (self.machine.closed or self._connection_ended):
                 await self._bell.wait()
         self.reset(ErrorCodes.CANCEL)
 
@@ -538,7 +563,7 @@ class StreamActor:
         try:
             with pump.scope:
                 if pump.expect_continue:
-                    with trio.move_on_after(self.connection.config.continue_timeout):
+                    with trio.move_on_after(self._context.config.continue_timeout):
                         await pump.proceed.wait()
                 await self._send_pumped(pump)
         except BaseException as raised_here:
@@ -546,7 +571,7 @@ class StreamActor:
             if error is None:
                 raise
             # When the stream or the connection failed or ended, the reading side of request() meets that and says so.
-            failed = self.failure is not None or self.connection.writer.failure is not None or self.mailbox.ended
+            failed = self.failure is not None or self._context.writer.failure is not None or self.mailbox.ended
             if pump.iterator_raised or not isinstance(error, Exception) or not failed:
                 pump.error = error
                 self.reset(ErrorCodes.CANCEL)
@@ -584,12 +609,11 @@ class StreamActor:
     async def run_pushed(self) -> None:
         """A pushed response's stream: the handler that promised it sends on it, here it ends."""
         try:
-            while not (self.machine.closed or self.closed_by_user or self.connection.closed):
+            while not (self.machine.closed or self.closed_by_user or self._connection_ended):
                 await self._bell.wait()
         finally:
             self.reset(ErrorCodes.CANCEL)
             self.release()
-            self.connection.finished(self)
 
     @trio.lowlevel.enable_ki_protection
     async def run_server(
@@ -621,18 +645,17 @@ class StreamActor:
         finally:
             self.reset(ErrorCodes.CANCEL)
             self.release()
-            self.connection.finished(self)
 
     @property
     def handler(self) -> str:
         """A server's handler that has started, in words."""
         assert self.request is not None
-        return f"the handler of {request_line(self.request.headers)} for {self.connection.peer}"
+        return f"the handler of {request_line(self.request.headers)} for {self._context.peer}"
 
     def _finish_handler(self) -> None:
         """The handler returned: end the response as the handler contract says."""
         stream = self.machine
-        connection = self.connection
+        context = self._context
         if stream.closed:
             return
         if stream.sending.phase is Phase.HEAD:
@@ -650,11 +673,11 @@ class StreamActor:
                 logger.warning("%s returned %s: the stream is reset", self.handler, what)
                 self.reset(ErrorCodes.INTERNAL_ERROR)
             else:
-                connection.machine.end_stream(stream)
+                context.machine.end_stream(stream)
         if not stream.closed:
             # The response is complete, the request is not: the client may stop sending (RFC 9113 section 8.1).
             self.reset(ErrorCodes.NO_ERROR)
-        connection.writer.wake()
+        context.writer.wake()
 
     def _finish_failed(self) -> None:
         stream = self.machine
@@ -664,11 +687,11 @@ class StreamActor:
                 self.reset(ErrorCodes.NO_ERROR)
         else:
             self.reset(ErrorCodes.INTERNAL_ERROR)
-        self.connection.writer.wake()
+        self._context.writer.wake()
 
     def _answer_500(self) -> None:
         head = ResponseHead(500, 0, 1)
-        self.connection.machine.send_response(
+        self._context.machine.send_response(
             self.machine, [(b":status", b"500"), (b"content-length", b"0")], head, end_stream=True
         )
-        self.connection.machine.replies += 1
+        self._context.machine.replies += 1

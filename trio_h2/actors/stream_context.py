@@ -1,0 +1,59 @@
+"""StreamContext: what the streams of one connection share, and all that they know of it.
+
+It points at no stream and at no connection actor, so a stream that has ended is freed with its last user.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..config import Config
+from ..protocol.connection_machine import ConnectionMachine
+from ..protocol.stream_machine import StreamMachine
+from .admission import Slots
+from .logs import peer_name
+from .writer import Writer
+
+__all__ = ["StreamContext"]
+
+
+class StreamContext:
+    """One for each connection. No field of it changes.
+
+    Attributes:
+        machine: the protocol's state.
+        writer: the task that writes.
+        slots: a client's streams that wait to open.
+        client: Whether this side is the client.
+        peer_address: the peer's socket address, for what is logged; None if the transport has none.
+    """
+
+    __slots__ = ("client", "config", "machine", "peer_address", "slots", "writer")
+
+    def __init__(
+        self,
+        machine: ConnectionMachine,
+        writer: Writer,
+        slots: Slots[Any],  # of StreamActor, which is made of this
+        config: Config,
+        *,
+        client: bool,
+        peer_address: Any,
+    ) -> None:
+        self.machine = machine
+        self.writer = writer
+        self.slots = slots
+        self.config = config
+        self.client = client
+        self.peer_address = peer_address
+
+    @property
+    def peer(self) -> str:
+        """Who the peer is, for what is logged."""
+        return peer_name(self.peer_address)
+
+    def give_credit(self, stream: StreamMachine, count: int) -> None:
+        """The application took, or threw away, octets of a stream (invariant 4)."""
+        self.machine.acknowledge(stream, count)
+        if self.machine.has_output:
+            self.writer.wake()
