@@ -194,23 +194,17 @@ class Connection:
             limits_hit=MappingProxyType(machine.limits_hit.copy()),
         )
 
-    def _stream_statistics(self, actor: StreamActor) -> StreamStatistics:
-        stream = actor.stream
-        if stream is None:
-            return StreamStatistics(None, "WAITING", "slot", 0, None, 0)
-        unread = actor.mailbox.unread
-        waits_for = self._actor.writer.waits_for(stream)
-        if waits_for is None and unread:
-            waits_for = "application"
-        elif waits_for is None and actor.mailbox.waiting:
-            waits_for = "peer"
+    @staticmethod
+    def _stream_statistics(actor: StreamActor) -> StreamStatistics:
+        state = actor.state
+        window = actor.inbound_window
         return StreamStatistics(
-            stream.stream_id,
-            stream.state.name,
-            waits_for,
-            unread,
-            _window(stream.inbound),
-            stream.outbound.available,
+            actor.stream_id,
+            "WAITING" if state is None else state.name,
+            actor.waits_for,
+            actor.mailbox.unread,
+            None if window is None else _window(window),
+            actor.outbound_window,
         )
 
     @property

@@ -84,7 +84,7 @@ class _Served:
     async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
         """Call the handler. It is the user's code: unlike the engine's tasks it may be interrupted."""
         assert self._connection is not None
-        split = split_request(request.headers, actor.machine.priority)
+        split = split_request(request.headers, actor.priority)
         await self._handler(ServerStream(actor, self._connection, split))
 
     async def shutdown(self, deadline: float) -> None:

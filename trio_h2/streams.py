@@ -17,7 +17,6 @@ from .connection import Connection, Incoming
 from .exceptions import ErrorCodes
 from .headers import Headers, HeadersLike
 from .protocol.priority import DEFAULT_PRIORITY, Priority
-from .protocol.stream_machine import Phase
 from .requests import (
     Request,
     Response,
@@ -46,14 +45,14 @@ class _Stream(trio.abc.HalfCloseableStream):
         self._connection = connection
 
     def __repr__(self) -> str:
-        stream = self._actor.stream
-        state = "waiting for a slot" if stream is None else f"{stream.stream_id} {stream.state.name}"
-        return f"<{type(self).__name__} {state}>"
+        state = self._actor.state
+        text = "waiting for a slot" if state is None else f"{self.stream_id} {state.name}"
+        return f"<{type(self).__name__} {text}>"
 
     @property
     def stream_id(self) -> int | None:
         """The stream's ID, or None while a client's stream waits for a slot (RFC 9113 section 5.1.1)."""
-        return None if self._actor.stream is None else self._actor.stream.stream_id
+        return self._actor.stream_id
 
     @property
     def connection(self) -> Connection:
@@ -253,11 +252,7 @@ class ServerStream(_Stream):
         if self._read:
             return
         self._read = True
-        if "100-continue" not in self.request.headers.get("expect", "").lower():
-            return
-        stream = self._actor.machine
-        unanswered = stream.can_send and stream.sending.phase is Phase.HEAD
-        if unanswered and not stream.receiving.seen and not self._actor.mailbox.ended:
+        if "100-continue" in self.request.headers.get("expect", "").lower():
             self._actor.send_continue()
 
     async def send_informational(self, status: int, headers: HeadersLike = ()) -> None:

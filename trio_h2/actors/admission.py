@@ -26,9 +26,7 @@ class Opening(Protocol):
     def wants_slot(self) -> bool:
         """Whether it is still to be opened."""
 
-    @property
-    def stream_id(self) -> int | None:
-        """Its ID, once it is open."""
+    stream_id: int | None
 
     def open(self) -> None:
         """Take the next stream ID. Raises H2Error."""

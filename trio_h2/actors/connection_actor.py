@@ -31,7 +31,6 @@ from ..exceptions import (
     ErrorCodes,
     H2Error,
     InternalError,
-    StreamResetError,
     error_name,
     shown,
 )
@@ -84,6 +83,15 @@ ORIGIN_SIZE = 48
 
 PREFACE_GRACE = 0.1
 """Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
+
+StreamEvent = (
+    ev.ResponseReceived
+    | ev.InformationalResponseReceived
+    | ev.TrailersReceived
+    | ev.StreamEnded
+    | ev.WindowUpdated
+    | ev.PriorityUpdated
+)
 
 Handler = Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]
 
@@ -178,14 +186,14 @@ class ConnectionActor:
         self._shutdown_deadline = math.inf
         self._routes: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.RequestReceived: self._on_request,
-            ev.ResponseReceived: self._on_response,
-            ev.InformationalResponseReceived: self._on_interim,
+            ev.ResponseReceived: self._on_stream,
+            ev.InformationalResponseReceived: self._on_stream,
             ev.DataReceived: self._on_data,
-            ev.TrailersReceived: self._on_trailers,
-            ev.StreamEnded: self._on_ended,
+            ev.TrailersReceived: self._on_stream,
+            ev.StreamEnded: self._on_stream,
             ev.StreamReset: self._on_reset,
             ev.WindowUpdated: self._on_window,
-            ev.PriorityUpdated: self._on_priority,
+            ev.PriorityUpdated: self._on_stream,
             ev.RemoteSettingsChanged: self._on_settings,
             ev.SettingsAcknowledged: self._on_settings_acknowledged,
             ev.PingAckReceived: self._on_ping_ack,
@@ -332,19 +340,18 @@ class ConnectionActor:
         elif overdue is Overdue.STALL:
             timeout = self.config.stall_timeout
             for stream in self.writer.stalled(timeout):
-                self._reset_slow(stream, "stall_timeout", f"the peer gave it no window for {timeout:g} seconds")
+                actor = self._streams[stream.stream_id]
+                self._reset_slow(actor, "stall_timeout", f"the peer gave it no window for {timeout:g} seconds")
         elif overdue is Overdue.BODIES:
             self._deadlines.bodies_looked_at()
             rate = self.config.min_body_rate
             for actor in self._body_rates.slow(self._streams.values()):
                 reason = f"its body comes at less than {rate:g} octets a second"
-                self._reset_slow(actor.machine, "min_body_rate", reason)
+                self._reset_slow(actor, "min_body_rate", reason)
 
-    def _reset_slow(self, stream: StreamMachine, limit: str, reason: str) -> None:
-        self._note_limit(limit, f"stream {stream.stream_id}: {reason}")
-        self.machine.reset_stream(stream, ErrorCodes.CANCEL)
-        self._on_reset(ev.StreamReset(stream.stream_id, ErrorCodes.CANCEL, False, reason))
-        self.writer.wake()
+    def _reset_slow(self, actor: StreamActor, limit: str, reason: str) -> None:
+        self._note_limit(limit, f"stream {actor.stream_id}: {reason}")
+        self._on_reset(actor.reset_slow(reason))
 
     def _note_limit(self, limit: str, reason: str) -> None:
         """The peer was slower than a field of Config allows: counted each time, and logged once."""
@@ -423,52 +430,26 @@ class ConnectionActor:
         self._permits.admit(actor, event)
 
     def _start(self, actor: StreamActor, event: ev.RequestReceived) -> None:
-        actor.started = True
-        self._nursery.start_soon(self._run_server, actor, event)
+        actor.start(event)
+        self._nursery.start_soon(self.run_server, actor)
 
-    def _on_response(self, event: ev.ResponseReceived) -> None:
+    def _on_stream(self, event: StreamEvent) -> None:
         actor = self._streams.get(event.stream_id)
         if actor is not None:
-            actor.on_response(event)
-
-    def _on_interim(self, event: ev.InformationalResponseReceived) -> None:
-        actor = self._streams.get(event.stream_id)
-        if actor is not None:
-            actor.on_interim(event)
+            actor.deliver(event)
 
     def _on_data(self, event: ev.DataReceived) -> None:
         actor = self._streams.get(event.stream_id)
         if actor is None:
             self.machine.release_connection(len(event.data))
-            return
-        actor.mailbox.put_data(event.data)
-        if actor.closed_by_user:
-            actor.late_data()
-
-    def _on_trailers(self, event: ev.TrailersReceived) -> None:
-        actor = self._streams.get(event.stream_id)
-        if actor is not None:
-            actor.mailbox.put(event)
-
-    def _on_ended(self, event: ev.StreamEnded) -> None:
-        actor = self._streams.get(event.stream_id)
-        if actor is not None:
-            actor.on_end(event)
+        else:
+            actor.deliver(event)
 
     def _on_reset(self, event: ev.StreamReset) -> None:
         actor = self._streams.get(event.stream_id)
         if actor is None:
             return
-        by = "the peer" if event.remote_reset else "this library"
-        failure = StreamResetError(
-            f"{by} reset stream {event.stream_id}: {error_name(event.error_code)} {event.reason}".rstrip(),
-            error_code=event.error_code,
-            initiator="remote" if event.remote_reset else "library",
-            safe_to_retry=event.remote_reset and event.error_code == ErrorCodes.REFUSED_STREAM,
-            stream_id=event.stream_id,
-        )
-        actor.mailbox.put_reset(event)
-        actor.fail(failure)
+        actor.deliver(event)
         if not self.client and not actor.started:
             self._permits.forget(actor)
             actor.release()
@@ -478,17 +459,8 @@ class ConnectionActor:
         if event.stream_id == 0:
             self.writer.connection_credit()
             self._report(event)
-            return
-        actor = self._streams.get(event.stream_id)
-        if actor is not None and actor.stream is not None:
-            actor.mailbox.put_passing(event)
-            self.writer.credit(actor.stream)
-
-    def _on_priority(self, event: ev.PriorityUpdated) -> None:
-        actor = self._streams.get(event.stream_id)
-        if actor is not None and actor.stream is not None:
-            actor.mailbox.put_passing(event)
-            self.writer.credit(actor.stream)
+        else:
+            self._on_stream(event)
 
     def _on_settings(self, event: ev.RemoteSettingsChanged) -> None:
         self._deadlines.settings_received()
@@ -550,7 +522,7 @@ class ConnectionActor:
             self._refuse_push(stream)
             return
         self.opened(actor)
-        self._nursery.start_soon(self._run_client, actor)
+        self._nursery.start_soon(self.run_client, actor)
 
     def _refuse_push(self, stream: StreamMachine) -> None:
         self.machine.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
@@ -585,7 +557,8 @@ class ConnectionActor:
         """The actor's stream has its ID: what is received on it goes there."""
         if not self._live and self.on_busy is not None:
             self.on_busy()
-        self._streams[actor.machine.stream_id] = actor
+        assert actor.stream_id is not None
+        self._streams[actor.stream_id] = actor
         self._live.add(actor)
 
     @trio.lowlevel.enable_ki_protection
@@ -594,19 +567,19 @@ class ConnectionActor:
         self.check_usable()
         self._live.add(actor)
         self.slots.join(actor)
-        self._nursery.start_soon(self._run_client, actor)
+        self._nursery.start_soon(self.run_client, actor)
         self.grant_slots()
 
     @trio.lowlevel.enable_ki_protection
     def start_pushed_stream(self, actor: StreamActor) -> StreamActor:
         """Give a promised stream of ours its task."""
         self.opened(actor)
-        self._nursery.start_soon(self._run_pushed, actor)
+        self._nursery.start_soon(self.run_pushed, actor)
         self.writer.wake()
         return actor
 
     @trio.lowlevel.enable_ki_protection
-    async def _run_client(self, actor: StreamActor) -> None:
+    async def run_client(self, actor: StreamActor) -> None:
         try:
             await actor.run_client()
         except trio.Cancelled:
@@ -617,17 +590,17 @@ class ConnectionActor:
             self.finished(actor)
 
     @trio.lowlevel.enable_ki_protection
-    async def _run_pushed(self, actor: StreamActor) -> None:
+    async def run_pushed(self, actor: StreamActor) -> None:
         try:
             await actor.run_pushed()
         finally:
             self.finished(actor)
 
     @trio.lowlevel.enable_ki_protection
-    async def _run_server(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+    async def run_server(self, actor: StreamActor) -> None:
         assert self._handler is not None
         try:
-            await actor.run_server(self._handler, request)
+            await actor.run_server(self._handler)
         finally:
             self.finished(actor)
 
@@ -638,9 +611,9 @@ class ConnectionActor:
     def finished(self, actor: StreamActor) -> None:
         """The actor's task has ended: nothing of the stream is left but its tombstone."""
         self._live.discard(actor)
-        if actor.stream is not None:
-            self._streams.pop(actor.stream.stream_id, None)
-            self.machine.held_headers.release(actor.stream.stream_id)
+        if actor.stream_id is not None:
+            self._streams.pop(actor.stream_id, None)
+            self.machine.held_headers.release(actor.stream_id)
         else:
             self.slots.leave(actor)
         if actor.started:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 import trio
 
 from ..config import Config
-from ..protocol.stream_machine import Phase
 from .stream_actor import StreamActor
 from .writer import SEND_GRACE, Writer
 
@@ -128,11 +127,7 @@ class BodyRates:
     def slow(self, actors: Iterable[StreamActor]) -> list[StreamActor]:
         """Of streams that were there at the last look, too, those whose handlers wait and got too little since."""
         before = self._seen
-        self._seen = {
-            actor: actor.machine.receiving.seen
-            for actor in actors
-            if actor.machine.receiving.phase is Phase.BODY and not actor.machine.tunnel
-        }
+        self._seen = {actor: received for actor in actors if (received := actor.body_received) is not None}
         return [
             actor
             for actor, seen in self._seen.items()

@@ -20,11 +20,12 @@ from typing import Any
 import trio
 
 from .. import events as ev
-from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
+from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError, error_name
 from ..protocol.compression import Fields
 from ..protocol.priority import Priority
-from ..protocol.stream_machine import Phase, StreamMachine
+from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 from ..protocol.validation import RequestHead, ResponseHead
+from ..protocol.windows import InboundWindow
 from .errors import broken, closed, raised, without_cancelled
 from .inbox import Mailbox
 from .logs import logger, request_line, tells_nothing
@@ -65,6 +66,16 @@ class Pump:
         self.error: BaseException | None = None
         self.iterator_raised = False
 
+    def answered(self, status: str) -> None:
+        """A response has come: to a pump that waits for a 100 the final one says whether the body is wanted."""
+        if status == "100":
+            self.proceed.set()
+        elif self.expect_continue and not self.proceed.is_set() and not status.startswith("1"):
+            if status.startswith("2"):
+                self.proceed.set()
+            else:
+                self.scope.cancel()
+
     async def run_callers(self, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
         """Await a step of the caller's iterator, and note if it raises."""
         try:
@@ -91,6 +102,7 @@ class StreamActor:
 
     Attributes:
         stream: the protocol's state of this stream; None while a client waits for a slot.
+        stream_id: its ID, or None for so long.
         mailbox: what was received and not taken.
         failure: why the stream cannot be used any more. The first cause sticks.
         scope: what a peer's reset cancels: the handler. A client's stream has none.
@@ -113,13 +125,14 @@ class StreamActor:
         "pump",
         "request",
         "scope",
-        "started",
         "stream",
+        "stream_id",
     )
 
     def __init__(self, context: StreamContext, stream: StreamMachine | None = None) -> None:
         self._context = context
         self.stream = stream
+        self.stream_id = None if stream is None else stream.stream_id
         self.mailbox = Mailbox(context, stream)
         self.failure: H2Error | None = None
         self.scope = None if context.client else trio.CancelScope()
@@ -127,7 +140,6 @@ class StreamActor:
         self.request: ev.RequestReceived | None = None
         self.pump: Pump | None = None
         self.closed_by_user = False
-        self.started = False
         self._connection_ended = False
         self._bell = Doorbell()
         self._busy_sending = False
@@ -143,18 +155,83 @@ class StreamActor:
         return self.stream
 
     @property
-    def stream_id(self) -> int | None:
-        """The stream's ID, or None while a client's stream waits for a slot."""
-        return None if self.stream is None else self.stream.stream_id
-
-    @property
     def wants_slot(self) -> bool:
         """Is a client's stream still to be opened? Not if its caller was cancelled, even if it has not run since."""
         return self.failure is None and (self.opened is None or self.opened.waiting)
 
+    # What others may know of it
+
+    @property
+    def started(self) -> bool:
+        """Whether a server's handler was given its permit and its task."""
+        return self.request is not None
+
+    def start(self, request: ev.RequestReceived) -> None:
+        """A server's handler has its permit: `run_server` follows."""
+        self.request = request
+
+    @property
+    def state(self) -> StreamState | None:
+        """The stream's state, or None while a client's waits for a slot."""
+        return None if self.stream is None else self.stream.state
+
+    @property
+    def priority(self) -> Priority:
+        """What RFC 9218 calls the stream's priority."""
+        return self.machine.priority
+
+    @property
+    def inbound_window(self) -> InboundWindow | None:
+        """The window we give the peer, or None while the stream waits for a slot."""
+        return None if self.stream is None else self.stream.inbound
+
+    @property
+    def outbound_window(self) -> int:
+        """What the peer lets us send now; may be negative."""
+        return 0 if self.stream is None else self.stream.outbound.available
+
+    @property
+    def body_received(self) -> int | None:
+        """Octets of the message's body so far; None where none is to come, and for a tunnel."""
+        stream = self.machine
+        return stream.receiving.seen if stream.receiving.phase is Phase.BODY and not stream.tunnel else None
+
+    @property
+    def waits_for(self) -> str | None:
+        """What holds the stream up now, in words, or None: its sender goes before its reader."""
+        if self.stream is None:
+            return "slot"
+        sender = self._context.writer.waits_for(self.stream)
+        if sender is not None:
+            return sender
+        if self.mailbox.unread:
+            return "application"
+        return "peer" if self.mailbox.waiting else None
+
     # What the reader brings: none of this waits
 
-    def on_end(self, event: ev.StreamEnded) -> None:
+    def deliver(self, event: ev.Event) -> None:
+        """Take what came of a frame: the one way by which anything that is received reaches a stream."""
+        inbox = self.mailbox
+        if isinstance(event, ev.DataReceived):
+            inbox.put_data(event.data)
+            if self.closed_by_user:  # a tunnel's: nobody will read it, and the peer should know
+                self.reset(ErrorCodes.CANCEL)
+        elif isinstance(event, ev.StreamEnded):
+            self._on_end(event)
+        elif isinstance(event, ev.ResponseReceived | ev.InformationalResponseReceived):
+            inbox.put(event)
+            if self.pump is not None:
+                self.pump.answered(event.headers[b":status"])
+        elif isinstance(event, ev.WindowUpdated | ev.PriorityUpdated):
+            inbox.put_passing(event)
+            self._context.writer.credit(self.machine)
+        elif isinstance(event, ev.StreamReset):
+            self._on_reset(event)
+        else:
+            inbox.put(event)
+
+    def _on_end(self, event: ev.StreamEnded) -> None:
         """The peer sent END_STREAM. To a request still being sent that is an early end of the response."""
         self.mailbox.end(event)
         stream = self.machine
@@ -172,20 +249,19 @@ class StreamActor:
         if self.closed_by_user:
             self._bell.ring()
 
-    def on_interim(self, event: ev.InformationalResponseReceived) -> None:
-        """A 1xx response; a 100 lets the pump go on."""
-        self.mailbox.put(event)
-        if self.pump is not None and event.headers[b":status"] == "100":
-            self.pump.proceed.set()
-
-    def on_response(self, event: ev.ResponseReceived) -> None:
-        """The final response: for a pump that still waits for a 100 it says whether the body is wanted."""
-        self.mailbox.put(event)
-        if self.pump is not None and self.pump.expect_continue and not self.pump.proceed.is_set():
-            if event.headers[b":status"].startswith("2"):
-                self.pump.proceed.set()
-            else:
-                self._stop_pump()
+    def _on_reset(self, event: ev.StreamReset) -> None:
+        """RST_STREAM came, or this library sent it for what the peer did."""
+        by = "the peer" if event.remote_reset else "this library"
+        self.mailbox.put_reset(event)
+        self.fail(
+            StreamResetError(
+                f"{by} reset stream {event.stream_id}: {error_name(event.error_code)} {event.reason}".rstrip(),
+                error_code=event.error_code,
+                initiator="remote" if event.remote_reset else "library",
+                safe_to_retry=event.remote_reset and event.error_code == ErrorCodes.REFUSED_STREAM,
+                stream_id=event.stream_id,
+            )
+        )
 
     def fail(self, failure: H2Error) -> None:
         """The stream is over for this reason: whoever waits on it learns it now. What came before stays readable."""
@@ -309,7 +385,13 @@ class StreamActor:
 
     @trio.lowlevel.enable_ki_protection
     def send_continue(self) -> None:
-        """Ask for the body (RFC 9110 section 10.1.1): at once, whoever else is sending, and counted as a reply."""
+        """Ask for the body, unless the response has begun or the body is coming anyway (RFC 9110 section 10.1.1).
+
+        At once, whoever else is sending, and counted as a reply.
+        """
+        stream = self.machine
+        if not stream.can_send or stream.sending.phase is not Phase.HEAD or stream.receiving.seen or self.mailbox.ended:
+            return
         self._context.machine.send_response(
             self.machine, ((b":status", b"100"),), ResponseHead(100, None, 1), end_stream=False
         )
@@ -502,9 +584,12 @@ class StreamActor:
             self.opened.ring()
         self._bell.ring()
 
-    def late_data(self) -> None:
-        """DATA on a tunnel whose user has closed it: nobody will read it, and the peer should know."""
-        self.reset(ErrorCodes.CANCEL)
+    def reset_slow(self, reason: str) -> ev.StreamReset:
+        """Send RST_STREAM because the peer is too slow; the event that says so, which is still to be delivered."""
+        stream = self.machine
+        self._context.machine.reset_stream(stream, ErrorCodes.CANCEL)
+        self._context.writer.wake()
+        return ev.StreamReset(stream.stream_id, ErrorCodes.CANCEL, False, reason)
 
     # The task, on a client
 
@@ -528,6 +613,7 @@ class StreamActor:
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
         self.stream = self._context.machine.open_stream(fields, head, end_stream=end_stream)
+        self.stream_id = self.stream.stream_id
         self.mailbox.bind(self.stream)
         self._context.writer.wake()
         if self.opened is not None:
@@ -616,17 +702,13 @@ class StreamActor:
             self.release()
 
     @trio.lowlevel.enable_ki_protection
-    async def run_server(
-        self,
-        handler: Callable[[StreamActor, ev.RequestReceived], Awaitable[None]],
-        request: ev.RequestReceived,
-    ) -> None:
+    async def run_server(self, handler: Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]) -> None:
         """A server's stream: the handler, then what the handler contract says of how it ended."""
         assert self.scope is not None
-        self.request = request
+        assert self.request is not None
         try:
             with self.scope:
-                await handler(self, request)
+                await handler(self, self.request)
             # A handler that was cancelled has not finished: its response must not look as if it had.
             if self.failure is None:
                 self._finish_handler()
