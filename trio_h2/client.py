@@ -19,7 +19,7 @@ import trio
 
 from .actors.connection_actor import ConnectionActor
 from .actors.errors import broken, refused_by_tls, why
-from .actors.inbox import Mailbox
+from .actors.inbox import Inbox
 from .actors.logs import close_at_once, escaped, logger
 from .actors.stream_actor import Body, Pump, StreamActor
 from .actors.under_tls import UnderTLS
@@ -323,21 +323,21 @@ async def _left_iterator(pump: Pump) -> None:
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
     body: list[bytes] = []
     try:
-        await actor.mailbox.receive_message(body, max_body)
+        await actor.inbox.receive_message(body, max_body)
     except H2Error as error:
-        error.response = _received(actor.mailbox, body)
+        error.response = _received(actor.inbox, body)
         raise
-    response = _received(actor.mailbox, body)
+    response = _received(actor.inbox, body)
     assert response is not None
     return response
 
 
-def _received(mailbox: Mailbox, body: list[bytes]) -> Response | None:
+def _received(inbox: Inbox, body: list[bytes]) -> Response | None:
     """The response, whole or as far as it came; None if its header section did not."""
-    if mailbox.head is None:
+    if inbox.head is None:
         return None
-    trailers = None if mailbox.trailers is None else mailbox.trailers.headers
-    return split_response(mailbox.head.headers, body[0] if len(body) == 1 else b"".join(body), trailers)
+    trailers = None if inbox.trailers is None else inbox.trailers.headers
+    return split_response(inbox.head.headers, body[0] if len(body) == 1 else b"".join(body), trailers)
 
 
 class connect_over(AbstractAsyncContextManager[ClientConnection]):

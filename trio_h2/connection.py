@@ -202,7 +202,7 @@ class Connection:
             actor.stream_id,
             "WAITING" if state is None else state.name,
             actor.waits_for,
-            actor.mailbox.unread,
+            actor.inbox.unread,
             None if window is None else _window(window),
             actor.outbound_window,
         )

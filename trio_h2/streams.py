@@ -62,7 +62,7 @@ class _Stream(trio.abc.HalfCloseableStream):
     @property
     def trailers(self) -> Headers | None:
         """The peer's trailer section; None until the body has been read to its end, or if there was none."""
-        trailers = self._actor.mailbox.trailers
+        trailers = self._actor.inbox.trailers
         return None if trailers is None else trailers.headers
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -83,7 +83,7 @@ class _Stream(trio.abc.HalfCloseableStream):
             if max_bytes < 1:
                 raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
         self._ask_for_body()
-        return await self._actor.mailbox.receive_some(max_bytes)
+        return await self._actor.inbox.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send octets of the body; returns when all of them are cut into frames.
@@ -170,7 +170,7 @@ class _Stream(trio.abc.HalfCloseableStream):
 
     async def _next_event(self) -> ev.Event | None:
         self._ask_for_body()
-        return await self._actor.mailbox.receive_event()
+        return await self._actor.inbox.receive_event()
 
     def _ask_for_body(self) -> None:
         """What a first read has to do before it waits: on a client, nothing."""
@@ -199,13 +199,13 @@ class ClientStream(_Stream):
                 and a new connection may do better.
             trio.BusyResourceError: another task is receiving from this stream.
         """
-        event = await self._actor.mailbox.receive_head()
+        event = await self._actor.inbox.receive_head()
         return split_response(event.headers)
 
     @property
     def informational(self) -> list[Response]:
         """The interim (1xx) responses that came before the final one, so far as it has been read."""
-        return [split_response(event.headers) for event in self._actor.mailbox.interim]
+        return [split_response(event.headers) for event in self._actor.inbox.interim]
 
     @trio.lowlevel.enable_ki_protection
     async def update_priority(self, priority: Priority) -> None:

@@ -131,5 +131,5 @@ class BodyRates:
         return [
             actor
             for actor, seen in self._seen.items()
-            if actor in before and actor.mailbox.waiting and seen - before[actor] < self._least
+            if actor in before and actor.inbox.waiting and seen - before[actor] < self._least
         ]

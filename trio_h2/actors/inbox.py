@@ -1,75 +1,115 @@
-"""A stream's mailbox: what the reader delivered and the application has not taken.
+"""A stream's inbox: a trio memory channel from the connection's reader to the one task that consumes the stream.
 
-It is the stream's receive buffer and nothing else buffers: its octets of DATA are bounded by the stream's window,
-because credit goes back as they are taken (invariant 4); everything else in it is bounded by the protocol, or
-coalesced. The reader puts and rings; the one consumer takes, and waits for the bell when there is nothing.
+Theory of operation
+===================
 
-There are two ways to take, and a stream has one consumer: `receive_some` and its like, or `events()`.
+The channel is the stream's receive buffer and nothing else buffers. It has no bound of its own, so the reader puts
+with `send_nowait` and never waits: the octets of DATA in it are bounded by the stream's window, because credit goes
+back only as they are taken (invariant 4), and everything else in it is bounded by the protocol, or joined:
+
+- A chunk that nobody has seen yet may still grow: small DATA is copied behind it, so tiny frames cost tiny memory.
+  `_last` is that chunk. It is let go when anything else is put, because DATA must not pass an event, and when the
+  consumer, having run, has taken it from the channel. A chunk that was handed to a waiting task is not seen before
+  that task runs: until then it may be joined to.
+- Of each kind of event that only `events()` shows one is in the channel, in its place, and says what holds now.
+
+The channel opens when there is something to carry, or somebody who waits: a request without a body costs none, and
+neither does a stream that nobody looks at.
+
+`_queued` counts what was put and not taken, what is on its way to a waiting task included. By it the consumer knows
+whether there is something to take without asking the channel, which would raise. It calls `receive` only to wait; and
+nothing that the channel raises gets further than `_wait`.
+
+END_STREAM closes the sending end, and so does a failure of the stream or of the connection. Neither drops anything:
+what is in the channel or on its way is still taken, and counts as unread until then; after it come the end, or the
+failure. `close` is for when nobody takes anything any more. It gives all that is unread back at once; so an item that
+is on its way to a task then is paid for already, and that task drops it.
+
+One hand-off
+============
+
+A client's task calls `receive_some`: nothing is queued, so it opens the channel and parks in `receive`. The reader
+gets two small DATA frames and END_STREAM in one read. The first makes a `Chunk`, and `send_nowait` reschedules the
+task with it: the channel stays empty, `_queued` is 1. The second frame joins that chunk, because the task has not run.
+END_STREAM closes the sending end, at which nobody waits any more. When the reader yields, the task runs: it takes the
+chunk off `_queued`, lets go of `_last`, keeps what `max_bytes` leaves of the chunk in `_held`, and gives credit for
+the rest. The next call finds nothing held, nothing queued and the message ended: b"", without a look at the channel.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Literal, NoReturn, cast
+import math
+from collections.abc import Callable
+from typing import Literal, NoReturn
 
 import trio
 
 from .. import events as ev
 from ..exceptions import H2Error, ResponseTooLargeError
-from ..protocol.stream_machine import StreamMachine
 from .errors import closed, raised
-from .messages import Chunk, Doorbell
-from .stream_context import StreamContext
+from .messages import Chunk, Latest
 
-__all__ = ["Mailbox"]
+__all__ = ["Inbox"]
 
 JOIN_BELOW = 4 * 1024
-"""DATA smaller than this is copied behind the chunk before it, so that tiny frames cost tiny memory."""
+"""DATA smaller than this is copied behind the chunk before it."""
 
 JOIN_UP_TO = 64 * 1024
 
 TAKE_UP_TO = 256 * 1024
 """Chunks are joined up to this size when they are taken: a call for each frame costs more than the copy."""
 
+Item = ev.Event | Chunk | Latest
 
-class Mailbox:
-    """Owner of every field: the StreamActor that it belongs to.
+
+class Inbox:
+    """What was received on a stream. There are two ways to take it: `receive_some` and its like, or `events()`.
 
     Attributes:
+        consumer: which of the two ways the stream's one consumer takes; None before the first call.
         head: the response's headers, once a consumer has come to them.
         interim: the 1xx responses so far, in order.
         trailers: the trailer section, once a consumer has come to it.
-        ended: True when END_STREAM was received: what is in here is all there will be.
+        unread: octets of DATA that nobody took yet.
+        ended: Whether END_STREAM was received: what is in here is all there will be.
         failure: why nothing more will come, when that is not END_STREAM.
     """
 
     __slots__ = (
-        "_bell",
-        "_busy",
         "_closed",
-        "_context",
-        "_items",
-        "_passing",
-        "_reset",
-        "_stream",
+        "_give_credit",
+        "_held",
+        "_last",
+        "_latest",
+        "_outcome",
+        "_queued",
+        "_receive",
+        "_send",
+        "_stream_id",
+        "_waits",
         "consumer",
         "ended",
         "failure",
         "head",
         "interim",
         "trailers",
+        "unread",
     )
 
-    def __init__(self, context: StreamContext, stream: StreamMachine | None) -> None:
-        # Not the StreamActor: a cycle for every request would be the garbage collector's to find.
-        self._context = context
-        self._stream = stream
-        self._items: deque[ev.Event | Chunk] = deque()
-        self._bell = Doorbell()
-        self._busy = False
+    _give_credit: Callable[[int], None]
+    _stream_id: int
+
+    def __init__(self) -> None:
+        self._send: trio.MemorySendChannel[Item] | None = None
+        self._receive: trio.MemoryReceiveChannel[Item] | None = None
+        self._queued = 0
+        self._last: Chunk | None = None
+        self._latest: dict[type[ev.Event], Latest] = {}
+        self._held: Chunk | None = None  # the consumer's: taken from the channel, and not wholly from here
+        self._outcome: ev.StreamEnded | ev.StreamReset | None = None  # what `events()` gives last
+        self._waits = False
         self._closed = False
-        self._reset: ev.StreamReset | None = None
-        self._passing: dict[type, ev.Event] = {}
+        self.unread = 0
         self.consumer: Literal["stream", "events"] | None = None
         self.head: ev.ResponseReceived | None = None
         self.interim: tuple[ev.InformationalResponseReceived, ...] = ()
@@ -77,35 +117,35 @@ class Mailbox:
         self.ended = False
         self.failure: H2Error | None = None
 
-    def bind(self, stream: StreamMachine) -> None:
-        """A client's stream has its ID now."""
-        self._stream = stream
+    def bind(self, stream_id: int, give_credit: Callable[[int], None]) -> None:
+        """The stream has its ID; nothing is put before.
 
-    def _give_credit(self, count: int) -> None:
-        assert self._stream is not None
-        self._context.give_credit(self._stream, count)
+        Args:
+            stream_id: that ID.
+            give_credit: called with how many octets of DATA were taken, or thrown away.
+        """
+        self._stream_id = stream_id
+        self._give_credit = give_credit
 
     # The reader's side: none of this waits
 
     def put(self, event: ev.Event) -> None:
         """Deliver an event of the stream."""
-        if self.failure is None:
-            self._items.append(event)
-            self._bell.ring()
+        if self.failure is None and not self.ended:
+            self._last = None
+            self._put(event)
 
     def put_passing(self, event: ev.WindowUpdated | ev.PriorityUpdated) -> None:
         """Deliver what only `events()` shows; of each kind one waits, in its place, and says what holds now."""
-        if self.consumer != "events" or self.failure is not None:
+        if self.consumer != "events" or self.failure is not None or self.ended:
             return
-        pending = self._passing.get(type(event))
-        if pending is None:
-            self._passing[type(event)] = event
-            self.put(event)
-        elif isinstance(event, ev.WindowUpdated):
-            cast("ev.WindowUpdated", pending).delta += event.delta
-        else:
-            for name in ("weight", "depends_on", "exclusive", "field_value"):
-                setattr(pending, name, getattr(event, name))
+        latest = self._latest.get(type(event))
+        if latest is not None:
+            latest.join(event)
+            return
+        self._last = None
+        self._latest[type(event)] = latest = Latest(event)
+        self._put(latest)
 
     def put_data(self, data: bytes) -> None:
         """Deliver octets of a body; what is put after a failure goes straight back as credit."""
@@ -114,22 +154,34 @@ class Mailbox:
             return
         if not data:
             return
-        last = self._items[-1] if self._items else None
-        if type(last) is Chunk and len(data) < JOIN_BELOW and len(last.data) + len(data) <= JOIN_UP_TO:
+        self.unread += len(data)
+        last = self._last
+        if last is not None and len(data) < JOIN_BELOW and len(last.data) + len(data) <= JOIN_UP_TO:
             last.join(data)
         else:
-            self._items.append(Chunk(data))
-        self._bell.ring()
+            self._last = chunk = Chunk(data)
+            self._put(chunk)
+
+    def _put(self, item: Item) -> None:
+        send = self._send or self._open()[0]
+        self._queued += 1
+        send.send_nowait(item)
+
+    def _open(self) -> tuple[trio.MemorySendChannel[Item], trio.MemoryReceiveChannel[Item]]:
+        self._send, self._receive = channel = trio.open_memory_channel[Item](math.inf)
+        return channel
 
     def end(self, event: ev.StreamEnded) -> None:
-        """Deliver END_STREAM."""
+        """Deliver END_STREAM: nothing more comes."""
         self.ended = True
-        self.put(event)
+        if self.failure is None:
+            self._outcome = event
+            self._close_sending()
 
     def put_reset(self, event: ev.StreamReset) -> None:
         """Keep what `events()` gives last when the stream fails by a reset; `fail` follows."""
         if self.failure is None and not self.ended:
-            self._reset = event
+            self._outcome = event
 
     def fail(self, failure: H2Error) -> None:
         """Nothing more comes. What is here is still to be taken, and counts as unread until it is taken or closed.
@@ -138,37 +190,35 @@ class Mailbox:
         """
         if self.failure is None and not self.ended:
             self.failure = failure
-            self._bell.ring()
+            self._close_sending()
 
-    def _discard(self) -> None:
-        if not self._items:
-            return
-        unread = self.unread
-        self._items.clear()
-        self._passing.clear()
-        if unread:
-            self._give_credit(unread)
+    def _close_sending(self) -> None:
+        if self._send is not None:
+            self._send.close()
 
     def close(self, failure: H2Error, *, by_user: bool) -> None:
         """Nobody will take anything any more: nothing is kept, and later calls raise `failure`."""
         self.failure = failure
         self._closed = by_user
-        self._discard()
-        self._bell.ring()
+        if self.ended:
+            self._outcome = None
+        if self._receive is not None:
+            self._receive.close()
+            self._send = self._receive = self._held = self._last = None
+            self._latest.clear()
+            self._queued = 0
+        if self.unread:
+            unread, self.unread = self.unread, 0
+            self._give_credit(unread)
 
     def _raise_failure(self) -> NoReturn:
         assert self.failure is not None
         raise closed(self.failure) if self._closed else raised(self.failure)
 
     @property
-    def unread(self) -> int:
-        """Octets of DATA that nobody took yet."""
-        return sum(len(item) for item in self._items if type(item) is Chunk)
-
-    @property
     def waiting(self) -> bool:
-        """Is the consumer waiting for something to come?"""
-        return self._bell.waiting
+        """Whether the consumer waits for something to come, and nothing is on its way to it."""
+        return self._waits and not self._queued and not self.ended and self.failure is None
 
     # The consumer's side
 
@@ -178,52 +228,73 @@ class Mailbox:
             self.consumer = consumer
         if self.consumer != consumer:
             raise trio.BusyResourceError("events() and the stream's own receiving calls cannot be mixed")
-        if self._busy:
+        if self._waits:  # the channel would serve two, each with a part
             raise trio.BusyResourceError("another task is already receiving from this stream")
 
-    async def _wait(self) -> None:
-        self._busy = True
+    async def _wait(self) -> Item | None:
+        """Wait for the next item; None if there will be none, and what holds now is in plain state."""
+        receive = self._receive or self._open()[1]
+        self._waits = True
         try:
-            await self._bell.wait()
+            item = await receive.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            return None
         finally:
-            self._busy = False
+            self._waits = False
+        return None if self._receive is None else self._see(item)  # closed in between: it is paid for
+
+    def _next(self) -> Item:
+        """Take the next item, of which there is one."""
+        assert self._receive is not None
+        return self._see(self._receive.receive_nowait())
+
+    def _see(self, item: Item) -> Item:
+        """The consumer has run and has the item: nothing joins it any more."""
+        self._queued -= 1
+        if item is self._last:
+            self._last = None
+        elif type(item) is Latest:
+            del self._latest[type(item.event)]
+        return item
+
+    def _note(self, item: Item | None) -> None:
+        """Keep what a consumer by `receive_some` and its like has come to."""
+        if type(item) is Chunk:
+            self._held = item
+        elif type(item) is ev.ResponseReceived:
+            self.head = item
+        elif type(item) is ev.InformationalResponseReceived:
+            self.interim += (item,)
+        elif type(item) is ev.TrailersReceived:
+            self.trailers = item
 
     def _advance(self) -> Chunk | None:
-        """Note the events before the next chunk, and return that chunk without taking it."""
-        items = self._items
-        while items:
-            item = items[0]
-            if type(item) is Chunk:
-                return item
-            items.popleft()
-            if type(item) is ev.ResponseReceived:
-                self.head = item
-            elif type(item) is ev.InformationalResponseReceived:
-                self.interim += (item,)
-            elif type(item) is ev.TrailersReceived:
-                self.trailers = item
-        return None
+        """Note the events before the next chunk, and hold that chunk, of which nothing is taken yet."""
+        while self._held is None and self._queued:
+            self._note(self._next())
+        return self._held
 
     @trio.lowlevel.enable_ki_protection
     async def receive_head(self) -> ev.ResponseReceived:
-        """Wait for the final response's headers. Raises the stream's failure."""
+        """Wait for the final response's headers, and take nothing behind them. Raises the stream's failure."""
         # Where there is something to wait for, the wait is the checkpoint.
-        if self.head is not None or self._items or self.failure is not None:
+        if self.head is not None or self._queued or self.failure is not None:
             await trio.lowlevel.checkpoint()
         self.claim("stream")
         while True:
-            self._advance()
+            while self.head is None and self._queued:
+                self._note(self._next())
             if self.head is not None:
                 return self.head
             if self.failure is not None:
                 self._raise_failure()
-            await self._wait()
+            self._note(await self._wait())
 
     @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int | None) -> bytes:
         """Wait for octets of the body; b"" at its end. Raises the stream's failure."""
         # Where there is something to wait for, the wait is the checkpoint.
-        if self._items or self.ended or self.failure is not None:
+        if self._held is not None or self._queued or self.ended or self.failure is not None:
             await trio.lowlevel.checkpoint()
         self.claim("stream")
         while True:
@@ -234,7 +305,7 @@ class Mailbox:
                 self._raise_failure()
             if self.ended:
                 return b""
-            await self._wait()
+            self._note(await self._wait())
 
     def _take(self, chunk: Chunk | None, max_bytes: int | None) -> bytes:
         """Take octets from `chunk`, the first, and from those behind it, as many as are wanted; they become credit."""
@@ -247,10 +318,14 @@ class Mailbox:
             size += len(piece)
             if len(chunk):
                 break
-            self._items.popleft()
+            self._held = None
             chunk = self._advance()
-        self._give_credit(size)
+        self._took(size)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _took(self, count: int) -> None:
+        self.unread -= count
+        self._give_credit(count)
 
     @trio.lowlevel.enable_ki_protection
     async def receive_event(self) -> ev.Event | None:
@@ -258,24 +333,29 @@ class Mailbox:
         await trio.lowlevel.checkpoint()
         self.claim("events")
         while True:
-            if self._items:
-                item = self._items.popleft()
-                self._passing.pop(type(item), None)
-                if type(item) is not Chunk:
-                    assert isinstance(item, ev.Event)
-                    return item
-                data = item.take(None)
-                self._give_credit(len(data))
-                assert self._stream is not None
-                return ev.DataReceived(self._stream.stream_id, data, len(data))
-            if self._reset is not None:
-                event, self._reset, self.ended = self._reset, None, True
+            if self._queued:
+                return self._event(self._next())
+            if self._outcome is not None:
+                event, self._outcome, self.ended = self._outcome, None, True
                 return event
             if self.ended:
                 return None
             if self.failure is not None:
                 self._raise_failure()
-            await self._wait()
+            item = await self._wait()
+            if item is not None:
+                return self._event(item)
+
+    def _event(self, item: Item) -> ev.Event:
+        """An item as `events()` gives it, and its credit."""
+        if type(item) is Latest:
+            return item.event
+        if type(item) is Chunk:
+            data = item.take(None)
+            self._took(len(data))
+            return ev.DataReceived(self._stream_id, data, len(data))
+        assert isinstance(item, ev.Event)
+        return item
 
     @trio.lowlevel.enable_ki_protection
     async def receive_message(self, body: list[bytes], max_body: int | None) -> None:
@@ -288,19 +368,18 @@ class Mailbox:
         size = 0
         while True:
             while (chunk := self._advance()) is not None:
-                self._items.popleft()
+                self._held = None
                 data = chunk.take(None)
                 size += len(data)
-                self._give_credit(len(data))
+                self._took(len(data))
                 if max_body is not None and size > max_body:
-                    assert self._stream is not None
                     body.append(data[: max_body - size])
                     raise ResponseTooLargeError(
-                        f"the response has more than {max_body} bytes", stream_id=self._stream.stream_id
+                        f"the response has more than {max_body} bytes", stream_id=self._stream_id
                     )
                 body.append(data)
             if self.failure is not None:
                 self._raise_failure()
             if self.ended:
                 return
-            await self._wait()
+            self._note(await self._wait())

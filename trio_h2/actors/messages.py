@@ -1,6 +1,6 @@
 """Every message that crosses a task boundary, except the events that `trio_h2.events` already has.
 
-reader -> stream   events and `Chunk`s, through the stream's mailbox
+reader -> stream   events, `Chunk`s and `Latest`s, through the stream's inbox
 sender -> writer   `PendingSend`, through the writer's turn queues
 anyone -> anyone   a ring of the `Doorbell`: look at your state again
 """
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import trio
 
+from .. import events as ev
 from ..exceptions import H2Error
 from ..protocol.stream_machine import StreamMachine
 
-__all__ = ["Chunk", "Doorbell", "PendingSend"]
+__all__ = ["Chunk", "Doorbell", "Latest", "PendingSend"]
 
 
 class Doorbell:
@@ -52,7 +53,7 @@ class Doorbell:
 
 
 class Chunk:
-    """Bytes of a body that wait in a mailbox. Small DATA joins the chunk before it.
+    """Octets of a body in an inbox. Small DATA joins the chunk before it.
 
     Attributes:
         offset: octets of `data` that were taken already.
@@ -81,6 +82,25 @@ class Chunk:
         if start == 0 and end == len(self.data):
             return bytes(self.data)
         return bytes(memoryview(self.data)[start:end])
+
+
+class Latest:
+    """An event of a kind that one of is enough: what comes later is joined to it.
+
+    Attributes:
+        event: what holds now.
+    """
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: ev.WindowUpdated | ev.PriorityUpdated) -> None:
+        self.event = event
+
+    def join(self, event: ev.WindowUpdated | ev.PriorityUpdated) -> None:
+        """A later one of its kind: window updates add up, of priorities the last one counts."""
+        if isinstance(event, ev.WindowUpdated) and isinstance(self.event, ev.WindowUpdated):
+            event = ev.WindowUpdated(event.stream_id, self.event.delta + event.delta)
+        self.event = event
 
 
 class PendingSend:

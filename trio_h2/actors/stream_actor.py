@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -27,7 +28,7 @@ from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 from ..protocol.validation import RequestHead, ResponseHead
 from ..protocol.windows import InboundWindow
 from .errors import broken, closed, raised, without_cancelled
-from .inbox import Mailbox
+from .inbox import Inbox
 from .logs import logger, request_line, tells_nothing
 from .messages import Doorbell
 from .stream_context import StreamContext
@@ -98,12 +99,12 @@ async def _iterator(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 class StreamActor:
-    """One stream's task, mailbox and ending. Owner of every field: this object.
+    """One stream's task, inbox and ending. Owner of every field: this object.
 
     Attributes:
         stream: the protocol's state of this stream; None while a client waits for a slot.
         stream_id: its ID, or None for so long.
-        mailbox: what was received and not taken.
+        inbox: what was received and not taken.
         failure: why the stream cannot be used any more. The first cause sticks.
         scope: what a peer's reset cancels: the handler. A client's stream has none.
         request: what a server's handler was called for.
@@ -120,7 +121,7 @@ class StreamActor:
         "_unfinished",
         "closed_by_user",
         "failure",
-        "mailbox",
+        "inbox",
         "opened",
         "pump",
         "request",
@@ -131,9 +132,9 @@ class StreamActor:
 
     def __init__(self, context: StreamContext, stream: StreamMachine | None = None) -> None:
         self._context = context
-        self.stream = stream
-        self.stream_id = None if stream is None else stream.stream_id
-        self.mailbox = Mailbox(context, stream)
+        self.stream: StreamMachine | None = None
+        self.stream_id: int | None = None
+        self.inbox = Inbox()
         self.failure: H2Error | None = None
         self.scope = None if context.client else trio.CancelScope()
         self.opened: Doorbell | None = None
@@ -147,6 +148,14 @@ class StreamActor:
         self._unfinished = False
         self._broken = False
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
+        if stream is not None:
+            self._bind(stream)
+
+    def _bind(self, stream: StreamMachine) -> None:
+        """The stream has its ID."""
+        self.stream = stream
+        self.stream_id = stream.stream_id
+        self.inbox.bind(stream.stream_id, partial(self._context.give_credit, stream))
 
     @property
     def machine(self) -> StreamMachine:
@@ -204,15 +213,15 @@ class StreamActor:
         sender = self._context.writer.waits_for(self.stream)
         if sender is not None:
             return sender
-        if self.mailbox.unread:
+        if self.inbox.unread:
             return "application"
-        return "peer" if self.mailbox.waiting else None
+        return "peer" if self.inbox.waiting else None
 
     # What the reader brings: none of this waits
 
     def deliver(self, event: ev.Event) -> None:
         """Take what came of a frame: the one way by which anything that is received reaches a stream."""
-        inbox = self.mailbox
+        inbox = self.inbox
         if isinstance(event, ev.DataReceived):
             inbox.put_data(event.data)
             if self.closed_by_user:  # a tunnel's: nobody will read it, and the peer should know
@@ -233,7 +242,7 @@ class StreamActor:
 
     def _on_end(self, event: ev.StreamEnded) -> None:
         """The peer sent END_STREAM. To a request still being sent that is an early end of the response."""
-        self.mailbox.end(event)
+        self.inbox.end(event)
         stream = self.machine
         if self._context.client and not stream.tunnel and stream.can_send:
             self._context.writer.abort(
@@ -252,7 +261,7 @@ class StreamActor:
     def _on_reset(self, event: ev.StreamReset) -> None:
         """RST_STREAM came, or this library sent it for what the peer did."""
         by = "the peer" if event.remote_reset else "this library"
-        self.mailbox.put_reset(event)
+        self.inbox.put_reset(event)
         self.fail(
             StreamResetError(
                 f"{by} reset stream {event.stream_id}: {error_name(event.error_code)} {event.reason}".rstrip(),
@@ -267,7 +276,7 @@ class StreamActor:
         """The stream is over for this reason: whoever waits on it learns it now. What came before stays readable."""
         if self.failure is None:
             self.failure = failure
-        self.mailbox.fail(failure)
+        self.inbox.fail(failure)
         if self.stream is not None:
             self._context.writer.abort(self.stream, failure)
         if self.opened is not None:
@@ -330,7 +339,7 @@ class StreamActor:
     @property
     def _answered_early(self) -> bool:
         """Has an ordinary request's response ended, so that the rest of the request is pointless?"""
-        return self._context.client and self.mailbox.ended and not self.machine.tunnel
+        return self._context.client and self.inbox.ended and not self.machine.tunnel
 
     def sent(self) -> None:
         """Something was queued: the writer should know, and the stream may have ended by it."""
@@ -380,7 +389,7 @@ class StreamActor:
         machine = self._context.machine
         machine.check_push_limit()
         promised = StreamActor(self._context, machine.promise(self.machine, fields, head))
-        promised.mailbox.ended = True  # the client sends nothing on it
+        promised.inbox.end(ev.StreamEnded(promised.machine.stream_id))  # the client sends nothing on it
         return promised
 
     @trio.lowlevel.enable_ki_protection
@@ -390,7 +399,7 @@ class StreamActor:
         At once, whoever else is sending, and counted as a reply.
         """
         stream = self.machine
-        if not stream.can_send or stream.sending.phase is not Phase.HEAD or stream.receiving.seen or self.mailbox.ended:
+        if not stream.can_send or stream.sending.phase is not Phase.HEAD or stream.receiving.seen or self.inbox.ended:
             return
         self._context.machine.send_response(
             self.machine, ((b":status", b"100"),), ResponseHead(100, None, 1), end_stream=False
@@ -578,7 +587,7 @@ class StreamActor:
         """Nothing of the stream is used any more; a call on a handle that somebody kept raises why."""
         if self.failure is None:
             self.failure = CLOSED_HERE
-        self.mailbox.close(self.failure, by_user=self.closed_by_user)
+        self.inbox.close(self.failure, by_user=self.closed_by_user)
         self._stop_pump()
         if self.opened is not None:
             self.opened.ring()
@@ -612,9 +621,7 @@ class StreamActor:
         """Take the next stream ID and queue HEADERS, in one step. Raises as ConnectionMachine.open_stream."""
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
-        self.stream = self._context.machine.open_stream(fields, head, end_stream=end_stream)
-        self.stream_id = self.stream.stream_id
-        self.mailbox.bind(self.stream)
+        self._bind(self._context.machine.open_stream(fields, head, end_stream=end_stream))
         self._context.writer.wake()
         if self.opened is not None:
             self.opened.ring()
@@ -657,7 +664,7 @@ class StreamActor:
             if error is None:
                 raise
             # When the stream or the connection failed or ended, the reading side of request() meets that and says so.
-            failed = self.failure is not None or self._context.writer.failure is not None or self.mailbox.ended
+            failed = self.failure is not None or self._context.writer.failure is not None or self.inbox.ended
             if pump.iterator_raised or not isinstance(error, Exception) or not failed:
                 pump.error = error
                 self.reset(ErrorCodes.CANCEL)
