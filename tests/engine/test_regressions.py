@@ -43,7 +43,6 @@ from tests.engine.helpers import (
 from tests.protocol.helpers import counted_calls, held_size
 from trio_h2 import Config, ErrorCodes, client
 from trio_h2.actors.connection_actor import ConnectionActor, event_size
-from trio_h2.actors.messages import Doorbell
 from trio_h2.actors.stream_actor import StreamActor
 from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.settings import ChangedSetting, setting_code_from_int
@@ -423,17 +422,6 @@ async def test_shutdown_returns_if_the_server_is_cancelled_meanwhile(autojump_cl
 
 
 # Wake-ups
-
-
-async def test_a_second_task_at_a_doorbell_does_not_replace_the_first(autojump_clock: MockClock) -> None:
-    bell = Doorbell()
-    with trio.fail_after(FOREVER):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(bell.wait)
-            await trio.testing.wait_all_tasks_blocked()
-            with pytest.raises(AssertionError):
-                await bell.wait()
-            bell.ring()
 
 
 async def test_a_second_task_that_waits_for_a_stream_to_open_or_to_send_does_not_replace_the_first(

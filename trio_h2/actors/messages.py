@@ -2,7 +2,6 @@
 
 reader -> stream   events, `Chunk`s and `Latest`s, through the stream's inbox
 sender -> writer   `PendingSend`, through the writer's turn queues
-anyone -> anyone   a ring of the `Doorbell`: look at your state again
 """
 
 from __future__ import annotations
@@ -13,43 +12,7 @@ from .. import events as ev
 from ..exceptions import H2Error
 from ..protocol.stream_machine import StreamMachine
 
-__all__ = ["Chunk", "Doorbell", "Latest", "PendingSend"]
-
-
-class Doorbell:
-    """Wakes the one task that waits here. What the wake-up is about is in plain state beside it.
-
-    It is a memory channel without the channel: nothing but the wake-up crosses, and opening a channel for every
-    stream takes longer than all else that a small request costs here.
-    """
-
-    __slots__ = ("_task",)
-
-    def __init__(self) -> None:
-        self._task: trio.lowlevel.Task | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Is a task waiting now, and not rung for yet?"""
-        return self._task is not None
-
-    def ring(self) -> None:
-        """Wake the task that waits, if one does. Never blocks."""
-        task = self._task
-        if task is not None:
-            self._task = None
-            trio.lowlevel.reschedule(task)
-
-    @trio.lowlevel.enable_ki_protection
-    async def wait(self) -> None:
-        """Wait until the next ring. The caller checks its state before and after; one task at a time."""
-        assert self._task is None, "another task waits here already: it would never be woken"
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
+__all__ = ["Chunk", "Latest", "PendingSend"]
 
 
 class Chunk:

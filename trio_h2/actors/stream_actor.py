@@ -30,7 +30,6 @@ from ..protocol.windows import InboundWindow
 from .errors import broken, closed, raised, without_cancelled
 from .inbox import Inbox
 from .logs import logger, request_line, tells_nothing
-from .messages import Doorbell
 from .stream_context import StreamContext
 
 __all__ = ["Body", "Pump", "StreamActor"]
@@ -108,17 +107,17 @@ class StreamActor:
         failure: why the stream cannot be used any more. The first cause sticks.
         scope: what a peer's reset cancels: the handler. A client's stream has none.
         request: what a server's handler was called for.
-        opened: where a client waits for a slot: rung when its stream has its ID, or never will.
+        opened: where a client waits for a slot: set when its stream has its ID, or never will.
     """
 
     __slots__ = (
-        "_bell",
         "_broken",
         "_busy_sending",
         "_connection_ended",
         "_context",
         "_open_arguments",
         "_unfinished",
+        "_woken",
         "closed_by_user",
         "failure",
         "inbox",
@@ -137,12 +136,12 @@ class StreamActor:
         self.inbox = Inbox()
         self.failure: H2Error | None = None
         self.scope = None if context.client else trio.CancelScope()
-        self.opened: Doorbell | None = None
+        self.opened: trio.Event | None = None
         self.request: ev.RequestReceived | None = None
         self.pump: Pump | None = None
         self.closed_by_user = False
         self._connection_ended = False
-        self._bell = Doorbell()
+        self._woken: trio.Event | None = None
         self._busy_sending = False
         # Invariant 14: a task is in a sending call, or the last one was withdrawn; and was part of it cut?
         self._unfinished = False
@@ -166,7 +165,7 @@ class StreamActor:
     @property
     def wants_slot(self) -> bool:
         """Is a client's stream still to be opened? Not if its caller was cancelled, even if it has not run since."""
-        return self.failure is None and (self.opened is None or self.opened.waiting)
+        return self.failure is None and (self.opened is None or self.opened.statistics().tasks_waiting > 0)
 
     # What others may know of it
 
@@ -256,7 +255,7 @@ class StreamActor:
             )
             self._stop_pump()
         if self.closed_by_user:
-            self._bell.ring()
+            self._wake()
 
     def _on_reset(self, event: ev.StreamReset) -> None:
         """RST_STREAM came, or this library sent it for what the peer did."""
@@ -280,12 +279,22 @@ class StreamActor:
         if self.stream is not None:
             self._context.writer.abort(self.stream, failure)
         if self.opened is not None:
-            self.opened.ring()
+            self.opened.set()
         self._stop_pump()
         if self.scope is not None:
             self.scope.cancel()
         self._context.slots.wake(self)
-        self._bell.ring()
+        self._wake()
+
+    def _wake(self) -> None:
+        """What the stream's task waits for may have come about."""
+        if self._woken is not None:
+            self._woken.set()
+
+    async def _changed(self) -> None:
+        """Wait until the next `_wake`: the stream's task looks at its state before and after."""
+        self._woken = trio.Event()
+        await self._woken.wait()
 
     def lose_connection(self, failure: H2Error) -> None:
         """The connection has ended, and every stream with it."""
@@ -348,7 +357,7 @@ class StreamActor:
             self._closed()
 
     def _closed(self) -> None:
-        self._bell.ring()
+        self._wake()
         self._context.slots.grant()
 
     @trio.lowlevel.enable_ki_protection
@@ -590,8 +599,8 @@ class StreamActor:
         self.inbox.close(self.failure, by_user=self.closed_by_user)
         self._stop_pump()
         if self.opened is not None:
-            self.opened.ring()
-        self._bell.ring()
+            self.opened.set()
+        self._wake()
 
     def reset_slow(self, reason: str) -> ev.StreamReset:
         """Send RST_STREAM because the peer is too slow; the event that says so, which is still to be delivered."""
@@ -611,7 +620,7 @@ class StreamActor:
         """Wait until the stream has its ID, if it has none yet. Raises why it never will; nothing was sent then."""
         if self.stream is None and self.failure is None:
             assert self.opened is None, "another task waits for the stream already"
-            self.opened = Doorbell()
+            self.opened = trio.Event()
             await self.opened.wait()
         if self.stream is None:
             assert self.failure is not None
@@ -624,8 +633,8 @@ class StreamActor:
         self._bind(self._context.machine.open_stream(fields, head, end_stream=end_stream))
         self._context.writer.wake()
         if self.opened is not None:
-            self.opened.ring()
-        self._bell.ring()
+            self.opened.set()
+        self._wake()
 
     @trio.lowlevel.enable_ki_protection
     async def run_client(self) -> None:
@@ -634,11 +643,11 @@ class StreamActor:
             while self.stream is None:
                 if self.failure is not None:
                     return
-                await self._bell.wait()
+                await self._changed()
             if self.pump is not None:
                 await self._run_pump(self.pump)
             while not (self.closed_by_user or self._connection_ended):
-                await self._bell.wait()
+                await self._changed()
             if not self.machine.closed:
                 await self._linger()
         finally:
@@ -649,7 +658,7 @@ class StreamActor:
         """Wait for the peer to end a tunnel that we ended first, in bounded time."""
         with trio.move_on_after(self._context.config.linger_timeout):
             while not (self.machine.closed or self._connection_ended):
-                await self._bell.wait()
+                await self._changed()
         self.reset(ErrorCodes.CANCEL)
 
     async def _run_pump(self, pump: Pump) -> None:
@@ -703,7 +712,7 @@ class StreamActor:
         """A pushed response's stream: the handler that promised it sends on it, here it ends."""
         try:
             while not (self.machine.closed or self.closed_by_user or self._connection_ended):
-                await self._bell.wait()
+                await self._changed()
         finally:
             self.reset(ErrorCodes.CANCEL)
             self.release()

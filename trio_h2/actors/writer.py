@@ -24,7 +24,7 @@ from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamMachine
 from ..protocol.validation import ResponseHead
 from .errors import TransportFailed, raised
-from .messages import Doorbell, PendingSend
+from .messages import PendingSend
 from .under_tls import under_tls
 
 __all__ = ["Writer"]
@@ -53,7 +53,7 @@ class Writer:
         self._under_tls = under_tls(transport)
         self._limit = config.write_buffer_size
         self._min_send_rate = config.min_send_rate
-        self._bell = Doorbell()
+        self._woken = trio.Event()
         self._taken = trio.lowlevel.ParkingLot()
         # In order; any sender may leave, at the same cost however many there are.
         self._ready: list[OrderedDict[PendingSend, None]] = [OrderedDict() for _ in range(URGENCY_LEVELS)]
@@ -99,16 +99,17 @@ class Writer:
                 continue
             if self._stopped:
                 return
-            await self._bell.wait()
+            self._woken = trio.Event()
+            await self._woken.wait()
 
     def wake(self) -> None:
         """There may be something to write."""
-        self._bell.ring()
+        self._woken.set()
 
     def stop(self) -> None:
         """Write what is cut, then end the task."""
         self._stopped = True
-        self._bell.ring()
+        self._woken.set()
 
     def fail(self, failure: H2Error) -> None:
         """Nothing more is cut: every waiting sender gets `failure`."""
@@ -153,7 +154,7 @@ class Writer:
             self._cut(sender, self._limit)
         if not sender.finished:
             await self._wait_turn(sender)
-        self._bell.ring()
+        self._woken.set()
 
     def cut_whole_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes) -> bool:
         """Cut a whole small response, if buffer and turn allow and nothing in the stream speaks against it."""
@@ -162,7 +163,7 @@ class Writer:
             return False
         if not machine.send_whole_response(stream, fields, head, body):
             return False
-        self._bell.ring()
+        self._woken.set()
         return True
 
     def cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
@@ -173,7 +174,7 @@ class Writer:
         if not data or len(data) > machine.sendable(stream):
             return False
         machine.send_data(stream, data, end_stream=end_stream)
-        self._bell.ring()
+        self._woken.set()
         return True
 
     @property
@@ -192,7 +193,7 @@ class Writer:
         assert sender.stream not in self._senders, "another sender of the stream waits already"
         self._senders[sender.stream] = sender
         self._queue(sender)
-        self._bell.ring()
+        self._woken.set()
         try:
             await sender.wait()
         finally:
@@ -222,7 +223,7 @@ class Writer:
     def connection_credit(self) -> None:
         """The connection's window has opened further."""
         self._starved_since = None
-        self._bell.ring()
+        self._woken.set()
 
     @property
     def stalled_since(self) -> float | None:
@@ -252,7 +253,7 @@ class Writer:
         else:
             self._unqueue(sender)
             self._take_place(sender)
-        self._bell.ring()
+        self._woken.set()
 
     def _unqueue(self, sender: PendingSend) -> None:
         if sender.queued_at is not None:
@@ -265,7 +266,7 @@ class Writer:
         A sender whose window has closed loses its place when its turn comes.
         """
         self._initial_changed = True
-        self._bell.ring()
+        self._woken.set()
 
     def abort(self, stream: StreamMachine, failure: H2Error) -> None:
         """The stream's uncut bytes will not be sent: its sender gets `failure`."""
