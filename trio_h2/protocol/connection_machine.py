@@ -82,12 +82,13 @@ class ConnectionMachine:
         client: bool,
         rules: InboundRules = STRICT,
         clock: Callable[[], float] = _stopped,
+        complain: Callable[[int, str], None] = _keep_silent,
     ) -> None:
         self.config = config
         self.rules = rules
         self.client = client
         self.failure: ConnectionFailure | None = None
-        self.complain: Callable[[int, str], None] = _keep_silent
+        self.complain = complain
         self.remote_goaway: GoAwayFrame | None = None
         self.goaway_last_stream_id: int | None = None
         self._abandoned_above = MAX_STREAM_ID
@@ -180,7 +181,7 @@ class ConnectionMachine:
             self.complain(failure.stream_id, failure.reason)
             self._expect_late_data(stream)
             self.outbox.rst_stream(failure.stream_id, failure.error_code)
-            self.replies += 1
+            self.count_reply()
             self.table.close(stream, CloseReason.RESET_LOCALLY)
             events.append(StreamReset(failure.stream_id, failure.error_code, False, failure.reason))
         if failure.limit is not None:
@@ -192,7 +193,7 @@ class ConnectionMachine:
         self.complain(stream_id, reason)
         self.expect_unseen_data()
         self.outbox.rst_stream(stream_id, error_code)
-        self.replies += 1
+        self.count_reply()
         self.table.bury(stream_id, CloseReason.RESET_LOCALLY)
 
     def fail(self, failure: ConnectionFailure) -> None:
@@ -203,6 +204,10 @@ class ConnectionMachine:
                 self.count_limit(failure.limit)
             debug_data = failure.reason.encode() if self.rules.explain_goaway else b""
             self.goaway(failure.error_code, additional_data=debug_data)
+
+    def count_reply(self) -> None:
+        """A frame was queued that the peer made us queue."""
+        self.replies += 1
 
     # What the peer may cost (10.5): the connection's failure, if it is too much
 
@@ -641,7 +646,7 @@ class ConnectionMachine:
         self._expect_late_data(stream)
         if self.failure is None:  # the GOAWAY of a connection error has ended every stream (5.4.1)
             self.outbox.rst_stream(stream.stream_id, error_code)
-            self.replies += 1
+            self.count_reply()
         self.table.close(stream, CloseReason.RESET_LOCALLY)
         return True
 

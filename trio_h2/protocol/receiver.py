@@ -261,7 +261,7 @@ class Receiver:
         if not end_stream:
             machine.expect_unseen_data()
             machine.outbox.rst_stream(stream.stream_id, ErrorCodes.NO_ERROR)
-        machine.replies += 1
+        machine.count_reply()
         self._table.close(stream, CloseReason.ENDED if end_stream else CloseReason.RESET_LOCALLY)
         return machine.count_stream_error()
 
@@ -463,7 +463,7 @@ class Receiver:
         if isinstance(changes, ConnectionFailure):
             return changes
         self._machine.outbox.settings_ack()
-        self._machine.replies += 1
+        self._machine.count_reply()
         events.append(ev.RemoteSettingsChanged(_by_code(changes)))
         return self._machine.count_control_frame()
 
@@ -522,7 +522,7 @@ class Receiver:
                 return None
             return machine.count_control_frame()
         machine.outbox.ping(frame.payload, ack=True)
-        machine.replies += 1
+        machine.count_reply()
         events.append(ev.PingReceived(frame.payload))
         return machine.count_control_frame()
 
