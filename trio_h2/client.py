@@ -206,10 +206,10 @@ class ClientConnection(Connection):
     ) -> StreamActor:
         """Open a stream, at once if there is a slot: a checkpoint only if it has to wait for one."""
         connection = self._actor
-        connection.check_usable()
+        connection.ending.check_usable()
         if head.protocol is not None:
-            await connection.settings_received.wait()
-            connection.check_usable()
+            await connection.life.settings_received.wait()
+            connection.ending.check_usable()
             if not connection.machine.remote_settings.enable_connect_protocol:
                 raise ProtocolError(
                     "the peer does not know extended CONNECT (RFC 8441)",
@@ -236,15 +236,15 @@ class ClientConnection(Connection):
         Raises:
             ProtocolError: the Config did not ask for pushes.
         """
-        if not self._actor.config.enable_push:
+        if not self._actor.context.config.enable_push:
             raise ProtocolError("push is off: connect with Config(enable_push=True)", initiator="local")
         return Incoming(self._next_push)
 
     async def _next_push(self) -> PushedStream | None:
-        try:
-            actor, event = await self._actor.pushes_out.receive()
-        except trio.EndOfChannel:
+        pushed = await self._actor.events.next_push()
+        if pushed is None:
             return None
+        actor, event = pushed
         return PushedStream(actor, self, event.headers)
 
     async def aclose(self) -> None:
@@ -410,8 +410,8 @@ class connect_over(AbstractAsyncContextManager[ClientConnection]):
             scope.shield = True
             scope.cancel()
             await self._nursery_manager.__aexit__(None, None, None)
-        if error is None and isinstance(self._actor.failure, InternalError):
-            raise self._actor.failure
+        if error is None and isinstance(self._actor.life.cause, InternalError):
+            raise self._actor.life.cause
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ class Connection:
         self._local_address = socket_address(actor.transport, "getsockname")
 
     def __repr__(self) -> str:
-        state = "closed" if self._actor.done.is_set() else f"{len(self._actor.actors)} streams"
+        state = "closed" if self._actor.life.closed.is_set() else f"{len(self._actor.streams.in_order)} streams"
         return f"<{type(self).__name__} with {self.peer_address or 'its peer'}: {state}>"
 
     async def ping(self) -> float:
@@ -157,12 +157,12 @@ class Connection:
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ended it, and its transport is closed."""
-        await self._actor.done.wait()
+        await self._actor.life.closed.wait()
 
     @property
     def accepting(self) -> bool:
         """Can a new stream be opened? False after GOAWAY, at the last stream ID, and when the connection ended."""
-        return self._actor.accepting
+        return self._actor.ending.accepting
 
     def events(self) -> AsyncIterator[ev.Event]:
         """What concerns the connection and no single stream: settings, PINGs, GOAWAY, unknown frames.
@@ -170,27 +170,21 @@ class Connection:
         They wait for their reader in bounded number and octets (`Config.max_queued_events`, `max_event_octets`); what
         comes beyond is dropped and counted in `statistics().dropped_events`. Ends when the connection has ended.
         """
-        return Incoming(self._next_event)
-
-    async def _next_event(self) -> ev.Event | None:
-        try:
-            return await self._actor.next_event()
-        except trio.EndOfChannel:
-            return None
+        return Incoming(self._actor.events.next)
 
     def statistics(self) -> ConnectionStatistics:
         """Streams, windows and counts at this moment."""
         actor = self._actor
         machine = actor.machine
         return ConnectionStatistics(
-            streams=tuple(self._stream_statistics(stream) for stream in actor.actors),
+            streams=tuple(self._stream_statistics(stream) for stream in actor.streams.in_order),
             inbound_window=_window(machine.inbound),
             outbound_window=machine.outbound.available,
             unread=machine.inbound.unread,
             bytes_received=actor.bytes_received,
             bytes_sent=actor.writer.bytes_sent,
             write_buffered=machine.outbox.size,
-            dropped_events=actor.dropped_events,
+            dropped_events=actor.events.dropped,
             limits_hit=MappingProxyType(machine.limits_hit.copy()),
         )
 

@@ -46,21 +46,36 @@ class _Served:
         self._connection: ServerConnection | None = None
         self.actor: ConnectionActor | None = None
         self._past_handshake = trio.Event()
+        self._closed = False
 
     async def run(self) -> None:
         with self._scope:
             speaks_h2 = await self._handshake()
             if speaks_h2 is None:
                 self._past_handshake.set()
-                return
+            else:
+                await self._be_connection(speaks_h2)
+
+    async def _be_connection(self, speaks_h2: bool) -> None:
+        room = self._room
+        try:
             async with trio.open_nursery() as nursery:
-                self.actor = ConnectionActor(self._transport, self._config, nursery, client=False, handler=self._handle)
-                if self._room is not None:
-                    self.actor.on_idle = partial(self._room.idle, self)
-                    self.actor.on_busy = partial(self._room.busy, self)
+                self.actor = ConnectionActor(
+                    self._transport,
+                    self._config,
+                    nursery,
+                    client=False,
+                    handler=self._handle,
+                    on_idle=None if room is None else partial(room.idle, self),
+                    on_busy=None if room is None else partial(room.busy, self),
+                )
                 self._connection = ServerConnection(self.actor)
                 self._past_handshake.set()
                 await self.actor.run(speaks_h2=speaks_h2)
+        finally:
+            self._closed = self.actor is not None and self.actor.life.closed.is_set()
+            # What the connection was given leads here: they would hold each other for good.
+            self.actor = self._connection = None
 
     async def _handshake(self) -> bool | None:
         """Does the client speak HTTP/2 for sure? None if TLS failed, which is the client's affair."""
@@ -103,7 +118,7 @@ class _Served:
     def leave(self) -> None:
         """Its place is wanted, and it is idle."""
         assert self.actor is not None
-        self.actor.end_idle("the connection was idle, and its place was wanted")
+        self.actor.ending.idle("the connection was idle, and its place was wanted")
         self._scope.deadline = trio.current_time() + MERCY
 
     def drop(self) -> None:
@@ -118,19 +133,19 @@ class _Served:
 
     async def close(self) -> None:
         """Close the transport, if that is still to be done."""
-        if self.actor is None or not self.actor.done.is_set():
+        if not self._closed:
             await close_at_once(self._transport)
 
     @property
     def streams(self) -> int:
         """How many streams are open."""
-        return 0 if self.actor is None else self.actor.live
+        return 0 if self.actor is None else len(self.actor.streams)
 
     def left(self) -> list[str]:
         """What of it is still there: the handlers that run, or else the connection."""
         if self.actor is None:
             return ["a connection"]
-        return self.actor.handlers() or [f"the connection with {self.actor.peer}"]
+        return self.actor.streams.handlers or [f"the connection with {self.actor.context.peer}"]
 
 
 class H2Server:

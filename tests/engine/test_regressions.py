@@ -42,7 +42,8 @@ from tests.engine.helpers import (
 )
 from tests.protocol.helpers import counted_calls, held_size
 from trio_h2 import Config, ErrorCodes, client
-from trio_h2.actors.connection_actor import ConnectionActor, event_size
+from trio_h2.actors.connection_actor import ConnectionActor
+from trio_h2.actors.event_queue import event_size
 from trio_h2.actors.stream_actor import StreamActor
 from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.settings import ChangedSetting, setting_code_from_int
@@ -430,7 +431,7 @@ async def test_a_second_task_that_waits_for_a_stream_to_open_or_to_send_does_not
     async with raw_server(settings={3: 0}) as (connection, _), trio.open_nursery() as nursery:
         nursery.start_soon(connection.request, "GET", "/")
         await trio.testing.wait_all_tasks_blocked()
-        (waiting,) = connection._actor.slots.waiting
+        (waiting,) = connection._actor.streams.slots.waiting
         with pytest.raises(AssertionError):
             await waiting.wait_open()
         nursery.cancel_scope.cancel()

@@ -126,32 +126,31 @@ class Permits(Generic[A]):
     REFUSED_STREAM before it gets here. Owner of every field: ConnectionActor.
     """
 
-    def __init__(self, limit: int, start: Callable[[A, ev.RequestReceived], None]) -> None:
+    def __init__(self, limit: int) -> None:
         self._free = limit
-        self._start = start
         self._waiting: OrderedDict[A, ev.RequestReceived] = OrderedDict()
 
-    def admit(self, actor: A, request: ev.RequestReceived) -> None:
-        """Start the actor, now or when a permit is free."""
+    def take(self, actor: A, request: ev.RequestReceived) -> bool:
+        """Whether there is a permit for the actor now; else it waits for one."""
         if self._free > 0:
             self._free -= 1
-            self._start(actor, request)
-        else:
-            self._waiting[actor] = request
+            return True
+        self._waiting[actor] = request
+        return False
 
-    def give_back(self) -> None:
-        """A handler's task has exited: the next one may start."""
+    def give_back(self) -> tuple[A, ev.RequestReceived] | None:
+        """A handler's task has exited; who has its permit now, with the request."""
         if self._waiting:
-            self._start(*self._waiting.popitem(last=False))
-        else:
-            self._free += 1
+            return self._waiting.popitem(last=False)
+        self._free += 1
+        return None
 
-    def forget(self, actor: A) -> None:
-        """The stream ended before its handler started."""
-        self._waiting.pop(actor, None)
+    def withdraw(self, actor: A) -> bool:
+        """The actor's stream has ended. Whether it still waited for its permit."""
+        return self._waiting.pop(actor, None) is not None
 
     def clear(self) -> list[A]:
-        """Nothing starts any more; the actors that waited."""
+        """Nobody gets a permit any more; the actors that waited."""
         actors = list(self._waiting)
         self._waiting.clear()
         return actors

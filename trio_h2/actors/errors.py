@@ -16,9 +16,20 @@ import trio
 
 from ..exceptions import NEEDS_ANOTHER_PROTOCOL, H2Error, InternalError
 
-__all__ = ["TransportFailed", "broken", "closed", "raised", "refused_by_tls", "retryable", "why", "without_cancelled"]
+__all__ = [
+    "TransportFailed",
+    "broken",
+    "closed",
+    "raised",
+    "refused_by_tls",
+    "retryable",
+    "why",
+    "without_cancelled",
+    "without_frames",
+]
 
 E = TypeVar("E", bound=H2Error)
+AnyError = TypeVar("AnyError", bound=BaseException)
 
 
 class TransportFailed(Exception):
@@ -81,6 +92,24 @@ def refused_by_tls(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__
     return error is not None and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+
+
+def without_frames(error: AnyError) -> AnyError:
+    """The error, and all that it is caused by or covers, without tracebacks: what is kept must not keep our frames.
+
+    A frame has the connection among its variables, and the connection has the error: a circle.
+    """
+    seen: set[int] = set()
+    rest: list[BaseException | None] = [error]
+    while rest:
+        each = rest.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            rest += [each.__cause__, each.__context__]
+            if isinstance(each, BaseExceptionGroup):
+                rest += each.exceptions
+    return error
 
 
 def why(error: BaseException) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import trio
 
+from .errors import without_frames
+
 __all__ = ["UnderTLS", "under_tls"]
 
 
@@ -36,7 +38,7 @@ class UnderTLS(trio.abc.Stream):
         except (trio.BrokenResourceError, OSError) as error:
             if not self.handshake_done:
                 raise
-            self.failure = error
+            self.failure = without_frames(error)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the transport does."""

@@ -1,0 +1,62 @@
+"""HTTP/1.x on a server that has nothing but the client's first octets to know by: the first look, and the answer.
+
+The server holds its SETTINGS back for it, so that a client of HTTP/1.x gets a 505 that it can read instead of binary
+frames. Only a request line that ends in HTTP/1.x is answered so; anything else is a wrong preface of HTTP/2.
+"""
+
+from __future__ import annotations
+
+import re
+
+import trio
+
+from ..config import Config
+from ..protocol.codec import PREFACE
+from .reading import read
+
+__all__ = ["HTTP1_ANSWER", "first_look", "is_http1"]
+
+HTTP1_TEXT = b"This server speaks HTTP/2 only: use a client with HTTP/2 prior knowledge, or https with ALPN h2.\n"
+HTTP1_ANSWER = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(HTTP1_TEXT), HTTP1_TEXT)
+)
+
+MAX_REQUEST_LINE = 8 * 1024
+"""Octets of an HTTP/1.x request line that are waited for (RFC 9112 section 3 recommends to take 8,000)."""
+
+PREFACE_GRACE = 0.1
+"""Seconds a cleartext server holds its SETTINGS back for a first look at what the client speaks."""
+
+# RFC 9112 section 3: method, target, version. The line may end in a bare LF (2.2), the target may be in any encoding.
+_METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(_METHOD + rb" [^\x00-\x20\x7f]+ HTTP/1\.[0-9]\r?\n")
+_BEGINNING = re.compile(_METHOD + rb"(?: (?:[^\x00-\x20\x7f]+(?: [HTP/.0-9]{0,8}\r?)?)?)?")
+
+
+async def first_look(transport: trio.abc.ReceiveStream, config: Config) -> bytes:
+    """The client's first octets: enough to know HTTP/1.x by. Raises TransportFailed.
+
+    They have to come soon, because a client may wait for our SETTINGS; not so once they are no preface of HTTP/2.
+    """
+    data = b""
+    started = trio.current_time()
+    with trio.move_on_after(min(PREFACE_GRACE, config.handshake_timeout)) as scope:
+        while _may_become_http1(data):
+            more = await read(transport)
+            if not more:
+                break
+            data += more
+            if not PREFACE.startswith(data):
+                scope.deadline = started + config.handshake_timeout
+    return data
+
+
+def _may_become_http1(data: bytes) -> bool:
+    """Whether this is still too little to tell an HTTP/1.x request line from anything else."""
+    return not data or (len(data) <= MAX_REQUEST_LINE and _BEGINNING.fullmatch(data) is not None)
+
+
+def is_http1(data: bytes) -> bool:
+    """Whether this starts with an HTTP/1.x request line."""
+    return _REQUEST_LINE.match(data) is not None

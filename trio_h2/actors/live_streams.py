@@ -1,0 +1,141 @@
+"""The streams of a connection that have their tasks: by ID, those that wait to begin, and whether there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import trio
+
+from .. import events as ev
+from ..exceptions import ErrorCodes, H2Error
+from ..protocol.connection_machine import ConnectionMachine
+from .admission import Permits, Slots
+from .deadlines import Deadlines
+from .errors import retryable
+from .stream_actor import StreamActor
+
+__all__ = ["LiveStreams"]
+
+
+def _nothing() -> None:
+    pass
+
+
+class LiveStreams:
+    """Owner of every field: this object.
+
+    Attributes:
+        slots: a client's streams that wait to open.
+        permits: a server's streams that wait for their handlers to start.
+        get: the actor of the open stream with an ID, or None. A dict's method: every frame of a stream asks.
+    """
+
+    def __init__(
+        self,
+        machine: ConnectionMachine,
+        deadlines: Deadlines,
+        max_handlers: int,
+        *,
+        on_idle: Callable[[], None] | None = None,
+        on_busy: Callable[[], None] | None = None,
+    ) -> None:
+        self._machine = machine
+        self._deadlines = deadlines
+        self._on_idle = on_idle or _nothing
+        self._on_busy = on_busy or _nothing
+        self._open: dict[int, StreamActor] = {}
+        self._live: set[StreamActor] = set()
+        self._quiet = trio.lowlevel.ParkingLot()
+        self.get = self._open.get
+        self.slots: Slots[StreamActor] = Slots(machine, self._open.__setitem__)
+        self.permits: Permits[StreamActor] = Permits(max_handlers)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    @property
+    def opened(self) -> Iterable[StreamActor]:
+        """Those that have their IDs."""
+        return self._open.values()
+
+    @property
+    def in_order(self) -> list[StreamActor]:
+        """Those that are open, by their IDs; those that wait for a slot last."""
+        return [self._open[stream_id] for stream_id in sorted(self._open)] + list(self.slots.waiting)
+
+    @property
+    def handlers(self) -> list[str]:
+        """The handlers that run, in words."""
+        return [actor.handler for actor in self._live if actor.started]
+
+    def ready(self) -> None:
+        """The handshake is done, and there is no stream yet."""
+        self._on_idle()
+
+    def add(self, actor: StreamActor) -> None:
+        """The actor's stream has its ID: what is received on it goes there."""
+        if not self._live:
+            self._on_busy()
+        assert actor.stream_id is not None
+        self._open[actor.stream_id] = actor
+        self._live.add(actor)
+
+    def queue(self, actor: StreamActor) -> None:
+        """A client's stream opens as soon as there is a slot for it."""
+        self._live.add(actor)
+        self.slots.join(actor)
+
+    def remove(self, actor: StreamActor) -> None:
+        """The stream is done with: nothing is left of it but its tombstone."""
+        self._live.discard(actor)
+        if actor.stream_id is not None:
+            self._open.pop(actor.stream_id, None)
+            self._machine.held_headers.release(actor.stream_id)
+        else:
+            self.slots.leave(actor)
+        self.slots.grant()
+        if not self._live:
+            self._on_idle()
+            self._deadlines.quiet()
+            self._quiet.unpark_all()
+
+    async def quiet(self) -> None:
+        """Wait until the last stream is removed, or the connection ends."""
+        await self._quiet.park()
+
+    # Endings of streams that come from outside of them
+
+    def reset(self, event: ev.StreamReset) -> None:
+        """The peer, or this library for what the peer did, has reset a stream; a handler that waits never starts."""
+        actor = self._open.get(event.stream_id)
+        if actor is None:
+            return
+        actor.deliver(event)
+        if self.permits.withdraw(actor):
+            self._forget(actor)
+
+    def reset_all(self) -> None:
+        """Send RST_STREAM on all that are open."""
+        for actor in list(self._live):
+            actor.reset(ErrorCodes.CANCEL)
+
+    def refuse(self, refusal: H2Error) -> None:
+        """Those that wait for a slot do not open: nothing of them was sent."""
+        self.slots.fail(refusal)
+
+    def abandon(self, last_stream_id: int, failure: H2Error) -> None:
+        """The peer has processed none of ours above this ID (RFC 9113 section 6.8)."""
+        for stream in self._machine.abandon_streams(last_stream_id):
+            self._open[stream.stream_id].fail(retryable(failure))
+
+    def end(self, cause: H2Error) -> None:
+        """The connection is over, and so is every stream; those that run end in their own tasks."""
+        for actor in list(self._live):
+            actor.lose_connection(cause)
+        for actor in self.permits.clear():
+            self._forget(actor)
+        self._quiet.unpark_all()
+
+    def _forget(self, actor: StreamActor) -> None:
+        actor.release()
+        self.remove(actor)
