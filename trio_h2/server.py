@@ -38,7 +38,7 @@ class _Served:
     """One connection being served."""
 
     def __init__(self, handler: Handler, transport: trio.abc.Stream, config: Config, room: Room | None = None) -> None:
-        self._handler = handler
+        self._handler: Handler | None = handler
         self._transport = transport
         self._config = config
         self._room = room
@@ -74,8 +74,8 @@ class _Served:
                 await self.actor.run(speaks_h2=speaks_h2)
         finally:
             self._closed = self.actor is not None and self.actor.life.closed.is_set()
-            # What the connection was given leads here: they would hold each other for good.
-            self.actor = self._connection = None
+            # What the connection was given leads here, and where the user's handler leads we don't know: no circles.
+            self.actor = self._connection = self._handler = None
 
     async def _handshake(self) -> bool | None:
         """Does the client speak HTTP/2 for sure? None if TLS failed, which is the client's affair."""
@@ -99,6 +99,7 @@ class _Served:
     async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
         """Call the handler. It is the user's code: unlike the engine's tasks it may be interrupted."""
         assert self._connection is not None
+        assert self._handler is not None
         split = split_request(request.headers, actor.priority)
         await self._handler(ServerStream(actor, self._connection, split))
 
