@@ -541,7 +541,7 @@ class connect(connect_over):
             below = UnderTLS(stream)
             tls = trio.SSLStream(below, context, server_hostname=self._origin.name, https_compatible=True)
             await tls.do_handshake()
-            below.handshake_done = True
+            below.handshake_done()
             selected = tls.selected_alpn_protocol()
             if selected != "h2":
                 text = f"the server selected {selected or 'no protocol'} by ALPN, not h2"

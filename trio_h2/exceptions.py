@@ -254,5 +254,10 @@ class ConnectionTerminatedError(H2Error):
     """
 
     error_code = ErrorCodes.NO_ERROR
-    last_stream_id: int | None = None
-    additional_data: bytes = b""
+
+    def __init__(
+        self, *args: Any, last_stream_id: int | None = None, additional_data: bytes = b"", **details: Any
+    ) -> None:
+        super().__init__(*args, **details)
+        self.last_stream_id = last_stream_id
+        self.additional_data = additional_data

@@ -163,9 +163,9 @@ class Ending:
             f"the peer sent GOAWAY: {error_name(event.error_code)} {shown(debug_data)}".rstrip(),
             error_code=event.error_code,
             initiator="remote",
+            last_stream_id=event.last_stream_id,
+            additional_data=debug_data,
         )
-        failure.last_stream_id = event.last_stream_id
-        failure.additional_data = debug_data
         if self.life.refuse(failure) is failure:  # else nobody waits for a slot any more
             self._streams.refuse(retryable(failure))
         self._streams.abandon(event.last_stream_id, failure)

@@ -51,13 +51,17 @@ class Turn:
         self.number += 1
         self.left = self._seconds
 
+    def spend(self, seconds: float) -> None:
+        """A slice took so long."""
+        self.left -= seconds
+
 
 TURN: trio.lowlevel.RunVar[Turn] = trio.lowlevel.RunVar("trio_h2_turn")
 """The turn that all connections of this trio run share."""
 
 
 class Slice:
-    """One connection's part of a turn. Owner of every field: ConnectionActor.
+    """One connection's part of a turn. Owner of every field: this object.
 
     Attributes:
         clock: the turn's.
@@ -89,4 +93,4 @@ class Slice:
 
     def end(self) -> None:
         """Work ends, or pauses."""
-        self._turn.left -= self.clock() - self._began
+        self._turn.spend(self.clock() - self._began)

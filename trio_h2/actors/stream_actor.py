@@ -413,7 +413,7 @@ class StreamActor:
         self._context.machine.send_response(
             self.machine, ((b":status", b"100"),), ResponseHead(100, None, 1), end_stream=False
         )
-        self._context.machine.replies += 1
+        self._context.machine.count_reply()
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
@@ -792,4 +792,4 @@ class StreamActor:
         self._context.machine.send_response(
             self.machine, [(b":status", b"500"), (b"content-length", b"0")], head, end_stream=True
         )
-        self._context.machine.replies += 1
+        self._context.machine.count_reply()

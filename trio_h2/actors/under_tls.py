@@ -19,14 +19,17 @@ class UnderTLS(trio.abc.Stream):
 
     Attributes:
         transport_stream: the transport itself.
-        handshake_done: set by who does the handshake, which fails as it always does.
         failure: what the first `send_all` that failed after it raised; nothing is sent any more then.
     """
 
     def __init__(self, transport_stream: trio.abc.Stream) -> None:
         self.transport_stream = transport_stream
-        self.handshake_done = False
+        self._handshake_done = False
         self.failure: Exception | None = None
+
+    def handshake_done(self) -> None:
+        """TLS is up; before that, what fails to be sent fails as it always does."""
+        self._handshake_done = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, or note why that fails."""
@@ -36,7 +39,7 @@ class UnderTLS(trio.abc.Stream):
         try:
             await self.transport_stream.send_all(data)
         except (trio.BrokenResourceError, OSError) as error:
-            if not self.handshake_done:
+            if not self._handshake_done:
                 raise
             self.failure = without_frames(error)
 
