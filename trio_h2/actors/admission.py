@@ -42,7 +42,7 @@ A = TypeVar("A")
 class Slots(Generic[S]):
     """A client's streams past the peer's SETTINGS_MAX_CONCURRENT_STREAMS, in order (RFC 9113 section 5.1.2).
 
-    Owner of every field: ConnectionActor.
+    Owner of every field: this object.
 
     Attributes:
         waiting: the actors that wait; any of them may leave, at the same cost however many there are.
@@ -123,7 +123,7 @@ class Permits(Generic[A]):
 
     So a client that opens and resets streams cannot have more handlers running than its stream limit. Streams wait for
     a permit in order while they are open, so never more than that limit either: what comes above it is refused with
-    REFUSED_STREAM before it gets here. Owner of every field: ConnectionActor.
+    REFUSED_STREAM before it gets here. Owner of every field: this object.
     """
 
     def __init__(self, limit: int) -> None:

@@ -72,10 +72,16 @@ class ConnectionActor:
         on_idle: Callable[[], None] | None = None,
         on_busy: Callable[[], None] | None = None,
     ) -> None:
-        """Args:
-        handler: what a server runs for every request.
-        on_idle: what a server calls when the first SETTINGS are there, and when the last stream has ended.
-        on_busy: what it calls when the first stream opens.
+        """Begin; a client's preface is queued at once.
+
+        Args:
+            transport: connected.
+            config: what this side allows and waits for.
+            nursery: where the tasks run, and `run` among them.
+            client: Whether this side is the client.
+            handler: what a server runs for every request.
+            on_idle: what a server calls when the first SETTINGS are there, and when the last stream has ended.
+            on_busy: what it calls when the first stream opens.
         """
         address = socket_address(transport, "getpeername")
         self.transport = transport

@@ -37,7 +37,7 @@ class Overdue(enum.Enum):
 
 
 class Deadlines:
-    """Owner of every field: ConnectionActor."""
+    """Owner of every field: this object."""
 
     def __init__(self, config: Config, writer: Writer, *, client: bool) -> None:
         now = trio.current_time()
@@ -118,7 +118,7 @@ class Deadlines:
 
 
 class BodyRates:
-    """Which requests' bodies come too slowly. Owner of every field: ConnectionActor."""
+    """Which requests' bodies come too slowly. Owner of every field: this object."""
 
     def __init__(self, config: Config) -> None:
         self._least = config.min_body_rate * BODY_WINDOW
