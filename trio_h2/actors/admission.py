@@ -12,6 +12,7 @@ import trio
 from .. import events as ev
 from ..exceptions import H2Error
 from ..protocol.connection_machine import ConnectionMachine
+from .errors import without_frames
 
 __all__ = ["Permits", "Slots"]
 
@@ -71,11 +72,11 @@ class Slots(Generic[S]):
                 try:
                     actor.open()
                 except H2Error as error:
-                    actor.fail(error)
+                    actor.fail(without_frames(error))
                 else:
                     assert actor.stream_id is not None
                     self._opened(actor.stream_id, actor)
-            self.leave(actor)
+            self.withdraw(actor)
 
     def _grant_promised(self) -> None:
         machine = self._machine
@@ -106,7 +107,7 @@ class Slots(Generic[S]):
             return False
         return machine.can_open
 
-    def leave(self, actor: S) -> None:
+    def withdraw(self, actor: S) -> None:
         """The actor waits no more."""
         self.waiting.pop(actor, None)
 
@@ -149,7 +150,7 @@ class Permits(Generic[A]):
         """The actor's stream has ended. Whether it still waited for its permit."""
         return self._waiting.pop(actor, None) is not None
 
-    def clear(self) -> list[A]:
+    def end(self) -> list[A]:
         """Nobody gets a permit any more; the actors that waited."""
         actors = list(self._waiting)
         self._waiting.clear()

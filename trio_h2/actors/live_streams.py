@@ -92,7 +92,7 @@ class LiveStreams:
             self._open.pop(actor.stream_id, None)
             self._machine.held_headers.release(actor.stream_id)
         else:
-            self.slots.leave(actor)
+            self.slots.withdraw(actor)
         self.slots.grant()
         if not self._live:
             self._on_idle()
@@ -112,7 +112,7 @@ class LiveStreams:
             return
         actor.deliver(event)
         if self.permits.withdraw(actor):
-            self._forget(actor)
+            self._release(actor)
 
     def reset_all(self) -> None:
         """Send RST_STREAM on all that are open."""
@@ -132,10 +132,10 @@ class LiveStreams:
         """The connection is over, and so is every stream; those that run end in their own tasks."""
         for actor in list(self._live):
             actor.lose_connection(cause)
-        for actor in self.permits.clear():
-            self._forget(actor)
+        for actor in self.permits.end():
+            self._release(actor)
         self._quiet.unpark_all()
 
-    def _forget(self, actor: StreamActor) -> None:
+    def _release(self, actor: StreamActor) -> None:
         actor.release()
         self.remove(actor)
