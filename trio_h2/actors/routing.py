@@ -15,7 +15,6 @@ from .. import events as ev
 from ..exceptions import ErrorCodes
 from ..protocol.bandwidth import MEASURING_PING
 from ..protocol.settings import SettingCodes
-from ..protocol.stream_machine import StreamMachine
 from .deadlines import Deadlines
 from .ending import Ending
 from .event_queue import EventQueue
@@ -126,22 +125,16 @@ def on_push(connection: Connection, event: ev.PushedStreamReceived) -> None:
     stream = machine.table.get(event.pushed_stream_id)
     if stream is None:
         return
-    if not connection.context.config.enable_push:  # promised before our SETTINGS came into force
-        _refuse(connection, stream)
-        return
     actor = StreamActor(connection.context, stream)
-    if not connection.events.put_push(actor, event):
-        machine.complain(event.pushed_stream_id, "too many pushes that nobody has taken")
-        _refuse(connection, stream)
+    wanted = connection.context.config.enable_push  # or it was promised before our SETTINGS came into force
+    if wanted and connection.events.put_push(actor, event):
+        connection.streams.add(actor)
+        connection.start_client(actor)
         return
-    connection.streams.add(actor)
-    connection.start_client(actor)
-
-
-def _refuse(connection: Connection, pushed: StreamMachine) -> None:
-    machine = connection.context.machine
-    machine.reset_stream(pushed, ErrorCodes.REFUSED_STREAM)
-    machine.held_headers.release(pushed.stream_id)
+    if wanted:
+        machine.complain(event.pushed_stream_id, "too many pushes that nobody has taken")
+    actor.reset(ErrorCodes.REFUSED_STREAM)
+    machine.held_headers.release(event.pushed_stream_id)
 
 
 # Of the connection
