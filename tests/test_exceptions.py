@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trio_h2 import exceptions as e
-from trio_h2.exceptions import ErrorCodes, H2Error, ProtocolError, error_code_from_int
+from trio_h2.codes import error_code_from_int
+from trio_h2.exceptions import ErrorCodes, H2Error, ProtocolError
 
 Code = ErrorCodes
 

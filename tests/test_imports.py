@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
-BASE = {"protocol", "events", "exceptions", "headers", "config"}
+BASE = {"codes", "protocol", "events", "exceptions", "headers", "config"}
 PURE = BASE | {"requests", "sansio"}
 """What may be read, tested and fuzzed without trio."""
 
@@ -59,6 +59,7 @@ HOUSE = {
     "server",
     "streams",
     "headers",
+    "codes",
     "config",
     "events",
     "exceptions",

@@ -9,19 +9,16 @@ connection's. A PushedStreamReceived becomes one of `ClientConnection.pushes()`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import attrs
 from hyperframe.frame import ExtensionFrame
 
-from .exceptions import ErrorCodes
+from .codes import ErrorCodes, SettingCodes, setting_code_from_int
 from .headers import Headers
-
-if TYPE_CHECKING:
-    from .protocol.settings import ChangedSetting, SettingCodes
 
 __all__ = [
     "AlternativeServiceAvailable",
+    "ChangedSetting",
     "ConnectionTerminated",
     "DataReceived",
     "Event",
@@ -43,6 +40,15 @@ __all__ = [
 ]
 
 NO_HEADERS = Headers()
+
+
+@attrs.define
+class ChangedSetting:
+    """One setting that changed: its code, the value before (None if it had none) and the value now."""
+
+    setting: SettingCodes | int
+    original_value: int | None
+    new_value: int
 
 
 class Event:
@@ -166,8 +172,6 @@ class RemoteSettingsChanged(Event):
     @classmethod
     def from_settings(cls, old_settings: Mapping[int, int], new_settings: Mapping[int, int]) -> RemoteSettingsChanged:
         """The event for `new_settings` that came when `old_settings` were in force."""
-        from .protocol.settings import ChangedSetting, setting_code_from_int  # it imports this module
-
         codes = {setting_code_from_int(code): value for code, value in new_settings.items()}
         return cls({code: ChangedSetting(code, old_settings.get(code), value) for code, value in codes.items()})
 

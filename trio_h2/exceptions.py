@@ -1,4 +1,4 @@
-"""Every error trio_h2 raises, by hyper-h2's names, and the error codes of RFC 9113 section 7.
+"""Every error trio_h2 raises, by hyper-h2's names.
 
 An error says three things beside its message: `scope` (does it end one stream or the whole connection),
 `initiator` (did we, the peer, or this library's own checks end it) and `safe_to_retry` (is it certain that the
@@ -8,51 +8,43 @@ waiting caller catches is also one of trio's errors, made so in `trio_h2.actors.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
+
+from .codes import ErrorCodes
 
 if TYPE_CHECKING:
     from .events import Event
 
+__all__ = [
+    "ConnectionTerminatedError",
+    "DenialOfServiceError",
+    "ErrorCodes",
+    "FlowControlError",
+    "FrameDataMissingError",
+    "FrameTooLargeError",
+    "H2Error",
+    "HandshakeError",
+    "Initiator",
+    "InternalError",
+    "InvalidBodyLengthError",
+    "InvalidSettingsValueError",
+    "NoAvailableStreamIDError",
+    "NoSuchStreamError",
+    "ProtocolError",
+    "RFC1122Error",
+    "ResponseTooLargeError",
+    "Scope",
+    "StreamClosedError",
+    "StreamIDTooLowError",
+    "StreamResetError",
+    "TooManyStreamsError",
+    "UnsupportedFrameError",
+    "shown",
+]
+
 Scope = Literal["stream", "connection"]
 Initiator = Literal["local", "remote", "library"]
-
-
-class ErrorCodes(enum.IntEnum):
-    """The error codes of RFC 9113 section 7."""
-
-    NO_ERROR = 0x0
-    PROTOCOL_ERROR = 0x1
-    INTERNAL_ERROR = 0x2
-    FLOW_CONTROL_ERROR = 0x3
-    SETTINGS_TIMEOUT = 0x4
-    STREAM_CLOSED = 0x5
-    FRAME_SIZE_ERROR = 0x6
-    REFUSED_STREAM = 0x7
-    CANCEL = 0x8
-    COMPRESSION_ERROR = 0x9
-    CONNECT_ERROR = 0xA
-    ENHANCE_YOUR_CALM = 0xB
-    INADEQUATE_SECURITY = 0xC
-    HTTP_1_1_REQUIRED = 0xD
-
-
-def error_code_from_int(code: int) -> ErrorCodes | int:
-    """The enumeration member for `code`, or `code` itself when RFC 9113 does not define it."""
-    try:
-        return ErrorCodes(code)
-    except ValueError:
-        return code
-
-
-NEEDS_ANOTHER_PROTOCOL = frozenset({ErrorCodes.INADEQUATE_SECURITY, ErrorCodes.HTTP_1_1_REQUIRED})
-"""What a peer that says it would say again on a new connection."""
-
-
-def error_name(code: ErrorCodes | int) -> str:
-    """A code for a message: its name, or a number when RFC 9113 does not define it."""
-    return code.name if isinstance(code, ErrorCodes) else f"error code {code:#x}"
 
 
 def shown(octets: bytes, most: int = 200) -> str:

@@ -18,6 +18,7 @@ import attrs
 from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from . import events as ev
+from .codes import SettingCodes, error_code_from_int
 from .config import Config
 from .exceptions import (
     ErrorCodes,
@@ -27,7 +28,6 @@ from .exceptions import (
     ProtocolError,
     RFC1122Error,
     StreamClosedError,
-    error_code_from_int,
 )
 from .protocol.codec import PriorityFields
 from .protocol.compression import InboundRules
@@ -35,7 +35,6 @@ from .protocol.connection_machine import ConnectionMachine
 from .protocol.outbound import HeaderPairs, OutboundHeaders
 from .protocol.settings import (
     ChangedSetting,
-    SettingCodes,
     Settings,
     decode_settings_header,
     encode_settings_header,

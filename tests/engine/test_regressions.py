@@ -45,8 +45,9 @@ from trio_h2 import Config, ErrorCodes, client
 from trio_h2.actors.connection_actor import ConnectionActor
 from trio_h2.actors.event_queue import event_size
 from trio_h2.actors.stream_actor import StreamActor
+from trio_h2.codes import setting_code_from_int
 from trio_h2.protocol.connection_machine import ConnectionMachine
-from trio_h2.protocol.settings import ChangedSetting, setting_code_from_int
+from trio_h2.protocol.settings import ChangedSetting
 
 EXPECT = (*POST, ("expect", "100-continue"))
 

@@ -19,7 +19,8 @@ import logging
 import trio
 
 from .. import events as ev
-from ..exceptions import ConnectionTerminatedError, ErrorCodes, H2Error, InternalError, error_name, shown
+from ..codes import error_name
+from ..exceptions import ConnectionTerminatedError, ErrorCodes, H2Error, InternalError, shown
 from ..protocol.verdicts import ConnectionFailure
 from .errors import raised, retryable, why, without_frames
 from .event_queue import EventQueue

@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import trio
 
-from ..exceptions import NEEDS_ANOTHER_PROTOCOL, H2Error, InternalError
+from ..codes import NEEDS_ANOTHER_PROTOCOL
+from ..exceptions import H2Error, InternalError
 
 __all__ = [
     "TransportFailed",

@@ -21,7 +21,8 @@ from typing import Any
 import trio
 
 from .. import events as ev
-from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError, error_name
+from ..codes import error_name
+from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
 from ..protocol.compression import Fields
 from ..protocol.priority import Priority
 from ..protocol.stream_machine import Phase, StreamMachine, StreamState

@@ -24,7 +24,8 @@ import hpack
 import hyperframe.exceptions
 import hyperframe.frame as hf
 
-from ..exceptions import ErrorCodes, FrameDataMissingError, FrameTooLargeError
+from ..codes import ErrorCodes
+from ..exceptions import FrameDataMissingError, FrameTooLargeError
 from .compression import STRICT, FieldDecoder, FieldEncoder, Fields, FieldSection, InboundRules
 from .limits import MAX_ORIGINS, HeaderLimits, too_many_fields, too_many_settings
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict

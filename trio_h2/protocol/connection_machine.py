@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from ..codes import NEEDS_ANOTHER_PROTOCOL, ErrorCodes, SettingCodes
 from ..config import Config
 from ..events import Event, StreamReset
 from ..exceptions import (
-    NEEDS_ANOTHER_PROTOCOL,
-    ErrorCodes,
     FlowControlError,
     InvalidBodyLengthError,
     NoAvailableStreamIDError,
@@ -31,7 +30,7 @@ from .compression import STRICT, Fields, InboundRules
 from .limits import SMALL_WINDOW, ControlFrames, Excess, HeaderLimits, HeldHeaders, NotHeld, Resets, StreamErrors
 from .priority import Priority
 from .receiver import Receiver
-from .settings import LocalSettings, RemoteSettings, SettingCodes
+from .settings import LocalSettings, RemoteSettings
 from .stream_machine import CloseReason, Input, MessageHalf, Phase, StreamMachine, StreamState
 from .stream_table import MAX_STREAM_ID, StreamTable
 from .validation import RequestHead, ResponseHead

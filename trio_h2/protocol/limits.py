@@ -13,7 +13,8 @@ from itertools import chain
 
 import attrs
 
-from ..exceptions import DenialOfServiceError, ErrorCodes
+from ..codes import ErrorCodes
+from ..exceptions import DenialOfServiceError
 from .verdicts import ConnectionFailure, StreamFailure
 
 __all__ = [

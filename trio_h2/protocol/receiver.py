@@ -12,19 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import events as ev
+from ..codes import ErrorCodes, SettingCodes, error_code_from_int
 from ..exceptions import (
-    ErrorCodes,
     FlowControlError,
     StreamIDTooLowError,
     UnsupportedFrameError,
-    error_code_from_int,
     shown,
 )
 from . import codec
 from .compression import FieldSection
 from .limits import MAX_EARLY_PRIORITIES, MAX_PRIORITY_OCTETS, Excess, InterimLimits, field_section_size
 from .priority import Priority, priority_untrusted
-from .settings import ChangedSetting, SettingCodes
+from .settings import ChangedSetting
 from .stream_machine import CloseReason, Input, Phase, StreamMachine, StreamState
 from .validation import Malformed
 from .verdicts import IGNORE, ConnectionFailure, Ignore, StreamFailure, Verdict

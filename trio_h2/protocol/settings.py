@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import enum
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from operator import index
 
-import attrs
-
-from ..exceptions import ErrorCodes, InvalidSettingsValueError, ProtocolError
+from ..codes import ErrorCodes, SettingCodes, setting_code_from_int
+from ..events import ChangedSetting
+from ..exceptions import InvalidSettingsValueError, ProtocolError
 from .verdicts import ConnectionFailure
 from .windows import DEFAULT_WINDOW, MAX_WINDOW
 
@@ -37,19 +36,6 @@ UNLIMITED = 2**32 + 1
 """More concurrent streams than any setting can say, and than there are stream IDs."""
 
 
-class SettingCodes(enum.IntEnum):
-    """The settings this package knows (RFC 9113 section 6.5.2, RFC 8441, RFC 9218)."""
-
-    HEADER_TABLE_SIZE = 0x1
-    ENABLE_PUSH = 0x2
-    MAX_CONCURRENT_STREAMS = 0x3
-    INITIAL_WINDOW_SIZE = 0x4
-    MAX_FRAME_SIZE = 0x5
-    MAX_HEADER_LIST_SIZE = 0x6
-    ENABLE_CONNECT_PROTOCOL = 0x8
-    NO_RFC7540_PRIORITIES = 0x9
-
-
 INITIAL_VALUES: Mapping[int, int] = {
     SettingCodes.HEADER_TABLE_SIZE: 4096,
     SettingCodes.ENABLE_PUSH: 1,
@@ -64,23 +50,6 @@ _BOOLEAN = (
     SettingCodes.ENABLE_CONNECT_PROTOCOL,
     SettingCodes.NO_RFC7540_PRIORITIES,
 )
-
-
-@attrs.define
-class ChangedSetting:
-    """One setting that changed: its code, the value before (None if it had none) and the value now."""
-
-    setting: SettingCodes | int
-    original_value: int | None
-    new_value: int
-
-
-def setting_code_from_int(code: int) -> SettingCodes | int:
-    """The enumeration member for `code`, or `code` itself when it is not known."""
-    try:
-        return SettingCodes(code)
-    except ValueError:
-        return code
 
 
 def invalid_setting(code: int, value: int) -> ErrorCodes | None:

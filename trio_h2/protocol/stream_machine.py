@@ -16,7 +16,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from ..exceptions import ErrorCodes, InvalidBodyLengthError, ProtocolError, StreamClosedError
+from ..codes import ErrorCodes
+from ..exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
 from .priority import DEFAULT_PRIORITY, Priority
 from .verdicts import ConnectionFailure, StreamFailure
 from .windows import InboundWindow, OutboundWindow

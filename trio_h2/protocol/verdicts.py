@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import attrs
 
-from ..exceptions import ErrorCodes, H2Error, ProtocolError
+from ..codes import ErrorCodes
+from ..exceptions import H2Error, ProtocolError
 
 __all__ = ["IGNORE", "ConnectionFailure", "Ignore", "StreamFailure", "Verdict"]
 
