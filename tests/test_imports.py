@@ -69,12 +69,17 @@ HOUSE = {
         for name in (
             "__init__",
             "bandwidth",
-            "codec",
             "compression",
+            "field_rules",
+            "field_section",
+            "frame_reader",
+            "frame_writer",
+            "frames",
             "huffman",
             "settings",
             "windows",
-            "validation",
+            "request_rules",
+            "response_rules",
             "stream_machine",
             "connection_machine",
             "limits",
@@ -133,7 +138,7 @@ class Import:
 
 
 def module_names(package: Path) -> dict[str, Path]:
-    """Every module of the package by its name below it: `protocol.codec`, `actors.__init__`, `client`."""
+    """Every module of the package by its name below it: `protocol.frames`, `actors.__init__`, `client`."""
     return {".".join(path.relative_to(package).with_suffix("").parts): path for path in sorted(package.rglob("*.py"))}
 
 
@@ -259,12 +264,12 @@ SOUND = {
     "__init__.py": "from trio_h2.client import connect\nfrom trio_h2.actors.errors import Broken as Broken\n",
     "__main__.py": "from trio_h2.cli import main\n",
     "protocol/__init__.py": "",
-    "protocol/codec.py": (
+    "protocol/frames.py": (
         "import struct\nimport hyperframe.frame\nfrom .verdicts import Ignore\nfrom .. import headers\n"
     ),
     "protocol/verdicts.py": "",
     "headers.py": "import attrs\n",
-    "sansio.py": "from trio_h2.protocol.codec import Ignore\n",
+    "sansio.py": "from trio_h2.protocol.frames import Ignore\n",
     "actors/__init__.py": "",
     "actors/errors.py": "import trio\nfrom trio_h2 import exceptions\n",
     "exceptions.py": "",
@@ -277,18 +282,18 @@ SOUND = {
 @pytest.mark.parametrize(
     ("path", "source", "fault"),
     [
-        ("protocol/codec.py", "import trio", "protocol.codec:1: imports trio"),
+        ("protocol/frames.py", "import trio", "protocol.frames:1: imports trio"),
         (
-            "protocol/codec.py",
+            "protocol/frames.py",
             "from trio.lowlevel import checkpoint",
-            "protocol.codec:1: imports trio.lowlevel",
+            "protocol.frames:1: imports trio.lowlevel",
         ),
         ("exceptions.py", "def f():\n    import trio", "exceptions:2: imports trio"),
         ("sansio.py", "from trio_h2.actors import errors", "sansio:1: imports trio_h2.actors.errors"),
         (
-            "protocol/codec.py",
+            "protocol/frames.py",
             "from ..client import connect",
-            "protocol.codec:1: imports trio_h2.client.connect",
+            "protocol.frames:1: imports trio_h2.client.connect",
         ),
         ("headers.py", "import trio_h2.server", "headers:1: imports trio_h2.server"),
         ("actors/errors.py", "from trio_h2 import connect", "actors.errors:1: imports trio_h2.connect"),

@@ -28,7 +28,7 @@ from .connection import Connection, Incoming, checked_config
 from .exceptions import H2Error, HandshakeError, InternalError, ProtocolError
 from .headers import HeadersLike
 from .protocol.priority import Priority
-from .protocol.validation import RequestHead
+from .protocol.request_rules import RequestHead
 from .requests import (
     Fields,
     Response,

@@ -11,16 +11,11 @@ from typing import TypeVar
 import attrs
 
 from .headers import Headers, HeadersLike
+from .protocol.field_rules import Malformed, check_trailers
 from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
-from .protocol.validation import (
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    check_request,
-    check_response,
-    check_trailers,
-)
+from .protocol.request_rules import RequestHead, check_request
+from .protocol.response_rules import ResponseHead, check_response
 
 __all__ = ["Request", "Response"]
 

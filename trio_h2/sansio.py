@@ -29,9 +29,9 @@ from .exceptions import (
     RFC1122Error,
     StreamClosedError,
 )
-from .protocol.codec import PriorityFields
-from .protocol.compression import InboundRules
 from .protocol.connection_machine import ConnectionMachine
+from .protocol.field_section import InboundRules
+from .protocol.frames import PriorityFields
 from .protocol.outbound import HeaderPairs, OutboundHeaders
 from .protocol.settings import (
     ChangedSetting,

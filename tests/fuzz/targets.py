@@ -17,25 +17,18 @@ import hpack
 from trio_h2 import Config, H2Error
 from trio_h2 import events as ev
 from trio_h2.exceptions import ErrorCodes, ProtocolError
-from trio_h2.protocol.codec import FrameReader, HeadersFrame, PushPromiseFrame
-from trio_h2.protocol.compression import STRICT, FieldDecoder, FieldEncoder, FieldSection
+from trio_h2.protocol.compression import FieldDecoder, FieldEncoder
 from trio_h2.protocol.connection_machine import ConnectionMachine
+from trio_h2.protocol.field_rules import Fields as FieldList
+from trio_h2.protocol.field_rules import Malformed, check_trailers, check_trailers_untrusted, join_cookies
+from trio_h2.protocol.field_section import STRICT, FieldSection
+from trio_h2.protocol.frame_reader import FrameReader
+from trio_h2.protocol.frames import HeadersFrame, PushPromiseFrame
 from trio_h2.protocol.limits import HeaderLimits
 from trio_h2.protocol.priority import priority_untrusted
+from trio_h2.protocol.request_rules import check_request, parse_request_untrusted, read_request_unchecked
+from trio_h2.protocol.response_rules import check_response, parse_response_untrusted, read_response_unchecked
 from trio_h2.protocol.stream_machine import Phase, StreamMachine
-from trio_h2.protocol.validation import (
-    FieldList,
-    Malformed,
-    check_request,
-    check_response,
-    check_trailers,
-    check_trailers_untrusted,
-    join_cookies,
-    parse_request_untrusted,
-    parse_response_untrusted,
-    read_request_unchecked,
-    read_response_unchecked,
-)
 from trio_h2.protocol.verdicts import ConnectionFailure
 from trio_h2.sansio import H2Configuration, H2Connection, SettingCodes
 

@@ -19,10 +19,12 @@ from hyperframe.frame import Frame, GoAwayFrame, PingFrame, RstStreamFrame
 from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import H2Error, ProtocolError
-from trio_h2.protocol.compression import InboundRules
 from trio_h2.protocol.connection_machine import ConnectionMachine
+from trio_h2.protocol.field_rules import Malformed
+from trio_h2.protocol.field_section import InboundRules
+from trio_h2.protocol.request_rules import check_request
+from trio_h2.protocol.response_rules import check_response
 from trio_h2.protocol.stream_machine import StreamMachine
-from trio_h2.protocol.validation import Malformed, check_request, check_response
 
 Fields = Sequence[tuple[bytes, bytes]]
 

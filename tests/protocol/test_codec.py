@@ -14,12 +14,15 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import DenialOfServiceError, ErrorCodes, FrameDataMissingError, FrameTooLargeError
 from trio_h2.headers import Headers, NeverIndexed
-from trio_h2.protocol.codec import FrameReader, FrameWriter, PriorityFields, SettingsFrame
-from trio_h2.protocol.compression import STRICT, FieldDecoder, FieldEncoder, FieldSection
+from trio_h2.protocol.compression import FieldDecoder, FieldEncoder
 from trio_h2.protocol.connection_machine import ConnectionMachine
+from trio_h2.protocol.field_rules import Malformed
+from trio_h2.protocol.field_section import STRICT, FieldSection
+from trio_h2.protocol.frame_reader import FrameReader
+from trio_h2.protocol.frame_writer import FrameWriter
+from trio_h2.protocol.frames import PriorityFields, SettingsFrame
 from trio_h2.protocol.huffman import HuffmanEncoder
 from trio_h2.protocol.limits import HeaderLimits
-from trio_h2.protocol.validation import Malformed
 from trio_h2.protocol.verdicts import ConnectionFailure
 
 from . import helpers as h

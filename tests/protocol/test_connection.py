@@ -23,10 +23,10 @@ from trio_h2.exceptions import (
     TooManyStreamsError,
 )
 from trio_h2.headers import Headers
-from trio_h2.protocol.codec import PriorityFields
 from trio_h2.protocol.connection_machine import ConnectionMachine
+from trio_h2.protocol.frames import PriorityFields
+from trio_h2.protocol.request_rules import RequestHead, check_request
 from trio_h2.protocol.stream_machine import CloseReason, StreamMachine, StreamState
-from trio_h2.protocol.validation import RequestHead, check_request
 
 from . import helpers as h
 

@@ -8,7 +8,7 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import ErrorCodes, FrameDataMissingError, UnsupportedFrameError
 from trio_h2.headers import Headers
-from trio_h2.protocol.codec import PriorityFields
+from trio_h2.protocol.frames import PriorityFields
 from trio_h2.protocol.priority import DEFAULT_PRIORITY, Priority
 from trio_h2.protocol.stream_table import StreamTable
 

@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_h2.protocol.codec import _ON_STREAM, FrameReader, HeadersFrame
 from trio_h2.protocol.connection_machine import ConnectionMachine
+from trio_h2.protocol.field_rules import _IN_TRAILERS, Malformed
+from trio_h2.protocol.field_rules import ORDINARY as _ORDINARY
+from trio_h2.protocol.field_rules import RECEIVED as _RECEIVED
+from trio_h2.protocol.field_rules import SENT as _SENT
+from trio_h2.protocol.frame_reader import _ON_STREAM, FrameReader
+from trio_h2.protocol.frames import HeadersFrame
 from trio_h2.protocol.limits import HeaderLimits
 from trio_h2.protocol.priority import Priority, parse_priority_untrusted, priority_untrusted
+from trio_h2.protocol.response_rules import check_response
 from trio_h2.protocol.stream_machine import StreamMachine
-from trio_h2.protocol.validation import _IN_TRAILERS, _ORDINARY, _RECEIVED, _SENT, Malformed, check_response
 
 from . import helpers as h
 

@@ -10,8 +10,8 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import ErrorCodes, StreamIDTooLowError
 from trio_h2.headers import Headers
-from trio_h2.protocol.compression import InboundRules
 from trio_h2.protocol.connection_machine import ConnectionMachine
+from trio_h2.protocol.field_section import InboundRules
 
 from . import helpers as h
 

@@ -13,19 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_h2.headers import NeverIndexed
-from trio_h2.protocol.validation import (
-    FieldList,
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    check_request,
-    check_response,
-    check_trailers,
-    check_trailers_untrusted,
-    join_cookies,
-    parse_request_untrusted,
-    parse_response_untrusted,
-)
+from trio_h2.protocol.field_rules import Fields as FieldList
+from trio_h2.protocol.field_rules import Malformed, check_trailers, check_trailers_untrusted, join_cookies
+from trio_h2.protocol.request_rules import RequestHead, check_request, parse_request_untrusted
+from trio_h2.protocol.response_rules import ResponseHead, check_response, parse_response_untrusted
 
 from . import helpers as h
 

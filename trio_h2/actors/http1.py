@@ -11,7 +11,7 @@ import re
 import trio
 
 from ..config import Config
-from ..protocol.codec import PREFACE
+from ..protocol.frames import PREFACE
 from .reading import read
 
 __all__ = ["HTTP1_ANSWER", "first_look", "is_http1"]

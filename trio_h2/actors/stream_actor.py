@@ -23,10 +23,11 @@ import trio
 from .. import events as ev
 from ..codes import error_name
 from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
-from ..protocol.compression import Fields
+from ..protocol.field_rules import Fields
 from ..protocol.priority import Priority
+from ..protocol.request_rules import RequestHead
+from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import Phase, StreamMachine, StreamState
-from ..protocol.validation import RequestHead, ResponseHead
 from ..protocol.windows import InboundWindow
 from .errors import broken, closed, raised, without_cancelled
 from .inbox import Inbox

@@ -19,10 +19,10 @@ import trio
 
 from ..config import Config
 from ..exceptions import H2Error
-from ..protocol.compression import Fields
 from ..protocol.connection_machine import ConnectionMachine
+from ..protocol.field_rules import Fields
+from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import StreamMachine
-from ..protocol.validation import ResponseHead
 from .errors import TransportFailed, raised
 from .messages import PendingSend
 from .under_tls import under_tls

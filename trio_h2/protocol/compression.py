@@ -8,7 +8,6 @@ the table as it was (of indexed fields, and of literals that are not to be index
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -17,38 +16,21 @@ import hpack
 from hpack.hpack import decode_integer, encode_integer
 from hpack.table import HeaderTable
 
-from ..headers import Headers
+from .field_rules import Fields
+from .field_section import FIELD_SIZE, LITERAL_SIZE, FieldSection, InboundRules
 from .huffman import HuffmanEncoder, decode_huffman
 from .limits import (
     MAX_DECODED_FIELDS,
-    MAX_PRIORITY_OCTETS,
     MAX_TABLE_SIZE_UPDATES,
-    Excess,
     HeaderLimits,
     field_section_size,
-    held_size,
-)
-from .validation import (
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    check_trailers_untrusted,
-    join_cookies,
-    parse_request_untrusted,
-    parse_response_untrusted,
-    read_request_unchecked,
-    read_response_unchecked,
 )
 
-__all__ = ["FieldDecoder", "FieldEncoder", "FieldSection", "Fields", "InboundRules"]
+__all__ = ["FieldDecoder", "FieldEncoder"]
 
-Fields = Sequence[tuple[bytes, bytes]]
-
-# What CPython takes to remember a block: the objects around one, its place in a list of fields, a literal's own tuple
-# and strings. Indexed fields are the table's. A literal's octets are in the block too, and 8/5 of them when decoded.
+# What CPython takes to remember a block beside its fields: the objects around one, and its octets. Indexed fields are
+# the table's. A literal's octets are in the block too, and 8/5 of them when decoded.
 _BLOCK_SIZE = 600
-_FIELD_SIZE = 9
-_LITERAL_SIZE = 130
 _OCTET_SIZE = 3
 
 MAX_REMEMBERED_SENT = 32 * 1024
@@ -56,124 +38,6 @@ MAX_REMEMBERED_SENT = 32 * 1024
 
 MAX_TABLE_SIZE = 4096
 """Octets of our encoder's table: hpack searches it field by field, so a larger one costs more than it saves."""
-
-
-@attrs.frozen
-class InboundRules:
-    """How far what is received is checked and mended before anybody sees it.
-
-    Attributes:
-        validate: field sections by RFC 9113 section 8.2 and 8.3; without it, what the protocol needs is read from them.
-        join_cookies: cookie crumbs become one field (8.2.3).
-        settings_first: the peer's first frame has to be SETTINGS (3.4).
-        return_padding: padding is credit again on receipt (6.1); without it the user acknowledges it with the content.
-        hold_headers: header sections count as held for the user until they are released.
-        explain_goaway: the GOAWAY for a connection error says in its debug data what was wrong (6.8).
-    """
-
-    validate: bool = True
-    join_cookies: bool = True
-    return_padding: bool = True
-    settings_first: bool = True
-    hold_headers: bool = True
-    explain_goaway: bool = True
-
-
-STRICT = InboundRules()
-
-
-class FieldSection:
-    """A decoded field block, with what was found out about it. Shared by repeats: nobody changes it.
-
-    Attributes:
-        fields: the raw pairs, in order.
-        oversized: why it is more than we accept, or None.
-        size: octets that it takes to hold `headers`, counted as for SETTINGS_MAX_HEADER_LIST_SIZE.
-        joined_size: octets that joining the cookies took; None until `headers` was asked for, which is done only of a
-            section that was found well-formed.
-    """
-
-    __slots__ = (
-        "_distinct",
-        "_headers",
-        "_priority",
-        "_request",
-        "_response",
-        "_rules",
-        "fields",
-        "joined_size",
-        "oversized",
-        "size",
-    )
-
-    def __init__(self, fields: Fields, oversized: Excess | None, rules: InboundRules = STRICT, size: int = 0) -> None:
-        self._rules = rules
-        self.fields = fields
-        self.oversized = oversized
-        self.joined_size: int | None = None
-        self._headers: Headers | None = None
-        # One pass at C's speed spares most sections those that look for what may come twice, or is there at all.
-        values = dict(fields)
-        self._distinct = len(values) == len(fields)
-        self._priority: tuple[bytes | None] | None = (values.get(b"priority"),) if self._distinct else None
-        joins = oversized is None and rules.join_cookies and not self._distinct
-        self.size = held_size(fields, size) if joins else size
-        self._request: tuple[bool, RequestHead] | None = None
-        self._response: tuple[bool, ResponseHead] | None = None
-
-    @property
-    def headers(self) -> Headers:
-        """The fields for the user, with cookie crumbs joined (RFC 9113 section 8.2.3)."""
-        if self._headers is not None:
-            return self._headers
-        fields = self.fields
-        if self._rules.join_cookies and not self._distinct:
-            fields = join_cookies(fields)
-        self._headers = headers = Headers._trusted(fields)
-        self.joined_size = 0
-        if fields is not self.fields:
-            self.joined_size = _LITERAL_SIZE + _FIELD_SIZE * len(fields) + len(dict(fields)[b"cookie"])
-        return headers
-
-    @property
-    def priority(self) -> bytes | None:
-        """The value of the priority fields, joined if there are several (RFC 9218 section 5).
-
-        None without one, and where they are too long to be joined.
-        """
-        if self._priority is not None:
-            return self._priority[0]
-        values = [value for name, value in self.fields if name == b"priority"]
-        if len(values) > 1:  # what is joined is not kept
-            return b", ".join(values) if sum(map(len, values)) <= MAX_PRIORITY_OCTETS else None
-        self._priority = (values[0] if values else None,)
-        return self._priority[0]
-
-    def request(self, *, extended_connect: bool) -> RequestHead | Malformed:
-        """What `parse_request_untrusted` says of it."""
-        if not self._rules.validate:
-            return read_request_unchecked(self.fields)
-        if self._request is not None and self._request[0] is extended_connect:
-            return self._request[1]
-        head = parse_request_untrusted(self.fields, extended_connect=extended_connect)
-        if type(head) is RequestHead:
-            self._request = extended_connect, head
-        return head
-
-    def response(self, *, to_connect: bool) -> ResponseHead | Malformed:
-        """What `parse_response_untrusted` says of it."""
-        if not self._rules.validate:
-            return read_response_unchecked(self.fields)
-        if self._response is not None and self._response[0] is to_connect:
-            return self._response[1]
-        head = parse_response_untrusted(self.fields, to_connect=to_connect)
-        if type(head) is ResponseHead:
-            self._response = to_connect, head
-        return head
-
-    def trailers(self) -> Malformed | None:
-        """What `check_trailers_untrusted` says of it."""
-        return check_trailers_untrusted(self.fields) if self._rules.validate else None
 
 
 _STRETCH = 512
@@ -360,8 +224,8 @@ class FieldDecoder:
         if decoder.changes != changes:
             self._forget()
             return section
-        octets = _BLOCK_SIZE + _OCTET_SIZE * len(block) + _FIELD_SIZE * len(fields)
-        self.candidate = block, section, octets + _LITERAL_SIZE * (decoder.literals - literals)
+        octets = _BLOCK_SIZE + _OCTET_SIZE * len(block) + FIELD_SIZE * len(fields)
+        self.candidate = block, section, octets + LITERAL_SIZE * (decoder.literals - literals)
         return section
 
     def settle(self) -> None:
@@ -495,7 +359,7 @@ class FieldEncoder:
             self._forget()
         elif key is not None:
             # As if nobody else held the fields: a list and a block, and a tuple and two strings for each.
-            size = 200 + len(block) + _LITERAL_SIZE * len(key) + sum(map(len, chain.from_iterable(key)))
+            size = 200 + len(block) + LITERAL_SIZE * len(key) + sum(map(len, chain.from_iterable(key)))
             if size <= MAX_REMEMBERED_SENT:
                 if self._remembered_size + size > MAX_REMEMBERED_SENT:
                     self._forget()

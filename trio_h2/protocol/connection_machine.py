@@ -25,15 +25,19 @@ from ..exceptions import (
     TooManyStreamsError,
 )
 from .bandwidth import MEASURING_PING, BandwidthEstimator, GrowthBudget
-from .codec import Frame, FrameReader, FrameWriter, GoAwayFrame, PriorityFields
-from .compression import STRICT, Fields, InboundRules
+from .field_rules import Fields
+from .field_section import STRICT, InboundRules
+from .frame_reader import FrameReader
+from .frame_writer import FrameWriter
+from .frames import Frame, GoAwayFrame, PriorityFields
 from .limits import SMALL_WINDOW, ControlFrames, Excess, HeaderLimits, HeldHeaders, NotHeld, Resets, StreamErrors
 from .priority import Priority
 from .receiver import Receiver
+from .request_rules import RequestHead
+from .response_rules import ResponseHead
 from .settings import LocalSettings, RemoteSettings
 from .stream_machine import CloseReason, Input, MessageHalf, Phase, StreamMachine, StreamState
 from .stream_table import MAX_STREAM_ID, StreamTable
-from .validation import RequestHead, ResponseHead
 from .verdicts import ConnectionFailure, Ignore, StreamFailure, Verdict
 from .windows import ConnectionInboundWindow, InboundWindow, InitialWindow, LateData, OutboundWindow
 

@@ -11,19 +11,10 @@ from typing import Any, TypeVar
 from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from ..exceptions import ProtocolError
-from .compression import Fields
+from .field_rules import CONNECTION_SPECIFIC, Fields, Malformed, check_trailers
 from .limits import field_section_size
-from .validation import (
-    CONNECTION_SPECIFIC,
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    check_request,
-    check_response,
-    check_trailers,
-    read_request_unchecked,
-    read_response_unchecked,
-)
+from .request_rules import RequestHead, check_request, read_request_unchecked
+from .response_rules import ResponseHead, check_response, read_response_unchecked
 
 __all__ = ["HeaderPairs", "OutboundHeaders"]
 

@@ -1,4 +1,4 @@
-"""The priority signal of RFC 9218: two parameters in a structured-fields dictionary (RFC 8941 3.2).
+"""The priority signal of RFC 9218: two parameters in a structured-fields dictionary (RFC 8941 section 3.2).
 
 The whole dictionary grammar is matched, so that a parameter hidden in a string or in another member's
 parameters is not taken for ours, but only the members "u" and "i" are looked at.
@@ -18,7 +18,7 @@ __all__ = ["DEFAULT_PRIORITY", "Priority", "parse_priority_untrusted", "priority
 
 DEFAULT_URGENCY: Final = 3
 
-# RFC 8941 3.1 to 3.3. Every alternative begins with a different octet, or is tried longest first, so a match
+# RFC 8941 sections 3.1 to 3.3. Every alternative begins with a different octet, or is tried longest first, so a match
 # never backtracks over more than one number.
 _KEY: Final = rb"[a-z*][a-z0-9_\-.*]*+"
 _NUMBER: Final = rb"-?[0-9]{1,12}\.[0-9]{1,3}|-?[0-9]{1,15}"
@@ -34,7 +34,7 @@ _COMMA: Final = rb"[ \t]*+,[ \t]*+"
 _KEY_ENDS: Final = rb"(?![a-z0-9_\-.*])"
 
 # The whole dictionary in one match: a group that is repeated keeps what it matched last, so "u" and "i" are the last
-# members of their keys (RFC 8941 4.2.2). A member can be matched in one way only, which keeps this linear.
+# members of their keys (RFC 8941 section 4.2.2). A member can be matched in one way only, which keeps this linear.
 _DICTIONARY: Final = re.compile(
     b"(?:(?:(?P<u>u" + _KEY_ENDS + _REST + b")|(?P<i>i" + _KEY_ENDS + _REST + b")"
     b"|(?![ui]" + _KEY_ENDS + b")" + _KEY + _REST + rb")(?:\Z|" + _COMMA + rb"(?!\Z)))*"
@@ -58,12 +58,12 @@ def _check_incremental(_: object, attribute: attrs.Attribute[bool], value: objec
 
 @attrs.frozen
 class Priority:
-    """How urgent a response is, and whether it is useful in part (RFC 9218 4).
+    """How urgent a response is, and whether it is useful in part (RFC 9218 section 4).
 
     Args:
-        urgency: 0 (most urgent) to 7 (least), 3 by default (RFC 9218 4.1).
+        urgency: 0 (most urgent) to 7 (least), 3 by default (RFC 9218 section 4.1).
         incremental: whether the response is of use as its parts arrive, so that it may share the bandwidth
-            with others of its urgency; False by default (RFC 9218 4.2).
+            with others of its urgency; False by default (RFC 9218 section 4.2).
 
     Raises:
         ValueError: if `urgency` is out of range.
@@ -77,20 +77,20 @@ class Priority:
         """The value of a priority field, or of a PRIORITY_UPDATE frame, that says this.
 
         The urgency is always there: in a response, leaving a parameter out would say that the server
-        does not want to change what the client asked for (RFC 9218 8).
+        does not want to change what the client asked for (RFC 9218 section 8).
         """
         return b"u=%d, i" % self.urgency if self.incremental else b"u=%d" % self.urgency
 
 
 DEFAULT_PRIORITY: Final = Priority()
-"""What holds where nobody said anything: urgency 3, not incremental (RFC 9218 4)."""
+"""What holds where nobody said anything: urgency 3, not incremental (RFC 9218 section 4)."""
 
 
 def parse_priority_untrusted(value: bytes) -> tuple[int, bool]:
-    """Urgency and incremental as a priority field, or a PRIORITY_UPDATE frame, says them (RFC 9218 4).
+    """Urgency and incremental as a priority field, or a PRIORITY_UPDATE frame, says them (RFC 9218 section 4).
 
     What is unknown, out of range or of a wrong type is ignored, and a value that is no dictionary is
-    ignored as a whole (RFC 8941 4.2); defaults, 3 and False, stand in. Several priority fields
+    ignored as a whole (RFC 8941 section 4.2); defaults, 3 and False, stand in. Several priority fields
     are one, joined with commas.
     """
     members = _last_members(value)
@@ -117,7 +117,7 @@ def _remembered_priority(value: bytes) -> Priority:
 def _last_members(value: bytes) -> dict[bytes, bytes] | None:
     """The last value of "u" and of "i" without its parameters, or None if `value` is no dictionary.
 
-    RFC 8941 4.2.2: a later member replaces an earlier one of its key, also where its value is useless; a
+    RFC 8941 section 4.2.2: a later member replaces an earlier one of its key, also where its value is useless; a
     member without a value is true. An inner list comes as b"", which is no value of ours.
     """
     dictionary = _DICTIONARY.fullmatch(value.strip(b" "))
@@ -134,7 +134,7 @@ def _bare_value(member: bytes) -> bytes:
 
 
 def _urgency(value: bytes | None) -> int:
-    """An integer from 0 to 7; a number with a point is a decimal, which is another type (RFC 8941 3.3)."""
+    """An integer from 0 to 7; a number with a point is a decimal, which is another type (RFC 8941 section 3.3)."""
     if value is None or not re.fullmatch(rb"-?[0-9]+", value):
         return DEFAULT_URGENCY
     urgency = int(value)

@@ -19,13 +19,13 @@ from ..exceptions import (
     UnsupportedFrameError,
     shown,
 )
-from . import codec
-from .compression import FieldSection
+from . import frames
+from .field_rules import Malformed
+from .field_section import FieldSection
 from .limits import MAX_EARLY_PRIORITIES, MAX_PRIORITY_OCTETS, Excess, InterimLimits, field_section_size
 from .priority import Priority, priority_untrusted
 from .settings import ChangedSetting
 from .stream_machine import CloseReason, Input, Phase, StreamMachine, StreamState
-from .validation import Malformed
 from .verdicts import IGNORE, ConnectionFailure, Ignore, StreamFailure, Verdict
 
 if TYPE_CHECKING:
@@ -65,25 +65,25 @@ class Receiver:
         self._early_priorities: dict[int, Priority] = {}
         self._early_ids: list[int] = []
         self._methods: dict[type, Callable[[Any, Events], Verdict | None]] = {
-            codec.DataFrame: self._data,
-            codec.HeadersFrame: self._headers,
-            codec.PriorityFrame: self._priority,
-            codec.RstStreamFrame: self._rst_stream,
-            codec.SettingsFrame: self._settings,
-            codec.PushPromiseFrame: self._push_promise,
-            codec.PingFrame: self._ping,
-            codec.GoAwayFrame: self._goaway,
-            codec.WindowUpdateFrame: self._window_update,
-            codec.AltSvcFrame: self._altsvc,
-            codec.OriginFrame: self._origin,
-            codec.PriorityUpdateFrame: self._priority_update,
-            codec.UnknownFrame: self._unknown,
+            frames.DataFrame: self._data,
+            frames.HeadersFrame: self._headers,
+            frames.PriorityFrame: self._priority,
+            frames.RstStreamFrame: self._rst_stream,
+            frames.SettingsFrame: self._settings,
+            frames.PushPromiseFrame: self._push_promise,
+            frames.PingFrame: self._ping,
+            frames.GoAwayFrame: self._goaway,
+            frames.WindowUpdateFrame: self._window_update,
+            frames.AltSvcFrame: self._altsvc,
+            frames.OriginFrame: self._origin,
+            frames.PriorityUpdateFrame: self._priority_update,
+            frames.UnknownFrame: self._unknown,
             Ignore: lambda verdict, events: verdict,
             StreamFailure: lambda verdict, events: verdict,
             ConnectionFailure: lambda verdict, events: verdict,
         }
 
-    def receive(self, frame: codec.Frame | Verdict, events: Events) -> Verdict | None:
+    def receive(self, frame: frames.Frame | Verdict, events: Events) -> Verdict | None:
         """Do what `frame` says; append what the user should know; the verdict if it should not have come."""
         return self._methods[type(frame)](frame, events)
 
@@ -110,7 +110,7 @@ class Receiver:
 
     # DATA (6.1)
 
-    def _data(self, frame: codec.DataFrame, events: Events) -> Verdict | None:
+    def _data(self, frame: frames.DataFrame, events: Events) -> Verdict | None:
         length = frame.flow_controlled_length
         machine = self._machine
         if not machine.inbound.receive(length):
@@ -138,7 +138,7 @@ class Receiver:
             events.append(event.stream_ended)
         return failure
 
-    def _late_data(self, frame: codec.DataFrame) -> Verdict | None:
+    def _late_data(self, frame: frames.DataFrame) -> Verdict | None:
         """DATA on a stream that is closed, or never was: nobody gets it."""
         verdict = self._late(frame.stream_id, Input.RECV_DATA)
         if verdict is not IGNORE:
@@ -148,7 +148,7 @@ class Receiver:
             return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
         return None if frame.data else IGNORE
 
-    def _accept_data(self, stream: StreamMachine, frame: codec.DataFrame) -> Verdict | None:
+    def _accept_data(self, stream: StreamMachine, frame: frames.DataFrame) -> Verdict | None:
         verdict = stream.receive(Input.RECV_DATA)
         if verdict is not None:
             return verdict
@@ -180,7 +180,7 @@ class Receiver:
 
     # HEADERS (6.2)
 
-    def _headers(self, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+    def _headers(self, frame: frames.HeadersFrame, events: Events) -> Verdict | None:
         stream = self._table.get(frame.stream_id)
         if stream is None:
             if (
@@ -201,18 +201,18 @@ class Receiver:
             return self._response(stream, frame, events)
         return self._trailers(stream, frame, events)
 
-    def _self_dependent(self, frame: codec.HeadersFrame) -> StreamFailure | None:
+    def _self_dependent(self, frame: frames.HeadersFrame) -> StreamFailure | None:
         if frame.priority is None:
             return None
         return self._judge_dependency(frame.stream_id, frame.priority)
 
-    def _judge_dependency(self, stream_id: int, priority: codec.PriorityFields) -> StreamFailure | None:
-        """RFC 7540 section 5.3.1; a peer that switched these signals off cannot get them wrong (RFC 9218 2.1)."""
+    def _judge_dependency(self, stream_id: int, priority: frames.PriorityFields) -> StreamFailure | None:
+        """RFC 7540 section 5.3.1; a peer that switched these signals off cannot get them wrong (RFC 9218, 2.1)."""
         if priority.depends_on != stream_id or self._machine.remote_settings.get(SettingCodes.NO_RFC7540_PRIORITIES):
             return None
         return _malformed(stream_id, "a stream that depends on itself (RFC 7540 section 5.3.1)")
 
-    def _request(self, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+    def _request(self, frame: frames.HeadersFrame, events: Events) -> Verdict | None:
         """A request opens a stream (8.3.1)."""
         machine = self._machine
         stream_id = frame.stream_id
@@ -272,7 +272,7 @@ class Receiver:
         elif (value := section.priority) is not None:
             stream.priority = priority_untrusted(value)
 
-    def _response(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+    def _response(self, stream: StreamMachine, frame: frames.HeadersFrame, events: Events) -> Verdict | None:
         """A response, interim or final (8.3.2)."""
         if not stream.counted and not self._may_open_push(stream):
             opened = self._table.open_inbound - 1
@@ -307,7 +307,7 @@ class Receiver:
         limit = self._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
         return limit is None or self._table.open_inbound <= limit
 
-    def _trailers(self, stream: StreamMachine, frame: codec.HeadersFrame, events: Events) -> Verdict | None:
+    def _trailers(self, stream: StreamMachine, frame: frames.HeadersFrame, events: Events) -> Verdict | None:
         """A second header section: trailers, and the end (8.1)."""
         if stream.tunnel:
             return _malformed(stream.stream_id, "HEADERS on a tunnel (8.5)")
@@ -325,7 +325,7 @@ class Receiver:
     def _finish_headers(
         self,
         stream: StreamMachine,
-        frame: codec.HeadersFrame,
+        frame: frames.HeadersFrame,
         event: ev.RequestReceived | ev.ResponseReceived | ev.TrailersReceived,
         events: Events,
     ) -> Verdict | None:
@@ -348,7 +348,7 @@ class Receiver:
     @staticmethod
     def _note_priority(
         event: ev.RequestReceived | ev.ResponseReceived | ev.TrailersReceived | ev.InformationalResponseReceived,
-        frame: codec.HeadersFrame,
+        frame: frames.HeadersFrame,
         events: Events,
     ) -> None:
         events.append(event)
@@ -358,7 +358,7 @@ class Receiver:
 
     # PUSH_PROMISE (6.6)
 
-    def _push_promise(self, frame: codec.PushPromiseFrame, events: Events) -> Verdict | None:
+    def _push_promise(self, frame: frames.PushPromiseFrame, events: Events) -> Verdict | None:
         machine = self._machine
         if not machine.client:
             return ConnectionFailure(
@@ -408,7 +408,7 @@ class Receiver:
         return None
 
     def _promised(
-        self, stream: StreamMachine, parent: StreamMachine, frame: codec.PushPromiseFrame, events: Events
+        self, stream: StreamMachine, parent: StreamMachine, frame: frames.PushPromiseFrame, events: Events
     ) -> Verdict | None:
         """The promised request has to be safe, without a body, and from this authority (8.4, 8.4.1)."""
         oversized = frame.section.oversized
@@ -434,7 +434,7 @@ class Receiver:
 
     # RST_STREAM (6.4)
 
-    def _rst_stream(self, frame: codec.RstStreamFrame, events: Events) -> Verdict | None:
+    def _rst_stream(self, frame: frames.RstStreamFrame, events: Events) -> Verdict | None:
         stream = self._table.get(frame.stream_id)
         if stream is None:
             if self._table.is_idle(frame.stream_id) and not self._machine.ignores(frame.stream_id):
@@ -455,7 +455,7 @@ class Receiver:
 
     # SETTINGS (6.5)
 
-    def _settings(self, frame: codec.SettingsFrame, events: Events) -> Verdict | None:
+    def _settings(self, frame: frames.SettingsFrame, events: Events) -> Verdict | None:
         if frame.ack:
             return self._settings_acknowledged(events)
         changes = self.apply_settings(frame.pairs)
@@ -512,7 +512,7 @@ class Receiver:
 
     # PING (6.7), GOAWAY (6.8)
 
-    def _ping(self, frame: codec.PingFrame, events: Events) -> Verdict | None:
+    def _ping(self, frame: frames.PingFrame, events: Events) -> Verdict | None:
         machine = self._machine
         if frame.ack:
             events.append(ev.PingAckReceived(frame.payload))
@@ -525,7 +525,7 @@ class Receiver:
         events.append(ev.PingReceived(frame.payload))
         return machine.count_control_frame()
 
-    def _goaway(self, frame: codec.GoAwayFrame, events: Events) -> Verdict | None:
+    def _goaway(self, frame: frames.GoAwayFrame, events: Events) -> Verdict | None:
         self._machine.remote_goaway = frame
         code = error_code_from_int(frame.error_code)
         events.append(ev.ConnectionTerminated(code, frame.last_stream_id, frame.additional_data or None))
@@ -533,7 +533,7 @@ class Receiver:
 
     # WINDOW_UPDATE (6.9)
 
-    def _window_update(self, frame: codec.WindowUpdateFrame, events: Events) -> Verdict | None:
+    def _window_update(self, frame: frames.WindowUpdateFrame, events: Events) -> Verdict | None:
         machine = self._machine
         stream_id = frame.stream_id
         if stream_id == 0:
@@ -561,14 +561,14 @@ class Receiver:
 
     # PRIORITY (6.3) and what other RFCs add
 
-    def _priority(self, frame: codec.PriorityFrame, events: Events) -> Verdict | None:
+    def _priority(self, frame: frames.PriorityFrame, events: Events) -> Verdict | None:
         failure = self._judge_dependency(frame.stream_id, frame.priority)
         if failure is not None:
             return failure
         events.append(_priority_event(frame.stream_id, frame.priority))
         return self._machine.count_control_frame()
 
-    def _priority_update(self, frame: codec.PriorityUpdateFrame, events: Events) -> Verdict | None:
+    def _priority_update(self, frame: frames.PriorityUpdateFrame, events: Events) -> Verdict | None:
         """RFC 9218 section 7.1."""
         stream_id = frame.prioritized_stream_id
         if self._machine.client:
@@ -602,7 +602,7 @@ class Receiver:
             return _protocol_error("PRIORITY_UPDATE for more streams than may be open (RFC 9218 section 7.1)")
         return None
 
-    def _altsvc(self, frame: codec.AltSvcFrame, events: Events) -> Verdict | None:
+    def _altsvc(self, frame: frames.AltSvcFrame, events: Events) -> Verdict | None:
         """RFC 7838 section 4: for clients alone, and on a stream it is about that request's origin."""
         origin = frame.origin
         if frame.stream_id:
@@ -613,17 +613,17 @@ class Receiver:
         events.append(ev.AlternativeServiceAvailable(origin, frame.field_value))
         return self._machine.count_control_frame()
 
-    def _origin(self, frame: codec.OriginFrame, events: Events) -> Verdict | None:
+    def _origin(self, frame: frames.OriginFrame, events: Events) -> Verdict | None:
         """RFC 8336 section 2.1: for clients alone."""
         events.append(ev.OriginReceived(frame.origins, flags=frame.flags))
         return self._machine.count_control_frame()
 
-    def _unknown(self, frame: codec.UnknownFrame, events: Events) -> Verdict | None:
+    def _unknown(self, frame: frames.UnknownFrame, events: Events) -> Verdict | None:
         events.append(ev.UnknownFrameReceived(frame.type, frame.flags, frame.stream_id, frame.payload))
         return self._machine.count_control_frame()
 
 
-def _priority_event(stream_id: int, fields: codec.PriorityFields) -> ev.PriorityUpdated:
+def _priority_event(stream_id: int, fields: frames.PriorityFields) -> ev.PriorityUpdated:
     return ev.PriorityUpdated(stream_id, fields.weight, fields.depends_on, fields.exclusive)
 
 

@@ -11,7 +11,7 @@ import attrs
 from ..codes import ErrorCodes
 from ..exceptions import H2Error, ProtocolError
 
-__all__ = ["IGNORE", "ConnectionFailure", "Ignore", "StreamFailure", "Verdict"]
+__all__ = ["IGNORE", "ConnectionFailure", "Ignore", "StreamFailure", "Verdict", "malformed", "protocol_error"]
 
 
 @attrs.frozen
@@ -60,3 +60,13 @@ class ConnectionFailure:
 IGNORE = Ignore()
 
 Verdict = Ignore | StreamFailure | ConnectionFailure
+
+
+def protocol_error(reason: str) -> ConnectionFailure:
+    """A connection error of type PROTOCOL_ERROR."""
+    return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, reason)
+
+
+def malformed(stream_id: int, reason: str) -> StreamFailure:
+    """A stream error of type PROTOCOL_ERROR: what came on this stream is malformed (RFC 9113 section 8.1.1)."""
+    return StreamFailure(stream_id, ErrorCodes.PROTOCOL_ERROR, reason)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 
-from .codec import FrameReader
 from .connection_machine import ConnectionMachine
+from .frame_reader import FrameReader
 from .stream_machine import Phase, StreamMachine, StreamState
 
 __all__ = ["ConnectionState", "DecoderView", "H2Stream", "StateView", "StreamsView"]

@@ -1,4 +1,4 @@
-"""Bytes to frames and back (RFC 9113 sections 4 and 6), and HPACK in wire order (RFC 7541).
+"""Bytes to frames (RFC 9113 sections 4 and 6), and field blocks decoded in wire order (RFC 7541).
 
 `FrameReader` turns what the transport gave into `Frame` values. A frame's length is judged when its nine octets
 of header are there, before a byte of its payload is kept. A field block is joined from HEADERS or PUSH_PROMISE and
@@ -6,18 +6,13 @@ its CONTINUATIONs, and decoded when it is whole: there is one decoder, and it se
 also those of streams that nobody listens to any more. What breaks a rule of framing comes out as a verdict in the
 place where the frame would have been; after a ConnectionFailure nothing more comes.
 
-`FrameWriter` collects what is to be written. What is in it is cut: it will be sent, in this order. Header lists
-are encoded when they are put there, so wire order is HPACK order.
-
-DATA, HEADERS, WINDOW_UPDATE and SETTINGS are packed and unpacked here with struct: the first three because an
-object of hyperframe's costs more than the frame, SETTINGS because the order and repetition of its pairs matters
-(6.5.3). The rest is hyperframe's.
+DATA, HEADERS, WINDOW_UPDATE and SETTINGS are unpacked here with struct: the first three because an object of
+hyperframe's costs more than the frame, SETTINGS because the order and repetition of its pairs matters (6.5.3).
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import attrs
 import hpack
@@ -26,26 +21,53 @@ import hyperframe.frame as hf
 
 from ..codes import ErrorCodes
 from ..exceptions import FrameDataMissingError, FrameTooLargeError
-from .compression import STRICT, FieldDecoder, FieldEncoder, Fields, FieldSection, InboundRules
+from .compression import FieldDecoder
+from .field_section import STRICT, FieldSection, InboundRules
+from .frames import (
+    ACK,
+    ALTSVC,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEADER,
+    FRAME_HEADER_SIZE,
+    GOAWAY,
+    HEADERS,
+    ORIGIN,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PRIORITY_FLAG,
+    PRIORITY_UPDATE,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTING,
+    SETTINGS,
+    UINT32,
+    WINDOW_UPDATE,
+    AltSvcFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    OriginFrame,
+    PingFrame,
+    PriorityFields,
+    PriorityFrame,
+    PriorityUpdateFrame,
+    PushPromiseFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    UnknownFrame,
+    WindowUpdateFrame,
+)
 from .limits import MAX_ORIGINS, HeaderLimits, too_many_fields, too_many_settings
-from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict
+from .settings import MIN_FRAME_SIZE
+from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, protocol_error
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-FRAME_HEADER_SIZE = 9
-
-_FRAME_HEADER = struct.Struct(">HBBBL")
-_SETTING = struct.Struct(">HL")
-_UINT32 = struct.Struct(">L")
-
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-ALTSVC = 0x0A
-ORIGIN = 0x0C
-PRIORITY_UPDATE = 0x10
-
-END_STREAM = ACK = 0x01
-END_HEADERS = 0x04
-PADDED = 0x08
-PRIORITY_FLAG = 0x20
+__all__ = ["FrameReader"]
 
 _STREAM_MASK = 0x7FFF_FFFF
 _ON_STREAM = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, CONTINUATION))
@@ -53,149 +75,7 @@ _ON_CONNECTION = frozenset((SETTINGS, PING, GOAWAY, PRIORITY_UPDATE))
 _FIXED_LENGTH = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 _MIN_LENGTH = {PUSH_PROMISE: 4, GOAWAY: 8, PRIORITY_UPDATE: 4}
 
-
-@attrs.define
-class PriorityFields:
-    """RFC 7540's priority fields, as HEADERS and PRIORITY carry them (RFC 9113 section 5.3.2)."""
-
-    depends_on: int
-    weight: int
-    exclusive: bool
-
-
-@attrs.define
-class DataFrame:
-    """DATA: `flow_controlled_length` counts padding too (6.1)."""
-
-    stream_id: int
-    data: bytes
-    flow_controlled_length: int
-    end_stream: bool
-
-
-@attrs.define
-class HeadersFrame:
-    """HEADERS with its CONTINUATIONs, decoded."""
-
-    stream_id: int
-    section: FieldSection
-    end_stream: bool
-    priority: PriorityFields | None = None
-
-
-@attrs.define
-class PushPromiseFrame:
-    """PUSH_PROMISE with its CONTINUATIONs, decoded."""
-
-    stream_id: int
-    promised_stream_id: int
-    section: FieldSection
-
-
-@attrs.define
-class PriorityFrame:
-    """PRIORITY (6.3)."""
-
-    stream_id: int
-    priority: PriorityFields
-
-
-@attrs.define
-class RstStreamFrame:
-    """RST_STREAM (6.4)."""
-
-    stream_id: int
-    error_code: int
-
-
-@attrs.define
-class SettingsFrame:
-    """SETTINGS (6.5): the pairs in the order they stand, repetitions too."""
-
-    ack: bool
-    pairs: list[tuple[int, int]]
-
-
-@attrs.define
-class PingFrame:
-    """PING (6.7)."""
-
-    ack: bool
-    payload: bytes
-
-
-@attrs.define
-class GoAwayFrame:
-    """GOAWAY (6.8)."""
-
-    last_stream_id: int
-    error_code: int
-    additional_data: bytes
-
-
-@attrs.define
-class WindowUpdateFrame:
-    """WINDOW_UPDATE (6.9); the increment may be a forbidden 0."""
-
-    stream_id: int
-    increment: int
-
-
-@attrs.define
-class AltSvcFrame:
-    """ALTSVC (RFC 7838 section 4)."""
-
-    stream_id: int
-    origin: bytes
-    field_value: bytes
-
-
-@attrs.define
-class OriginFrame:
-    """ORIGIN (RFC 8336 section 2.1)."""
-
-    origins: tuple[bytes, ...]
-    flags: int = 0
-
-
-@attrs.define
-class PriorityUpdateFrame:
-    """PRIORITY_UPDATE (RFC 9218 section 7.1)."""
-
-    prioritized_stream_id: int
-    field_value: bytes
-
-
-@attrs.define
-class UnknownFrame:
-    """A frame of a type nothing here defines (5.5)."""
-
-    type: int
-    flags: int
-    stream_id: int
-    payload: bytes
-
-
-Frame = (
-    DataFrame
-    | HeadersFrame
-    | PushPromiseFrame
-    | PriorityFrame
-    | RstStreamFrame
-    | SettingsFrame
-    | PingFrame
-    | GoAwayFrame
-    | WindowUpdateFrame
-    | AltSvcFrame
-    | OriginFrame
-    | PriorityUpdateFrame
-    | UnknownFrame
-)
 Parsed = Frame | Verdict | None
-
-
-def _protocol_error(reason: str) -> ConnectionFailure:
-    return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, reason)
 
 
 def _size_error(reason: str) -> ConnectionFailure:
@@ -208,7 +88,7 @@ def _unpadded_untrusted(flags: int, payload: bytes) -> bytes | ConnectionFailure
     if not payload:
         return _size_error("a padded frame without its pad length")
     if payload[0] >= len(payload):
-        return _protocol_error("padding as long as the frame or longer")
+        return protocol_error("padding as long as the frame or longer")
     return payload[1 : len(payload) - payload[0]]
 
 
@@ -231,7 +111,7 @@ class FrameReader:
     """
 
     def __init__(self, limits: HeaderLimits, rules: InboundRules = STRICT, *, expect_preface: bool) -> None:
-        self.max_frame_size = 2**14
+        self.max_frame_size = MIN_FRAME_SIZE
         self._limits = limits
         self._decoder = FieldDecoder(limits, rules)
         self._server = expect_preface
@@ -290,14 +170,14 @@ class FrameReader:
         if self._preface or self._have < self._need:
             return
         if self._first and b"".join(self._parts).startswith(b"HTTP/"):
-            yield _protocol_error("the peer answers in HTTP/1.x: it does not speak HTTP/2 here")
+            yield protocol_error("the peer answers in HTTP/1.x: it does not speak HTTP/2 here")
             return
         for buffer, offset in self._whole_buffers(data):
             while True:
                 if len(buffer) - offset < FRAME_HEADER_SIZE:
                     self._need = FRAME_HEADER_SIZE
                     break
-                high, low, type_, flags, stream_id = _FRAME_HEADER.unpack_from(buffer, offset)
+                high, low, type_, flags, stream_id = FRAME_HEADER.unpack_from(buffer, offset)
                 length = high << 8 | low
                 stream_id &= _STREAM_MASK
                 if not self._is_ordinary(length, type_, stream_id):
@@ -343,7 +223,7 @@ class FrameReader:
         data = b"".join(self._parts)
         count = min(len(data), len(self._preface))
         if data[:count] != self._preface[:count]:
-            return _protocol_error("the client's connection preface is wrong")
+            return protocol_error("the client's connection preface is wrong")
         self._preface = self._preface[count:]
         self._parts = [data[count:]]
         self._have = len(data) - count
@@ -362,18 +242,18 @@ class FrameReader:
     def _judge_header(self, length: int, type_: int, flags: int, stream_id: int) -> ConnectionFailure | None:
         """Every rule that the nine octets of a frame's header can break; the payload is not there yet."""
         if self._first and self._settings_first and (type_ != SETTINGS or flags & ACK):
-            return _protocol_error("the first frame is not SETTINGS")
+            return protocol_error("the first frame is not SETTINGS")
         if length > self.max_frame_size:
             reason = f"a frame of {length} octets, SETTINGS_MAX_FRAME_SIZE is {self.max_frame_size}"
             return ConnectionFailure(ErrorCodes.FRAME_SIZE_ERROR, reason, FrameTooLargeError)
         self._first = False
         if self._block is not None and (type_ != CONTINUATION or stream_id != self._block.stream_id):
-            return _protocol_error("a field block was interrupted")
+            return protocol_error("a field block was interrupted")
         if stream_id == 0:
             if type_ in _ON_STREAM:
-                return _protocol_error(f"a frame of type {type_:#x} on stream 0")
+                return protocol_error(f"a frame of type {type_:#x} on stream 0")
         elif type_ in _ON_CONNECTION:
-            return _protocol_error(f"a frame of type {type_:#x} on stream {stream_id}")
+            return protocol_error(f"a frame of type {type_:#x} on stream {stream_id}")
         fixed = _FIXED_LENGTH.get(type_)
         if fixed is not None:
             # A PRIORITY of the wrong length is a stream error (6.3), which its parser reports.
@@ -426,7 +306,7 @@ class FrameReader:
             return fragment
         if len(fragment) < 4:
             return _size_error("a PUSH_PROMISE frame without room for the promised stream ID")
-        promised = _UINT32.unpack_from(fragment)[0] & _STREAM_MASK
+        promised = UINT32.unpack_from(fragment)[0] & _STREAM_MASK
 
         def build(section: FieldSection) -> PushPromiseFrame:
             return PushPromiseFrame(stream_id, promised, section)
@@ -435,7 +315,7 @@ class FrameReader:
 
     def _continuation(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if self._block is None:
-            return _protocol_error("CONTINUATION without a field block")
+            return protocol_error("CONTINUATION without a field block")
         self._block.continuations += 1
         return self._fragment(self._block, payload, flags)
 
@@ -466,7 +346,7 @@ class FrameReader:
         return PriorityFrame(stream_id, _priority_fields(payload))
 
     def _rst_stream(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        return RstStreamFrame(stream_id, _UINT32.unpack(payload)[0])
+        return RstStreamFrame(stream_id, UINT32.unpack(payload)[0])
 
     def _settings(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if flags & ACK:
@@ -476,7 +356,7 @@ class FrameReader:
         failure = too_many_settings(len(payload) // 6)
         if failure is not None:
             return failure
-        return SettingsFrame(False, list(_SETTING.iter_unpack(payload)))
+        return SettingsFrame(False, list(SETTING.iter_unpack(payload)))
 
     def _ping(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         return PingFrame(bool(flags & ACK), payload)
@@ -487,7 +367,7 @@ class FrameReader:
         return GoAwayFrame(frame.last_stream_id & _STREAM_MASK, frame.error_code, frame.additional_data)
 
     def _window_update(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        return WindowUpdateFrame(stream_id, _UINT32.unpack(payload)[0] & _STREAM_MASK)
+        return WindowUpdateFrame(stream_id, UINT32.unpack(payload)[0] & _STREAM_MASK)
 
     def _altsvc(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if self._server:  # RFC 7838 section 4: ignored, whatever it is
@@ -517,163 +397,9 @@ class FrameReader:
         return OriginFrame(tuple(origins), flags)
 
     def _priority_update(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        return PriorityUpdateFrame(_UINT32.unpack_from(payload)[0] & _STREAM_MASK, payload[4:])
+        return PriorityUpdateFrame(UINT32.unpack_from(payload)[0] & _STREAM_MASK, payload[4:])
 
 
 def _priority_fields(payload: bytes) -> PriorityFields:
-    dependency = _UINT32.unpack_from(payload)[0]
+    dependency = UINT32.unpack_from(payload)[0]
     return PriorityFields(dependency & _STREAM_MASK, payload[4] + 1, bool(dependency >> 31))
-
-
-class FrameWriter:
-    """Frames in, bytes out. What is in here is cut: it leaves in this order.
-
-    Attributes:
-        max_frame_size: the largest payload the peer accepts.
-        size: octets waiting to be taken.
-        taken: octets that were taken so far.
-    """
-
-    def __init__(self) -> None:
-        self.max_frame_size = 2**14
-        self.size = 0
-        self.taken = 0
-        self._encoder = FieldEncoder()
-        self._pieces: list[bytes | memoryview] = []
-
-    def take(self, amount: int | None = None) -> bytes:
-        """Everything that waits, joined once; or its first `amount` octets."""
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        if amount is not None and amount < len(data):
-            self._pieces.append(data[amount:])
-            data = data[:amount]
-        self.size -= len(data)
-        self.taken += len(data)
-        return data
-
-    def set_header_table_size(self, size: int) -> None:
-        """The peer's SETTINGS_HEADER_TABLE_SIZE (RFC 7541 section 4.2)."""
-        self._encoder.set_table_size(size)
-
-    def _frame(self, type_: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
-        length = len(payload)
-        self._pieces.append(_FRAME_HEADER.pack(length >> 8, length & 0xFF, type_, flags, stream_id))
-        if length:
-            self._pieces.append(payload)
-        self.size += FRAME_HEADER_SIZE + length
-
-    def _hyperframe(self, frame: hf.Frame) -> None:
-        data = frame.serialize()
-        self._pieces.append(data)
-        self.size += len(data)
-
-    def preface(self) -> None:
-        """The client's 24 octets (RFC 9113 section 3.4)."""
-        self._pieces.append(PREFACE)
-        self.size += len(PREFACE)
-
-    def headers(
-        self, stream_id: int, fields: Fields, *, end_stream: bool, priority: PriorityFields | None = None
-    ) -> None:
-        """HEADERS, and CONTINUATIONs when the block needs them (6.2, 6.10)."""
-        flags = END_STREAM if end_stream else 0
-        start = b""
-        if priority is not None:
-            flags |= PRIORITY_FLAG
-            start = _UINT32.pack(priority.depends_on | priority.exclusive << 31) + bytes([priority.weight - 1])
-        self._field_block(HEADERS, flags, stream_id, start, fields)
-
-    def push_promise(self, stream_id: int, promised_stream_id: int, fields: Fields) -> None:
-        """PUSH_PROMISE, and CONTINUATIONs when the block needs them (6.6)."""
-        self._field_block(PUSH_PROMISE, 0, stream_id, _UINT32.pack(promised_stream_id), fields)
-
-    def _field_block(self, type_: int, flags: int, stream_id: int, start: bytes, fields: Fields) -> None:
-        block = start + self._encoder.encode(fields)
-        limit = self.max_frame_size
-        if len(block) <= limit:
-            self._frame(type_, flags | END_HEADERS, stream_id, block)
-            return
-        self._frame(type_, flags, stream_id, block[:limit])
-        for offset in range(limit, len(block), limit):
-            last = offset + limit >= len(block)
-            self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, block[offset : offset + limit])
-
-    def data(
-        self, stream_id: int, data: bytes | memoryview, *, end_stream: bool, pad_length: int | None = None
-    ) -> None:
-        """DATA (6.1); the caller has counted it against both windows and kept to the maximum frame size."""
-        flags = END_STREAM if end_stream else 0
-        if pad_length is not None:
-            flags |= PADDED
-            data = b"".join((bytes([pad_length]), data, bytes(pad_length)))
-        self._frame(DATA, flags, stream_id, data)
-
-    def priority(self, stream_id: int, priority: PriorityFields) -> None:
-        """PRIORITY (6.3)."""
-        self._hyperframe(
-            hf.PriorityFrame(
-                stream_id,
-                depends_on=priority.depends_on,
-                stream_weight=priority.weight - 1,
-                exclusive=priority.exclusive,
-            )
-        )
-
-    def rst_stream(self, stream_id: int, error_code: int) -> None:
-        """RST_STREAM (6.4)."""
-        self._hyperframe(hf.RstStreamFrame(stream_id, error_code))
-
-    def settings(self, values: Sequence[tuple[int, int]]) -> None:
-        """SETTINGS (6.5)."""
-        self._frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(code, value) for code, value in values))
-
-    def settings_ack(self) -> None:
-        """SETTINGS with ACK (6.5.3)."""
-        self._frame(SETTINGS, ACK, 0, b"")
-
-    def ping(self, payload: bytes, *, ack: bool) -> None:
-        """PING (6.7)."""
-        self._hyperframe(hf.PingFrame(0, payload, flags=("ACK",) if ack else ()))
-
-    def goaway(self, last_stream_id: int, error_code: int, additional_data: bytes = b"") -> None:
-        """GOAWAY (6.8)."""
-        self._hyperframe(hf.GoAwayFrame(0, last_stream_id, error_code, additional_data))
-
-    def window_update(self, stream_id: int, increment: int) -> None:
-        """WINDOW_UPDATE (6.9)."""
-        self._frame(WINDOW_UPDATE, 0, stream_id, _UINT32.pack(increment))
-
-    def altsvc(self, stream_id: int, origin: bytes, field_value: bytes) -> None:
-        """ALTSVC (RFC 7838 section 4)."""
-        self._hyperframe(hf.AltSvcFrame(stream_id, origin, field_value))
-
-    def origin(self, origins: Sequence[bytes]) -> None:
-        """ORIGIN (RFC 8336 section 2.1)."""
-        self._frame(ORIGIN, 0, 0, b"".join(len(origin).to_bytes(2, "big") + origin for origin in origins))
-
-    def priority_update(self, prioritized_stream_id: int, field_value: bytes) -> None:
-        """PRIORITY_UPDATE (RFC 9218 section 7.1)."""
-        self._frame(PRIORITY_UPDATE, 0, 0, _UINT32.pack(prioritized_stream_id) + field_value)
-
-
-__all__ = [
-    "PREFACE",
-    "AltSvcFrame",
-    "DataFrame",
-    "Frame",
-    "FrameReader",
-    "FrameWriter",
-    "GoAwayFrame",
-    "HeadersFrame",
-    "OriginFrame",
-    "PingFrame",
-    "PriorityFields",
-    "PriorityFrame",
-    "PriorityUpdateFrame",
-    "PushPromiseFrame",
-    "RstStreamFrame",
-    "SettingsFrame",
-    "UnknownFrame",
-    "WindowUpdateFrame",
-]

@@ -1,0 +1,214 @@
+"""The frames of HTTP/2 (RFC 9113 section 6, and those that RFC 7838, 8336 and 9218 add), as values and as numbers.
+
+A frame that was received is one of the classes here; `FrameReader` makes them. `FrameWriter` makes none: what is sent
+is octets at once. The numbers of types and flags, and the layouts that both pack and unpack, are here too.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import attrs
+
+from .field_section import FieldSection
+
+__all__ = [
+    "ACK",
+    "ALTSVC",
+    "CONTINUATION",
+    "DATA",
+    "END_HEADERS",
+    "END_STREAM",
+    "FRAME_HEADER",
+    "FRAME_HEADER_SIZE",
+    "GOAWAY",
+    "HEADERS",
+    "ORIGIN",
+    "PADDED",
+    "PING",
+    "PREFACE",
+    "PRIORITY",
+    "PRIORITY_FLAG",
+    "PRIORITY_UPDATE",
+    "PUSH_PROMISE",
+    "RST_STREAM",
+    "SETTING",
+    "SETTINGS",
+    "UINT32",
+    "WINDOW_UPDATE",
+    "AltSvcFrame",
+    "DataFrame",
+    "Frame",
+    "GoAwayFrame",
+    "HeadersFrame",
+    "OriginFrame",
+    "PingFrame",
+    "PriorityFields",
+    "PriorityFrame",
+    "PriorityUpdateFrame",
+    "PushPromiseFrame",
+    "RstStreamFrame",
+    "SettingsFrame",
+    "UnknownFrame",
+    "WindowUpdateFrame",
+]
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client sends first (3.4)."""
+
+FRAME_HEADER_SIZE: Final = 9
+
+FRAME_HEADER: Final = struct.Struct(">HBBBL")
+SETTING: Final = struct.Struct(">HL")
+UINT32: Final = struct.Struct(">L")
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+ALTSVC: Final = 0x0A
+ORIGIN: Final = 0x0C
+PRIORITY_UPDATE: Final = 0x10
+
+END_STREAM: Final = 0x01
+ACK: Final = 0x01
+END_HEADERS: Final = 0x04
+PADDED: Final = 0x08
+PRIORITY_FLAG: Final = 0x20
+
+
+@attrs.define
+class PriorityFields:
+    """RFC 7540's priority fields, as HEADERS and PRIORITY carry them (RFC 9113 section 5.3.2)."""
+
+    depends_on: int
+    weight: int
+    exclusive: bool
+
+
+@attrs.define
+class DataFrame:
+    """DATA: `flow_controlled_length` counts padding too (6.1)."""
+
+    stream_id: int
+    data: bytes
+    flow_controlled_length: int
+    end_stream: bool
+
+
+@attrs.define
+class HeadersFrame:
+    """HEADERS with its CONTINUATIONs, decoded."""
+
+    stream_id: int
+    section: FieldSection
+    end_stream: bool
+    priority: PriorityFields | None = None
+
+
+@attrs.define
+class PushPromiseFrame:
+    """PUSH_PROMISE with its CONTINUATIONs, decoded."""
+
+    stream_id: int
+    promised_stream_id: int
+    section: FieldSection
+
+
+@attrs.define
+class PriorityFrame:
+    """PRIORITY (6.3)."""
+
+    stream_id: int
+    priority: PriorityFields
+
+
+@attrs.define
+class RstStreamFrame:
+    """RST_STREAM (6.4)."""
+
+    stream_id: int
+    error_code: int
+
+
+@attrs.define
+class SettingsFrame:
+    """SETTINGS (6.5): the pairs in the order they stand, repetitions too."""
+
+    ack: bool
+    pairs: list[tuple[int, int]]
+
+
+@attrs.define
+class PingFrame:
+    """PING (6.7)."""
+
+    ack: bool
+    payload: bytes
+
+
+@attrs.define
+class GoAwayFrame:
+    """GOAWAY (6.8)."""
+
+    last_stream_id: int
+    error_code: int
+    additional_data: bytes
+
+
+@attrs.define
+class WindowUpdateFrame:
+    """WINDOW_UPDATE (6.9); the increment may be a forbidden 0."""
+
+    stream_id: int
+    increment: int
+
+
+@attrs.define
+class AltSvcFrame:
+    """ALTSVC (RFC 7838 section 4)."""
+
+    stream_id: int
+    origin: bytes
+    field_value: bytes
+
+
+@attrs.define
+class OriginFrame:
+    """ORIGIN (RFC 8336 section 2.1)."""
+
+    origins: tuple[bytes, ...]
+    flags: int = 0
+
+
+@attrs.define
+class PriorityUpdateFrame:
+    """PRIORITY_UPDATE (RFC 9218 section 7.1)."""
+
+    prioritized_stream_id: int
+    field_value: bytes
+
+
+@attrs.define
+class UnknownFrame:
+    """A frame of a type nothing here defines (5.5)."""
+
+    type: int
+    flags: int
+    stream_id: int
+    payload: bytes
+
+
+Frame = (
+    DataFrame
+    | HeadersFrame
+    | PushPromiseFrame
+    | PriorityFrame
+    | RstStreamFrame
+    | SettingsFrame
+    | PingFrame
+    | GoAwayFrame
+    | WindowUpdateFrame
+    | AltSvcFrame
+    | OriginFrame
+    | PriorityUpdateFrame
+    | UnknownFrame
+)
