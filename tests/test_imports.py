@@ -63,7 +63,7 @@ HOUSE = {
     "config",
     "events",
     "exceptions",
-    "sansio",
+    *(f"sansio.{name}" for name in ("__init__", "configuration", "h2_connection", "outbound_headers", "views")),
     *(
         f"protocol.{name}"
         for name in (
@@ -83,12 +83,10 @@ HOUSE = {
             "stream_machine",
             "connection_machine",
             "limits",
-            "outbound",
             "priority",
             "receiver",
             "stream_table",
             "verdicts",
-            "views",
         )
     ),
     *(
@@ -269,7 +267,7 @@ SOUND = {
     ),
     "protocol/verdicts.py": "",
     "headers.py": "import attrs\n",
-    "sansio.py": "from trio_h2.protocol.frames import Ignore\n",
+    "sansio/__init__.py": "from trio_h2.protocol.frames import Ignore\n",
     "actors/__init__.py": "",
     "actors/errors.py": "import trio\nfrom trio_h2 import exceptions\n",
     "exceptions.py": "",
@@ -289,7 +287,7 @@ SOUND = {
             "protocol.frames:1: imports trio.lowlevel",
         ),
         ("exceptions.py", "def f():\n    import trio", "exceptions:2: imports trio"),
-        ("sansio.py", "from trio_h2.actors import errors", "sansio:1: imports trio_h2.actors.errors"),
+        ("sansio/__init__.py", "from ..actors import errors", "sansio.__init__:1: imports trio_h2.actors.errors"),
         (
             "protocol/frames.py",
             "from ..client import connect",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 
-from .connection_machine import ConnectionMachine
-from .frame_reader import FrameReader
-from .stream_machine import Phase, StreamMachine, StreamState
+from ..protocol.connection_machine import ConnectionMachine
+from ..protocol.frame_reader import FrameReader
+from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 
 __all__ = ["ConnectionState", "DecoderView", "H2Stream", "StateView", "StreamsView"]
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from ..exceptions import ProtocolError
-from .field_rules import CONNECTION_SPECIFIC, Fields, Malformed, check_trailers
-from .limits import field_section_size
-from .request_rules import RequestHead, check_request, read_request_unchecked
-from .response_rules import ResponseHead, check_response, read_response_unchecked
+from ..protocol.field_rules import CONNECTION_SPECIFIC, Fields, Malformed, check_trailers
+from ..protocol.limits import field_section_size
+from ..protocol.request_rules import RequestHead, check_request, read_request_unchecked
+from ..protocol.response_rules import ResponseHead, check_response, read_response_unchecked
 
 __all__ = ["HeaderPairs", "OutboundHeaders"]
 
