@@ -63,7 +63,18 @@ HOUSE = {
     "config",
     "events",
     "exceptions",
-    *(f"sansio.{name}" for name in ("__init__", "configuration", "h2_connection", "outbound_headers", "views")),
+    *(
+        f"sansio.{name}"
+        for name in (
+            "__init__",
+            "configuration",
+            "event_shapes",
+            "h2_connection",
+            "outbound_headers",
+            "priority_signals",
+            "views",
+        )
+    ),
     *(
         f"protocol.{name}"
         for name in (

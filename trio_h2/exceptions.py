@@ -121,6 +121,11 @@ class ProtocolError(H2Error):
     error_code = ErrorCodes.PROTOCOL_ERROR
     events: Sequence[Event] = ()
 
+    def __init__(self, *args: Any, events: Sequence[Event] | None = None, **details: Any) -> None:
+        super().__init__(*args, **details)
+        if events is not None:
+            self.events = events
+
 
 class FrameTooLargeError(ProtocolError):
     """A frame longer than SETTINGS_MAX_FRAME_SIZE allows (RFC 9113 section 4.2)."""

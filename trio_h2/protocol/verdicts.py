@@ -6,6 +6,8 @@ it becomes an exception once, at the boundary that a user calls.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from ..codes import ErrorCodes
@@ -51,10 +53,10 @@ class ConnectionFailure:
     arguments: tuple[object, ...] = ()
     limit: str | None = None
 
-    def error(self) -> H2Error:
-        """It as an exception, to be raised."""
+    def error(self, **details: Any) -> H2Error:
+        """It as an exception, to be raised; with more of what its class takes."""
         arguments = self.arguments or (self.reason,)
-        return self.error_class(*arguments, error_code=self.error_code, scope="connection")
+        return self.error_class(*arguments, error_code=self.error_code, scope="connection", **details)
 
 
 IGNORE = Ignore()

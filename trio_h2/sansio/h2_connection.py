@@ -9,11 +9,10 @@ credit goes back when the program acknowledges what it was given, on the stream 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
-from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from .. import events as ev
 from ..codes import SettingCodes, error_code_from_int
@@ -24,7 +23,6 @@ from ..exceptions import (
     FrameTooLargeError,
     NoSuchStreamError,
     ProtocolError,
-    RFC1122Error,
     StreamClosedError,
 )
 from ..protocol.connection_machine import ConnectionMachine
@@ -39,7 +37,9 @@ from ..protocol.stream_machine import Phase, StreamMachine
 from ..protocol.stream_table import MAX_STREAM_ID
 from ..protocol.windows import MAX_WINDOW
 from .configuration import H2Configuration
+from .event_shapes import shaped
 from .outbound_headers import HeaderPairs, OutboundHeaders
+from .priority_signals import DEFAULT_WEIGHT, priority_fields
 from .views import DecoderView, H2Stream, StateView, StreamsView
 
 __all__ = ["H2Connection"]
@@ -56,16 +56,6 @@ _CONFIG = Config(
 )
 
 _NOT_GIVEN: Any = object()
-
-_WITH_HEADERS = frozenset(
-    (
-        ev.RequestReceived,
-        ev.ResponseReceived,
-        ev.InformationalResponseReceived,
-        ev.TrailersReceived,
-        ev.PushedStreamReceived,
-    )
-)
 
 
 class H2Connection:
@@ -213,27 +203,16 @@ class H2Connection:
         validate, join_cookies = config.validate_inbound_headers, config.normalize_inbound_headers
         if rules.validate is not validate or rules.join_cookies is not join_cookies:
             machine.set_rules(attrs.evolve(rules, validate=validate, join_cookies=join_cookies))
-        events = machine.receive(data)
-        for event in events:
-            self._present(event)
+        received = machine.receive(data)
+        for event in received:
+            if type(event) is ev.SettingsAcknowledged:
+                for change in event.changed_settings.values():
+                    self.local_settings.put_in_force(change.setting, change.new_value)
+        events = [shaped(event, config.header_encoding) for event in received]
         failure = machine.failure
         if failure is not None:
-            error = failure.error()
-            cast(ProtocolError, error).events = events
-            raise error
+            raise failure.error(events=events)
         return events
-
-    def _present(self, event: ev.Event) -> None:
-        """Give an event hyper-h2's shape: headers are a list, of text if there is an encoding."""
-        kind = type(event)
-        if kind in _WITH_HEADERS:
-            event.headers = _presented(event.headers, self.config.header_encoding)  # type: ignore[attr-defined]
-        elif kind is ev.SettingsAcknowledged:
-            for change in cast(ev.SettingsAcknowledged, event).changed_settings.values():
-                self.local_settings.put_in_force(change.setting, change.new_value)
-        elif kind is ev.PriorityUpdated and cast(ev.PriorityUpdated, event).weight is None:
-            # RFC 9218's frame: programs that only know RFC 7540's signals count on its defaults.
-            event.weight, event.depends_on, event.exclusive = 16, 0, False  # type: ignore[attr-defined]
 
     def data_to_send(self, amount: int | None = None) -> bytes:
         """What to send now: all of it, or at most `amount` octets."""
@@ -268,7 +247,9 @@ class H2Connection:
         """Send a request, a response (interim ones before it) or trailers, whichever is next on the stream."""
         self._check_open()
         machine = self._machine
-        priority = self._priority(stream_id, priority_weight, priority_depends_on, priority_exclusive)
+        priority = priority_fields(
+            stream_id, priority_weight, priority_depends_on, priority_exclusive, client=self.config.client_side
+        )
         stream = machine.table.get(stream_id)
         if stream is None and self.config.client_side and machine.table.how_closed(stream_id) is None:
             self._closed_lately.clear()
@@ -414,26 +395,10 @@ class H2Connection:
         """Send RFC 7540's PRIORITY (deprecated by RFC 9113 section 5.3.2)."""
         self._check_open()
         if not 0 < stream_id <= MAX_STREAM_ID:
-            raise ProtocolError(f"{stream_id} is no stream ID (5.1.1)", initiator="local")
-        priority = self._priority(stream_id, 16 if weight is None else weight, depends_on, exclusive)
+            raise ProtocolError(f"a stream ID is from 1 to 2**31-1, not {stream_id} (5.1.1)", initiator="local")
+        weight = DEFAULT_WEIGHT if weight is None else weight
+        priority = priority_fields(stream_id, weight, depends_on, exclusive, client=self.config.client_side)
         self._machine.outbox.priority(stream_id, cast(PriorityFields, priority))
-
-    def _priority(
-        self, stream_id: int, weight: int | None, depends_on: int | None, exclusive: bool | None
-    ) -> PriorityFields | None:
-        if weight is None and depends_on is None and exclusive is None:
-            return None
-        if not self.config.client_side:
-            raise RFC1122Error("a server does not prioritize")
-        weight = 16 if weight is None else weight
-        if not 1 <= weight <= 256:
-            raise ProtocolError(f"a weight is from 1 to 256, not {weight}", initiator="local")
-        if depends_on == stream_id:
-            raise ProtocolError(f"stream {stream_id} cannot depend on itself", initiator="local")
-        depends_on = depends_on or 0
-        if not 0 <= depends_on <= MAX_STREAM_ID:
-            raise ProtocolError(f"{depends_on} is no stream ID (5.1.1)", initiator="local")
-        return PriorityFields(depends_on, weight, bool(exclusive))
 
     def advertise_alternative_service(
         self, field_value: bytes, origin: bytes | None = None, stream_id: int | None = None
@@ -504,16 +469,3 @@ def _error_code(code: int) -> ErrorCodes | int:
     if not 0 <= code < 2**32:
         raise ValueError(f"error_code must be from 0 to 2**32-1, not {code}")
     return error_code_from_int(code)
-
-
-def _presented(pairs: Iterable[tuple[bytes, bytes]], encoding: str | bool | None) -> list[HeaderTuple]:
-    """Header tuples as the hpack package gives them, decoded if there is an encoding."""
-    headers = []
-    for pair in pairs:
-        kind = NeverIndexedHeaderTuple if isinstance(pair, NeverIndexedHeaderTuple) else HeaderTuple
-        if encoding:
-            name, value = (text.decode(str(encoding), "surrogateescape") for text in pair)
-            headers.append(kind(name, value))
-        else:
-            headers.append(kind(*pair))
-    return headers
