@@ -198,8 +198,7 @@ class ClientConnection(Connection):
             actor.close(linger=False)
             if pump is not None:
                 await _left_iterator(pump)
-                if pump.error is not None:
-                    raise pump.error from None
+                pump.raise_error()
 
     async def _open(
         self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None = None

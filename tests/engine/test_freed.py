@@ -7,6 +7,7 @@ protocol's machine are gone as soon as the block is left and nobody holds them a
 from __future__ import annotations
 
 import gc
+import logging
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -149,6 +150,36 @@ async def test_a_connection_that_was_lost_as_it_sent_is_freed(connected: Connect
     watched = Watched()
     await lose_while_sending(connected, watched)
     await watched.check("ClientConnection", "ServerConnection", "ClientStream")
+
+
+async def raise_on_both_sides(connected: Connected, watched: Watched) -> None:
+    class OddError(Exception):
+        pass
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        watched.connection(stream.connection)
+        watched.stream(stream)
+        await read_all(stream)
+        raise OddError
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"hello"
+        raise OddError
+
+    async with connected(handler) as connection:
+        watched.connection(connection)
+        assert (await connection.request("GET", "/")).status == 500
+        with pytest.raises(OddError):
+            await connection.request("POST", "/", body=body())
+
+
+async def test_what_a_handler_or_a_body_raised_keeps_no_connection(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("trio_h2"), "disabled", True)  # pytest keeps what is logged
+    watched = Watched()
+    await raise_on_both_sides(connected, watched)
+    await watched.check("ClientConnection", "ServerConnection", "ServerStream")
 
 
 async def test_the_streams_that_have_ended_are_freed_while_the_connection_goes_on(connected: Connected) -> None:

@@ -78,6 +78,19 @@ class Pump:
             else:
                 self.scope.cancel()
 
+    def fail(self, error: BaseException) -> None:
+        """This is what `request()` has to raise."""
+        self.error = error
+
+    def raise_error(self) -> None:
+        """Raise what `request()` has to, if there is something: once, because its traceback leads back here."""
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error from None
+            finally:
+                del error
+
     async def run_callers(self, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
         """Await a step of the caller's iterator, and note if it raises."""
         try:
@@ -671,17 +684,23 @@ class StreamActor:
                         await pump.proceed.wait()
                 await self._send_pumped(pump)
         except BaseException as raised_here:
-            error = without_cancelled(raised_here)
-            if error is None:
+            # Not kept in a variable of this frame: the error's traceback has the frame, and that would be a circle.
+            if not self._pump_raised(pump, without_cancelled(raised_here)):
                 raise
-            # When the stream or the connection failed or ended, the reading side of request() meets that and says so.
-            failed = self.failure is not None or self._context.writer.failure is not None or self.inbox.ended
-            if pump.iterator_raised or not isinstance(error, Exception) or not failed:
-                pump.error = error
-                self.reset(ErrorCodes.CANCEL)
-                self.fail(CLOSED_HERE)
         finally:
             pump.done.set()
+
+    def _pump_raised(self, pump: Pump, error: BaseException | None) -> bool:
+        """See to what a pump raised, None if it was cancelled. Whether that is done, and it goes no further."""
+        if error is None:
+            return False
+        # When the stream or the connection failed or ended, the reading side of request() meets that and says so.
+        failed = self.failure is not None or self._context.writer.failure is not None or self.inbox.ended
+        if pump.iterator_raised or not isinstance(error, Exception) or not failed:
+            pump.fail(error)
+            self.reset(ErrorCodes.CANCEL)
+            self.fail(CLOSED_HERE)
+        return True
 
     async def _send_pumped(self, pump: Pump) -> None:
         ends_with_body = pump.trailers is None
@@ -734,17 +753,22 @@ class StreamActor:
                 self.close(linger=True)
                 await self._linger()
         except BaseException as raised_here:
-            error = without_cancelled(raised_here)
-            if not isinstance(error, Exception):
+            if not self._handler_raised(without_cancelled(raised_here)):
                 raise
-            # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
-            if self.failure is None or self.closed_by_user or not tells_nothing(error):
-                logger.error("%s raised", self.handler, exc_info=error)
-            if self.failure is None:
-                self._finish_failed()
         finally:
             self.reset(ErrorCodes.CANCEL)
             self.release()
+
+    def _handler_raised(self, error: BaseException | None) -> bool:
+        """See to what a handler raised, None if it was cancelled. Whether that is done, and it goes no further."""
+        if not isinstance(error, Exception):
+            return False
+        # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
+        if self.failure is None or self.closed_by_user or not tells_nothing(error):
+            logger.error("%s raised", self.handler, exc_info=error)
+        if self.failure is None:
+            self._finish_failed()
+        return True
 
     @property
     def handler(self) -> str:
