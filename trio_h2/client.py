@@ -21,7 +21,8 @@ from .actors.connection_actor import ConnectionActor
 from .actors.errors import broken, refused_by_tls, why
 from .actors.inbox import Inbox
 from .actors.logs import close_at_once, escaped, logger
-from .actors.stream_actor import Body, Pump, StreamActor
+from .actors.pump import Body, Pump
+from .actors.stream_actor import StreamActor
 from .actors.under_tls import UnderTLS
 from .config import Config
 from .connection import Connection, Incoming, checked_config
@@ -197,7 +198,7 @@ class ClientConnection(Connection):
         finally:
             actor.close(linger=False)
             if pump is not None:
-                await _left_iterator(pump)
+                await pump.left()
                 pump.raise_error()
 
     async def _open(
@@ -222,7 +223,7 @@ class ClientConnection(Connection):
         except BaseException:
             actor.close(linger=False)
             if pump is not None:
-                await _left_iterator(pump)
+                await pump.left()
             raise
         return actor
 
@@ -310,13 +311,6 @@ async def _pieces(file: AsyncFile) -> AsyncIterator[bytes]:
         if isinstance(piece, str):
             raise TypeError("body must be a file of bytes, not of text: open it in binary mode")
         yield piece
-
-
-async def _left_iterator(pump: Pump) -> None:
-    """The caller's iterator runs in the stream's task: it has to be out of it before the call returns."""
-    if not isinstance(pump.body, bytes | bytearray | memoryview):
-        with trio.CancelScope(shield=True):
-            await pump.done.wait()
 
 
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:

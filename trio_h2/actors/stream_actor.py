@@ -1,185 +1,63 @@
 """StreamActor: one task for each stream ID, in which that stream lives.
 
-The machine's receive half steps when a frame is delivered and its send half in the sending call, so neither waits
-for a task switch. What needs a task is the stream's life: on the server the actor runs the handler and then ends
-the stream by the handler contract (docs/architecture.md); on the client it waits for a slot, opens the stream, pumps
-the body that `request()` was given, and waits for the end; on both it lingers for a tunnel that was closed first here.
-
-Sending calls are methods with no checkpoint between the check and the frame: a call that is cancelled while it
-waits for room has sent nothing (header, trailer and EOF calls are all or nothing). They run in the user's task, but
-what they change is everybody's, so they are protected from KeyboardInterrupt like the connection's own tasks; their
-waits can still be interrupted.
+The machine's receive half steps in `protocol/`, when the frame is judged, and its send half in the sending call
+(`sending.py`), so neither waits for a task switch. What came of a frame reaches the stream through `deliver`, and the
+application through the inbox (`inbox.py`). What needs a task is the stream's life: on the server the actor runs the
+handler and then ends the stream by the handler contract (docs/architecture.md); on the client it waits for a slot,
+opens the stream, sends the body that `request()` was given (`pump.py`), and waits for the end; on both it lingers for a
+tunnel that was closed first here.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from .. import events as ev
 from ..codes import error_name
-from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
+from ..exceptions import ErrorCodes, H2Error, StreamResetError
 from ..protocol.field_rules import Fields
 from ..protocol.priority import Priority
 from ..protocol.request_rules import RequestHead
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 from ..protocol.windows import InboundWindow
-from .errors import broken, closed, raised, without_cancelled
-from .inbox import Inbox
+from .errors import raised, without_cancelled
 from .logs import logger, request_line, tells_nothing
+from .pump import Pump
+from .sending import CLOSED_HERE, Sending
 from .stream_context import StreamContext
 
-__all__ = ["Body", "Pump", "StreamActor"]
+__all__ = ["StreamActor"]
 
 CUT = "while its last sending call was not done, or was cancelled"
 
-END = object()
-"""What comes after an iterator's last chunk."""
 
-Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
-
-# Failures are copied when they are raised, so this one stands for every stream.
-CLOSED_HERE = StreamResetError("the stream was closed by this side", initiator="local")
-
-
-class Pump:
-    """What `request()` sends while it reads: a body, then trailers or the end. Owner: the StreamActor.
+class StreamActor(Sending):
+    """One stream's task and ending, beside what it sends and has received.
 
     Attributes:
-        expect_continue: wait for a 100 (RFC 9110 section 10.1.1), or for a final response that makes it moot.
-        proceed: set by whichever of the two comes.
-        done: set when the pump has ended, and the caller's iterator is no longer run.
-        error: what `request()` has to raise: of the caller's iterator, or of a body that makes no request.
-        iterator_raised: is it the iterator's? Then it is raised whatever became of the stream.
-    """
-
-    def __init__(self, body: Body, trailers: Fields | None, *, expect_continue: bool) -> None:
-        self.body = body
-        self.trailers = trailers
-        self.expect_continue = expect_continue
-        self.proceed = trio.Event()
-        self.done = trio.Event()
-        self.scope = trio.CancelScope()
-        self.error: BaseException | None = None
-        self.iterator_raised = False
-
-    def answered(self, status: str) -> None:
-        """A response has come: to a pump that waits for a 100 the final one says whether the body is wanted."""
-        if status == "100":
-            self.proceed.set()
-        elif self.expect_continue and not self.proceed.is_set() and not status.startswith("1"):
-            if status.startswith("2"):
-                self.proceed.set()
-            else:
-                self.scope.cancel()
-
-    def fail(self, error: BaseException) -> None:
-        """This is what `request()` has to raise."""
-        self.error = error
-
-    def raise_error(self) -> None:
-        """Raise what `request()` has to, if there is something: once, because its traceback leads back here."""
-        error, self.error = self.error, None
-        if error is not None:
-            try:
-                raise error from None
-            finally:
-                del error
-
-    async def run_callers(self, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
-        """Await a step of the caller's iterator, and note if it raises."""
-        try:
-            return await _unprotected(step, *arguments)
-        except trio.Cancelled:
-            raise
-        except BaseException:
-            self.iterator_raised = True
-            raise
-
-
-@trio.lowlevel.disable_ki_protection
-async def _unprotected(step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
-    """The caller's code: unlike the engine's it may be interrupted."""
-    return await step(*arguments)
-
-
-async def _iterator(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    return aiter(body)
-
-
-class StreamActor:
-    """One stream's task, inbox and ending. Owner of every field: this object.
-
-    Attributes:
-        stream: the protocol's state of this stream; None while a client waits for a slot.
-        stream_id: its ID, or None for so long.
-        inbox: what was received and not taken.
-        failure: why the stream cannot be used any more. The first cause sticks.
         scope: what a peer's reset cancels: the handler. A client's stream has none.
-        request: what a server's handler was called for.
         opened: where a client waits for a slot: set when its stream has its ID, or never will.
     """
 
-    __slots__ = (
-        "_broken",
-        "_busy_sending",
-        "_connection_ended",
-        "_context",
-        "_open_arguments",
-        "_unfinished",
-        "_woken",
-        "closed_by_user",
-        "failure",
-        "inbox",
-        "opened",
-        "pump",
-        "request",
-        "scope",
-        "stream",
-        "stream_id",
-    )
+    __slots__ = ("_connection_ended", "_open_arguments", "_pump", "_request", "opened", "scope")
 
     def __init__(self, context: StreamContext, stream: StreamMachine | None = None) -> None:
-        self._context = context
-        self.stream: StreamMachine | None = None
-        self.stream_id: int | None = None
-        self.inbox = Inbox()
-        self.failure: H2Error | None = None
+        super().__init__(context)
         self.scope = None if context.client else trio.CancelScope()
         self.opened: trio.Event | None = None
-        self.request: ev.RequestReceived | None = None
-        self.pump: Pump | None = None
-        self.closed_by_user = False
-        self._connection_ended = False
-        self._woken: trio.Event | None = None
-        self._busy_sending = False
-        # Invariant 14: a task is in a sending call, or the last one was withdrawn; and was part of it cut?
-        self._unfinished = False
-        self._broken = False
+        self._request: ev.RequestReceived | None = None
+        self._pump: Pump | None = None
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
+        self._connection_ended = False
         if stream is not None:
             self._bind(stream)
 
-    def _bind(self, stream: StreamMachine) -> None:
-        """The stream has its ID."""
-        self.stream = stream
-        self.stream_id = stream.stream_id
-        self.inbox.bind(stream.stream_id, partial(self._context.give_credit, stream))
-
-    @property
-    def machine(self) -> StreamMachine:
-        """The protocol's state; only for streams that are open."""
-        assert self.stream is not None
-        return self.stream
-
     @property
     def wants_slot(self) -> bool:
-        """Is a client's stream still to be opened? Not if its caller was cancelled, even if it has not run since."""
+        """Whether a client's stream is still to be opened: not if its caller was cancelled, even before that runs."""
         return self.failure is None and (self.opened is None or self.opened.statistics().tasks_waiting > 0)
 
     # What others may know of it
@@ -187,11 +65,11 @@ class StreamActor:
     @property
     def started(self) -> bool:
         """Whether a server's handler was given its permit and its task."""
-        return self.request is not None
+        return self._request is not None
 
     def start(self, request: ev.RequestReceived) -> None:
         """A server's handler has its permit: `run_server` follows."""
-        self.request = request
+        self._request = request
 
     @property
     def state(self) -> StreamState | None:
@@ -244,8 +122,8 @@ class StreamActor:
             self._on_end(event)
         elif isinstance(event, ev.ResponseReceived | ev.InformationalResponseReceived):
             inbox.put(event)
-            if self.pump is not None:
-                self.pump.answered(event.headers[b":status"])
+            if self._pump is not None:
+                self._pump.answered(event.headers[b":status"])
         elif isinstance(event, ev.WindowUpdated | ev.PriorityUpdated):
             inbox.put_passing(event)
             self._context.writer.credit(self.machine)
@@ -301,111 +179,16 @@ class StreamActor:
         self._context.slots.wake(self)
         self._wake()
 
-    def _wake(self) -> None:
-        """What the stream's task waits for may have come about."""
-        if self._woken is not None:
-            self._woken.set()
-
-    async def _changed(self) -> None:
-        """Wait until the next `_wake`: the stream's task looks at its state before and after."""
-        self._woken = trio.Event()
-        await self._woken.wait()
-
     def lose_connection(self, failure: H2Error) -> None:
         """The connection has ended, and every stream with it."""
         self._connection_ended = True
         self.fail(failure)
 
     def _stop_pump(self) -> None:
-        if self.pump is not None:
-            self.pump.scope.cancel()
+        if self._pump is not None:
+            self._pump.stop()
 
-    # What the user calls
-
-    def check_sending(self) -> None:
-        """Raise why nothing can be sent: the failure, or that another task is sending already."""
-        if self.closed_by_user:
-            raise closed(self.failure or CLOSED_HERE)
-        if self.failure is not None:
-            raise raised(self.failure)
-        if self._busy_sending:
-            raise trio.BusyResourceError("another task is already sending on this stream")
-
-    async def ready_to_send(self, *, responding: bool = False) -> None:
-        """Wait for room in the outbox; after it the caller sends without a checkpoint.
-
-        With `responding`, to a response's first frame, a pushed one also waits for the client's limit.
-        """
-        self.check_sending()
-        writer = self._context.writer
-        self._busy_sending = True
-        try:
-            await trio.lowlevel.checkpoint()
-            while writer.full and self.failure is None and not self._answered_early:
-                await writer.taken()
-            if responding:
-                await self._wait_for_push_limit()
-        finally:
-            self._busy_sending = False
-        self.check_sending()
-        if writer.failure is not None:
-            raise raised(writer.failure)
-        if responding and not self.machine.can_send:
-            raise raised(self._sent_eof())
-
-    async def _wait_for_push_limit(self) -> None:
-        """A promised response begins when the client's limit has room for it (RFC 9113 section 5.1.2)."""
-        context = self._context
-        while self.failure is None and self.machine.reserved and not context.machine.can_open:
-            context.machine.check_push_limit()
-            await context.slots.turn(self)
-
-    @property
-    def _answered_early(self) -> bool:
-        """Has an ordinary request's response ended, so that the rest of the request is pointless?"""
-        return self._context.client and self.inbox.ended and not self.machine.tunnel
-
-    def sent(self) -> None:
-        """Something was queued: the writer should know, and the stream may have ended by it."""
-        self._context.writer.wake()
-        if self.machine.closed:
-            self._closed()
-
-    def _closed(self) -> None:
-        self._wake()
-        self._context.slots.grant()
-
-    @trio.lowlevel.enable_ki_protection
-    async def send_response(self, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
-        """Send a response's header section, interim or final."""
-        await self.ready_to_send(responding=True)
-        self._context.machine.send_response(self.machine, fields, head, end_stream=end_stream)
-        self.sent()
-
-    @trio.lowlevel.enable_ki_protection
-    async def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
-        """The fast path of most responses: cut in one step, before the call's checkpoint, if it goes; did it?"""
-        self.check_sending()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        stream = self.machine
-        if not self._context.writer.cut_whole_response(stream, fields, head, body):
-            return False
-        if stream.closed:
-            self._closed()
-        await self._yield_busy()
-        return True
-
-    @trio.lowlevel.enable_ki_protection
-    async def send_final(
-        self, fields: Fields, head: ResponseHead, body: bytes | bytearray | memoryview, *, end_stream: bool
-    ) -> None:
-        """Send the final response's header section, and all of the body, unless `end_stream`: then there is none."""
-        await self.ready_to_send(responding=True)
-        self._context.machine.send_response(self.machine, fields, head, end_stream=end_stream)
-        if end_stream:
-            self.sent()
-        else:
-            await self.send_body(body, end_stream=True)
+    # What the user calls, beside what is sent
 
     @trio.lowlevel.enable_ki_protection
     def promise(self, fields: Fields, head: RequestHead) -> StreamActor:
@@ -415,170 +198,6 @@ class StreamActor:
         promised = StreamActor(self._context, machine.promise(self.machine, fields, head))
         promised.inbox.end(ev.StreamEnded(promised.machine.stream_id))  # the client sends nothing on it
         return promised
-
-    @trio.lowlevel.enable_ki_protection
-    def send_continue(self) -> None:
-        """Ask for the body, unless the response has begun or the body is coming anyway (RFC 9110 section 10.1.1).
-
-        At once, whoever else is sending, and counted as a reply.
-        """
-        stream = self.machine
-        if not stream.can_send or stream.sending.phase is not Phase.HEAD or stream.receiving.seen or self.inbox.ended:
-            return
-        self._context.machine.send_response(
-            self.machine, ((b":status", b"100"),), ResponseHead(100, None, 1), end_stream=False
-        )
-        self._context.machine.count_reply()
-        self.sent()
-
-    @trio.lowlevel.enable_ki_protection
-    async def send_trailers(self, fields: Fields) -> None:
-        """Send a trailer section; it ends our half."""
-        self.check_sending()
-        before, self._unfinished = self._unfinished, True
-        try:
-            await self.ready_to_send()
-            self._check_open_half()
-            self._context.machine.send_trailers(self.machine, fields)
-        except Exception:  # refused, in contrast to withdrawn
-            self._unfinished = before
-            raise
-        self.sent()
-
-    @trio.lowlevel.enable_ki_protection
-    async def send_all(self, data: bytes | bytearray | memoryview, *, end_stream: bool = False) -> None:
-        """Send octets of the body, and with `end_stream` the end."""
-        self.check_sending()
-        before, self._unfinished = self._unfinished, True
-        try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if self._cut_at_once(data, end_stream):
-                await self._yield_busy()
-            else:
-                await self.ready_to_send()
-                await self.send_body(data, end_stream=end_stream)
-        except Exception:  # refused, in contrast to withdrawn
-            self._unfinished = before
-            raise
-        self._unfinished = False
-
-    async def _yield_busy(self) -> None:
-        """The checkpoint of a call that has sent already: like one that waits, it lets no other call between."""
-        self._busy_sending = True
-        try:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        finally:
-            self._busy_sending = False
-
-    def _cut_at_once(self, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
-        """The fast path of small data that nothing stands in the way of: cut before the call's checkpoint, not after.
-
-        So the writer writes it in the same turn of trio's loop in which the sender yields.
-        """
-        writer = self._context.writer
-        if writer.failure is not None:
-            return False
-        self._check_open_half()
-        if self.machine.discards_body:
-            return True
-        if not writer.cut_whole(self.machine, data, end_stream):
-            return False
-        if end_stream and self.machine.closed:
-            self._closed()
-        return True
-
-    @trio.lowlevel.enable_ki_protection
-    async def send_body(self, data: bytes | bytearray | memoryview, *, end_stream: bool) -> None:
-        """Cut now what can be, and wait for the rest; the caller has been through `ready_to_send`."""
-        stream = self.machine
-        self._check_open_half()
-        stream.check_body(memoryview(data).nbytes, end_stream=end_stream)
-        seen = stream.sending.seen
-        self._busy_sending = self._unfinished = True
-        try:
-            await self._context.writer.send(stream, data, end_stream=end_stream)
-        except Exception:
-            raise
-        except BaseException:
-            self._broken = stream.sending.seen != seen
-            raise
-        finally:
-            self._busy_sending = False
-        if stream.closed:
-            self._closed()
-
-    @trio.lowlevel.enable_ki_protection
-    async def wait_sendable(self) -> None:
-        """Wait until `send_all` could send something at once."""
-        await self.ready_to_send()
-        self._check_open_half()
-        if self.machine.discards_body:
-            return
-        self._busy_sending = True
-        try:
-            await self._context.writer.wait_sendable(self.machine)
-        finally:
-            self._busy_sending = False
-
-    def _check_open_half(self) -> None:
-        """Raise why this half takes no more: broken by a withdrawn send, made pointless by an early answer, ended."""
-        stream = self.machine
-        if self._broken:
-            raise broken(
-                StreamClosedError(
-                    stream.stream_id,
-                    "a cancelled call has sent part of its data: this side of the stream is broken",
-                    initiator="local",
-                )
-            )
-        if stream.can_send and self._answered_early:
-            raise raised(
-                StreamResetError(
-                    "the response has ended",
-                    error_code=ErrorCodes.NO_ERROR,
-                    initiator="remote",
-                    stream_id=stream.stream_id,
-                )
-            )
-        if not stream.can_send:
-            raise raised(self._sent_eof())
-
-    @property
-    def _cut_short(self) -> bool:
-        """Would an end that nobody asked for make part of a body look like all of it (invariant 14)?"""
-        return self._unfinished and self.stream is not None and self.stream.can_send
-
-    def _sent_eof(self) -> StreamClosedError:
-        return StreamClosedError(self.machine.stream_id, "this side of the stream has ended", initiator="local")
-
-    @trio.lowlevel.enable_ki_protection
-    async def send_eof(self) -> None:
-        """End our half; doing so twice is once."""
-        await self.ready_to_send()
-        stream = self.machine
-        if stream.sending.phase is Phase.DONE:
-            return
-        if self._broken:
-            self._check_open_half()
-        self._context.machine.end_stream(stream)
-        self.sent()
-
-    @trio.lowlevel.enable_ki_protection
-    def update_priority(self, priority: Priority) -> None:
-        """Tell the server how much the response matters now; the caller has been through `ready_to_send`."""
-        self._context.machine.update_priority(self.machine, priority)
-        self._context.writer.wake()
-
-    @trio.lowlevel.enable_ki_protection
-    def reset(self, error_code: int) -> None:
-        """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
-        if self.stream is None or (self.stream.closed and not self._busy_sending):
-            return
-        self._context.writer.abort(self.stream, CLOSED_HERE)
-        if self._context.machine.reset_stream(self.stream, error_code):
-            self._context.writer.wake()
-        self._context.slots.wake(self)
-        self._closed()
 
     @trio.lowlevel.enable_ki_protection
     def close(self, *, linger: bool) -> None:
@@ -629,7 +248,7 @@ class StreamActor:
     def prepare(self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None) -> None:
         """Note what to open the stream with once there is a slot, and what to send on it then."""
         self._open_arguments = (fields, head, end_stream)
-        self.pump = pump
+        self._pump = pump
 
     async def wait_open(self) -> None:
         """Wait until the stream has its ID, if it has none yet. Raises why it never will; nothing was sent then."""
@@ -659,15 +278,15 @@ class StreamActor:
                 if self.failure is not None:
                     return
                 await self._changed()
-            if self.pump is not None:
-                await self._run_pump(self.pump)
+            if self._pump is not None:
+                await self._run_pump(self._pump)
             while not (self.closed_by_user or self._connection_ended):
                 await self._changed()
             if not self.machine.closed:
                 await self._linger()
         finally:
-            if self.pump is not None:
-                self.pump.done.set()
+            if self._pump is not None:
+                self._pump.end()
 
     async def _linger(self) -> None:
         """Wait for the peer to end a tunnel that we ended first, in bounded time."""
@@ -678,17 +297,13 @@ class StreamActor:
 
     async def _run_pump(self, pump: Pump) -> None:
         try:
-            with pump.scope:
-                if pump.expect_continue:
-                    with trio.move_on_after(self._context.config.continue_timeout):
-                        await pump.proceed.wait()
-                await self._send_pumped(pump)
+            await pump.run(self, self._context.config.continue_timeout)
         except BaseException as raised_here:
             # Not kept in a variable of this frame: the error's traceback has the frame, and that would be a circle.
             if not self._pump_raised(pump, without_cancelled(raised_here)):
                 raise
         finally:
-            pump.done.set()
+            pump.end()
 
     def _pump_raised(self, pump: Pump, error: BaseException | None) -> bool:
         """See to what a pump raised, None if it was cancelled. Whether that is done, and it goes no further."""
@@ -701,30 +316,6 @@ class StreamActor:
             self.reset(ErrorCodes.CANCEL)
             self.fail(CLOSED_HERE)
         return True
-
-    async def _send_pumped(self, pump: Pump) -> None:
-        ends_with_body = pump.trailers is None
-        if isinstance(pump.body, bytes | bytearray | memoryview):
-            if len(pump.body) or ends_with_body:
-                await self.send_all(pump.body, end_stream=ends_with_body)
-        else:
-            await self._send_chunks(pump, pump.body)
-            if ends_with_body:
-                await self.send_eof()
-        if pump.trailers is not None:
-            await self.send_trailers(pump.trailers)
-
-    async def _send_chunks(self, pump: Pump, body: AsyncIterable[bytes]) -> None:
-        chunks = await pump.run_callers(_iterator, body)
-        try:
-            while (chunk := await pump.run_callers(anext, chunks, END)) is not END:
-                if not isinstance(chunk, bytes | bytearray | memoryview):
-                    raise TypeError(f"body must give bytes-like chunks, not {type(chunk).__name__}")
-                await self.send_all(chunk)
-        finally:
-            # A generator that is left half-way would run its own clean-up whenever it is collected, anywhere.
-            if inspect.isasyncgen(chunks):
-                await pump.run_callers(chunks.aclose)
 
     # The task, on a server
 
@@ -742,10 +333,10 @@ class StreamActor:
     async def run_server(self, handler: Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]) -> None:
         """A server's stream: the handler, then what the handler contract says of how it ended."""
         assert self.scope is not None
-        assert self.request is not None
+        assert self._request is not None
         try:
             with self.scope:
-                await handler(self, self.request)
+                await handler(self, self._request)
             # A handler that was cancelled has not finished: its response must not look as if it had.
             if self.failure is None:
                 self._finish_handler()
@@ -773,8 +364,8 @@ class StreamActor:
     @property
     def handler(self) -> str:
         """A server's handler that has started, in words."""
-        assert self.request is not None
-        return f"the handler of {request_line(self.request.headers)} for {self._context.peer}"
+        assert self._request is not None
+        return f"the handler of {request_line(self._request.headers)} for {self._context.peer}"
 
     def _finish_handler(self) -> None:
         """The handler returned: end the response as the handler contract says."""

@@ -1,0 +1,134 @@
+"""Pump: what `request()` sends while it reads, in the stream's own task.
+
+The body may be the caller's iterator. Its code runs here, so it is interrupted as the caller's would be, what it raises
+is kept for the caller, and `request()` does not return before it has been left.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import trio
+
+from ..protocol.field_rules import Fields
+from .sending import Sending
+
+__all__ = ["Body", "Pump"]
+
+Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
+
+END = object()
+"""What comes after an iterator's last chunk."""
+
+
+class Pump:
+    """A body, then trailers or the end.
+
+    Attributes:
+        iterator_raised: Whether `run` raised what the caller's iterator did: `request()` raises that whatever became of
+            the stream.
+    """
+
+    def __init__(self, body: Body, trailers: Fields | None, *, expect_continue: bool) -> None:
+        self._body = body
+        self._trailers = trailers
+        # Wait for a 100 (RFC 9110 section 10.1.1), or for a final response that makes it moot.
+        self._expect_continue = expect_continue
+        self._proceed = trio.Event()
+        self._done = trio.Event()
+        self._scope = trio.CancelScope()
+        self._error: BaseException | None = None
+        self.iterator_raised = False
+
+    def answered(self, status: str) -> None:
+        """A response has come: to a pump that waits for a 100 the final one says whether the body is wanted."""
+        if status == "100":
+            self._proceed.set()
+        elif self._expect_continue and not self._proceed.is_set() and not status.startswith("1"):
+            if status.startswith("2"):
+                self._proceed.set()
+            else:
+                self.stop()
+
+    def stop(self) -> None:
+        """The rest is not wanted any more."""
+        self._scope.cancel()
+
+    def end(self) -> None:
+        """The pump has ended, or never runs."""
+        self._done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """This is what `request()` has to raise."""
+        self._error = error
+
+    def raise_error(self) -> None:
+        """Raise what `request()` has to, if there is something: once, because its traceback leads back here."""
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error from None
+            finally:
+                del error
+
+    async def left(self) -> None:
+        """Wait until the caller's iterator, if there is one, is no longer run."""
+        if not isinstance(self._body, bytes | bytearray | memoryview):
+            with trio.CancelScope(shield=True):
+                await self._done.wait()
+
+    # In the stream's task
+
+    async def run(self, stream: Sending, continue_timeout: float) -> None:
+        """Send all of it, until `stop`. Raises as sending calls do, and what the caller's iterator does."""
+        with self._scope:
+            if self._expect_continue:
+                with trio.move_on_after(continue_timeout):
+                    await self._proceed.wait()
+            await self._send(stream)
+
+    async def _send(self, stream: Sending) -> None:
+        ends_with_body = self._trailers is None
+        if isinstance(self._body, bytes | bytearray | memoryview):
+            if len(self._body) or ends_with_body:
+                await stream.send_all(self._body, end_stream=ends_with_body)
+        else:
+            await self._send_chunks(stream, self._body)
+            if ends_with_body:
+                await stream.send_eof()
+        if self._trailers is not None:
+            await stream.send_trailers(self._trailers)
+
+    async def _send_chunks(self, stream: Sending, body: AsyncIterable[bytes]) -> None:
+        chunks = await self._run_callers(_iterator, body)
+        try:
+            while (chunk := await self._run_callers(anext, chunks, END)) is not END:
+                if not isinstance(chunk, bytes | bytearray | memoryview):
+                    raise TypeError(f"body must give bytes-like chunks, not {type(chunk).__name__}")
+                await stream.send_all(chunk)
+        finally:
+            # A generator that is left half-way would run its own clean-up whenever it is collected, anywhere.
+            if inspect.isasyncgen(chunks):
+                await self._run_callers(chunks.aclose)
+
+    async def _run_callers(self, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+        """Await a step of the caller's iterator, and note if it raises."""
+        try:
+            return await _unprotected(step, *arguments)
+        except trio.Cancelled:
+            raise
+        except BaseException:
+            self.iterator_raised = True
+            raise
+
+
+@trio.lowlevel.disable_ki_protection
+async def _unprotected(step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    """The caller's code: unlike the engine's it may be interrupted."""
+    return await step(*arguments)
+
+
+async def _iterator(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    return aiter(body)

@@ -1,0 +1,339 @@
+"""A stream's sending half: what waits for room, and cuts.
+
+Theory of operation
+===================
+
+Every sending call is in three steps: it checks what forbids it, it waits for room in the outbox, and it checks again
+and cuts without a checkpoint in between. So a call that is cancelled while it waits has sent nothing: header, trailer
+and EOF calls are all or nothing. Only a body can be cut in part, because it waits for windows between two frames; what
+was cut is sent, the rest is withdrawn, and that half is broken from then on (invariant 14): a body that ends early must
+not look complete. The machine's send half steps as the frame is cut, so it waits for no task switch.
+
+Most calls find room, window and turn at once. Those cut before their checkpoint instead of after it, and the writer
+writes in the same turn of trio's loop in which the caller yields.
+
+The calls run in the user's task, but what they change is everybody's, so they are protected from KeyboardInterrupt
+like the connection's own tasks; their waits can still be interrupted. One task sends at a time: whoever waits in a call
+stands in `_conflict`.
+
+What the connection's reader brings in reaches the calls that wait through the writer, which tells them why they fail.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
+from ..protocol.field_rules import Fields
+from ..protocol.priority import Priority
+from ..protocol.response_rules import ResponseHead
+from ..protocol.stream_machine import Phase, StreamMachine
+from .conflict import ConflictDetector
+from .errors import broken, closed, raised
+from .inbox import Inbox
+from .stream_context import StreamContext
+
+__all__ = ["CLOSED_HERE", "Sending"]
+
+# Failures are copied when they are raised, so this one stands for every stream.
+CLOSED_HERE = StreamResetError("the stream was closed by this side", initiator="local")
+
+
+class Sending:
+    """A stream as its sending calls need it. A StreamActor is one, with a task.
+
+    Attributes:
+        stream: the protocol's state of this stream; None while a client waits for a slot.
+        stream_id: its ID, or None for so long.
+        inbox: what was received and not taken.
+        failure: why the stream cannot be used any more. The first cause sticks.
+        closed_by_user: Whether the user is done with it.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_conflict",
+        "_context",
+        "_unfinished",
+        "_woken",
+        "closed_by_user",
+        "failure",
+        "inbox",
+        "stream",
+        "stream_id",
+    )
+
+    def __init__(self, context: StreamContext) -> None:
+        self._context = context
+        self.stream: StreamMachine | None = None
+        self.stream_id: int | None = None
+        self.inbox = Inbox()
+        self.failure: H2Error | None = None
+        self.closed_by_user = False
+        self._woken: trio.Event | None = None
+        self._conflict = ConflictDetector("another task is already sending on this stream")
+        # Invariant 14: a task is in a sending call, or the last one was withdrawn; and was part of it cut?
+        self._unfinished = False
+        self._broken = False
+
+    def _bind(self, stream: StreamMachine) -> None:
+        """The stream has its ID."""
+        self.stream = stream
+        self.stream_id = stream.stream_id
+        self.inbox.bind(stream.stream_id, partial(self._context.give_credit, stream))
+
+    @property
+    def machine(self) -> StreamMachine:
+        """The protocol's state; only for streams that are open."""
+        assert self.stream is not None
+        return self.stream
+
+    def _wake(self) -> None:
+        """What the stream's task waits for may have come about."""
+        if self._woken is not None:
+            self._woken.set()
+
+    async def _changed(self) -> None:
+        """Wait until the next `_wake`: the stream's task looks at its state before and after."""
+        self._woken = trio.Event()
+        await self._woken.wait()
+
+    def check_sending(self) -> None:
+        """Raise why nothing can be sent: the failure, or that another task is sending already."""
+        if self.closed_by_user:
+            raise closed(self.failure or CLOSED_HERE)
+        if self.failure is not None:
+            raise raised(self.failure)
+        self._conflict.check()
+
+    async def ready_to_send(self, *, responding: bool = False) -> None:
+        """Wait for room in the outbox; after it the caller sends without a checkpoint.
+
+        With `responding`, to a response's first frame, a pushed one also waits for the client's limit.
+        """
+        self.check_sending()
+        writer = self._context.writer
+        with self._conflict:
+            await trio.lowlevel.checkpoint()
+            while writer.full and self.failure is None and not self._answered_early:
+                await writer.taken()
+            if responding:
+                await self._wait_for_push_limit()
+        self.check_sending()
+        if writer.failure is not None:
+            raise raised(writer.failure)
+        if responding and not self.machine.can_send:
+            raise raised(self._sent_eof())
+
+    async def _wait_for_push_limit(self) -> None:
+        """A promised response begins when the client's limit has room for it (RFC 9113 section 5.1.2)."""
+        context = self._context
+        while self.failure is None and self.machine.reserved and not context.machine.can_open:
+            context.machine.check_push_limit()
+            await context.slots.turn(self)
+
+    @property
+    def _answered_early(self) -> bool:
+        """Whether an ordinary request's response has ended, so that the rest of the request is pointless?"""
+        return self._context.client and self.inbox.ended and not self.machine.tunnel
+
+    def sent(self) -> None:
+        """Something was queued: the writer should know, and the stream may have ended by it."""
+        self._context.writer.wake()
+        if self.machine.closed:
+            self._closed()
+
+    def _closed(self) -> None:
+        self._wake()
+        self._context.slots.grant()
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_response(self, fields: Fields, head: ResponseHead, *, end_stream: bool) -> None:
+        """Send a response's header section, interim or final."""
+        await self.ready_to_send(responding=True)
+        self._context.machine.send_response(self.machine, fields, head, end_stream=end_stream)
+        self.sent()
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+        """The fast path of most responses: cut in one step, before the call's checkpoint. Whether that went."""
+        self.check_sending()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        stream = self.machine
+        if not self._context.writer.cut_whole_response(stream, fields, head, body):
+            return False
+        if stream.closed:
+            self._closed()
+        await self._yield_busy()
+        return True
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_final(
+        self, fields: Fields, head: ResponseHead, body: bytes | bytearray | memoryview, *, end_stream: bool
+    ) -> None:
+        """Send the final response's header section, and all of the body, unless `end_stream`: then there is none."""
+        await self.ready_to_send(responding=True)
+        self._context.machine.send_response(self.machine, fields, head, end_stream=end_stream)
+        if end_stream:
+            self.sent()
+        else:
+            await self.send_body(body, end_stream=True)
+
+    @trio.lowlevel.enable_ki_protection
+    def send_continue(self) -> None:
+        """Ask for the body, unless the response has begun or the body is coming anyway (RFC 9110 section 10.1.1).
+
+        At once, whoever else is sending, and counted as a reply.
+        """
+        stream = self.machine
+        if not stream.can_send or stream.sending.phase is not Phase.HEAD or stream.receiving.seen or self.inbox.ended:
+            return
+        self._context.machine.send_response(
+            self.machine, ((b":status", b"100"),), ResponseHead(100, None, 1), end_stream=False
+        )
+        self._context.machine.count_reply()
+        self.sent()
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_trailers(self, fields: Fields) -> None:
+        """Send a trailer section; it ends our half."""
+        self.check_sending()
+        before, self._unfinished = self._unfinished, True
+        try:
+            await self.ready_to_send()
+            self._check_open_half()
+            self._context.machine.send_trailers(self.machine, fields)
+        except Exception:  # refused, in contrast to withdrawn
+            self._unfinished = before
+            raise
+        self.sent()
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_all(self, data: bytes | bytearray | memoryview, *, end_stream: bool = False) -> None:
+        """Send octets of the body, and with `end_stream` the end."""
+        self.check_sending()
+        before, self._unfinished = self._unfinished, True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if self._cut_at_once(data, end_stream):
+                await self._yield_busy()
+            else:
+                await self.ready_to_send()
+                await self.send_body(data, end_stream=end_stream)
+        except Exception:  # refused, in contrast to withdrawn
+            self._unfinished = before
+            raise
+        self._unfinished = False
+
+    async def _yield_busy(self) -> None:
+        """The checkpoint of a call that has sent already: like one that waits, it lets no other call between."""
+        with self._conflict:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _cut_at_once(self, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
+        """The fast path of small data that nothing stands in the way of: cut before the call's checkpoint, not after.
+
+        So the writer writes it in the same turn of trio's loop in which the sender yields.
+        """
+        writer = self._context.writer
+        if writer.failure is not None:
+            return False
+        self._check_open_half()
+        if self.machine.discards_body:
+            return True
+        if not writer.cut_whole(self.machine, data, end_stream):
+            return False
+        if end_stream and self.machine.closed:
+            self._closed()
+        return True
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_body(self, data: bytes | bytearray | memoryview, *, end_stream: bool) -> None:
+        """Cut now what can be, and wait for the rest; the caller has been through `ready_to_send`."""
+        stream = self.machine
+        self._check_open_half()
+        stream.check_body(memoryview(data).nbytes, end_stream=end_stream)
+        seen = stream.sending.seen
+        self._unfinished = True
+        try:
+            with self._conflict:
+                await self._context.writer.send(stream, data, end_stream=end_stream)
+        except Exception:
+            raise
+        except BaseException:
+            self._broken = stream.sending.seen != seen
+            raise
+        if stream.closed:
+            self._closed()
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait_sendable(self) -> None:
+        """Wait until `send_all` could send something at once."""
+        await self.ready_to_send()
+        self._check_open_half()
+        if self.machine.discards_body:
+            return
+        with self._conflict:
+            await self._context.writer.wait_sendable(self.machine)
+
+    def _check_open_half(self) -> None:
+        """Raise why this half takes no more: broken by a withdrawn send, made pointless by an early answer, ended."""
+        stream = self.machine
+        if self._broken:
+            raise broken(
+                StreamClosedError(
+                    stream.stream_id,
+                    "a cancelled call has sent part of its data: this side of the stream is broken",
+                    initiator="local",
+                )
+            )
+        if stream.can_send and self._answered_early:
+            raise raised(
+                StreamResetError(
+                    "the response has ended",
+                    error_code=ErrorCodes.NO_ERROR,
+                    initiator="remote",
+                    stream_id=stream.stream_id,
+                )
+            )
+        if not stream.can_send:
+            raise raised(self._sent_eof())
+
+    @property
+    def _cut_short(self) -> bool:
+        """Whether an end that nobody asked for would make part of a body look like all of it (invariant 14)."""
+        return self._unfinished and self.stream is not None and self.stream.can_send
+
+    def _sent_eof(self) -> StreamClosedError:
+        return StreamClosedError(self.machine.stream_id, "this side of the stream has ended", initiator="local")
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_eof(self) -> None:
+        """End our half; doing so twice is once."""
+        await self.ready_to_send()
+        stream = self.machine
+        if stream.sending.phase is Phase.DONE:
+            return
+        if self._broken:
+            self._check_open_half()
+        self._context.machine.end_stream(stream)
+        self.sent()
+
+    @trio.lowlevel.enable_ki_protection
+    def update_priority(self, priority: Priority) -> None:
+        """Tell the server how much the response matters now; the caller has been through `ready_to_send`."""
+        self._context.machine.update_priority(self.machine, priority)
+        self._context.writer.wake()
+
+    @trio.lowlevel.enable_ki_protection
+    def reset(self, error_code: int) -> None:
+        """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
+        if self.stream is None or (self.stream.closed and not self._conflict.busy):
+            return
+        self._context.writer.abort(self.stream, CLOSED_HERE)
+        if self._context.machine.reset_stream(self.stream, error_code):
+            self._context.writer.wake()
+        self._context.slots.wake(self)
+        self._closed()
