@@ -20,7 +20,7 @@ from tests.owners import ownership_faults
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
 BASE = {"codes", "protocol", "events", "exceptions", "headers", "config"}
-PURE = BASE | {"requests", "sansio"}
+PURE = BASE | {"origin", "requests", "sansio"}
 """What may be read, tested and fuzzed without trio."""
 
 CODEC_LIBRARIES = {"attr", "attrs", "hpack", "hyperframe"}
@@ -46,9 +46,10 @@ LAYERS = {
     "sansio": layer(BASE, CODEC_LIBRARIES),
     "actors": layer(BASE, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
+    "origin": layer(set(), {"idna"}),
     "requests": layer(BASE, CODEC_LIBRARIES),
     "streams": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
-    "client": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES | {"idna"}),
+    "client": layer(BASE | {"actors", "connection", "origin", "requests", "streams"}, CORE_LIBRARIES),
     "server": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES),
     "__init__": layer(PURE | {"actors", "connection", "streams", "client", "server"}, set()),
     "adapters": layer(set(), {"trio"}, public_only=True),
@@ -61,6 +62,7 @@ HOUSE = {
     "__main__",
     "client",
     "connection",
+    "origin",
     "requests",
     "server",
     "streams",
