@@ -1,0 +1,265 @@
+"""A stream's inbox: what tiny frames cost, and that credit balances to the octet however a stream ends.
+
+Frames are given to the connection's actor in one step here, so that what happens next happens in the same turn of
+trio's loop: an item is on its way to the waiting reader then, which has not run.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+import trio_h2
+from tests.engine.helpers import GET, OK, RawPeer, at_rest, raw_client, raw_server, read_all, whole_reads
+from tests.engine.test_memory import peak
+from trio_h2 import Config
+
+MIB = 1024 * 1024
+MILLION = 1_000_000
+FRAMES = MILLION if os.environ.get("TRIO_H2_FULL") else 50_000
+CONFIG = Config(initial_window_size=MIB, connection_window_size=2 * MIB)
+
+
+@dataclass
+class Download:
+    """A stream whose response's body comes in frames of one octet.
+
+    Attributes:
+        errors: what its reader, which reads on to the end, was raised.
+        taken: how many octets were read.
+    """
+
+    connection: trio_h2.ClientConnection
+    stream: trio_h2.ClientStream
+    peer: RawPeer
+    errors: list[Exception]
+    taken: int = 0
+
+    async def receive(self, frames: bytes) -> None:
+        """Let the engine have frames, without a turn of the loop for anybody else."""
+        await self.connection._actor.receive(frames)
+
+    async def receive_body(self, count: int) -> None:
+        frame = self.peer.data(1, b"x")
+        while count:
+            some = min(count, 1_000)
+            await self.receive(frame * some)
+            count -= some
+
+    async def read_on(self) -> None:
+        """Read to the end, in pieces that leave a part of a chunk behind."""
+        try:
+            async for data in self.stream:
+                self.taken += len(data)
+        except Exception as error:
+            self.errors.append(error)
+
+    async def check_balance(self) -> None:
+        """Every octet that was received is credit again: here, and at the peer when a PING has been answered."""
+        await self.peer.sync()
+        window = self.connection.statistics().inbound_window
+        assert at_rest(window)
+        assert self.connection.statistics().unread == 0
+
+
+@asynccontextmanager
+async def download() -> AsyncIterator[Download]:
+    whole_reads()
+    async with raw_server(config=CONFIG) as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.sync()
+        download = Download(connection, stream, peer, [])
+        await download.receive(peer.headers(1, OK))
+        await stream.response()
+        yield download
+
+
+async def receive_a_million() -> int:
+    """By how many octets the most memory that this program has had grows with a million frames that nobody reads."""
+    async with download() as it:
+        await it.receive_body(1_000)
+        before = peak()
+        await it.receive_body(MILLION - 1_000)
+        growth = peak() - before
+        assert it.connection.statistics().streams[0].unread == MILLION
+        await it.stream.reset()
+        await it.check_balance()
+    return growth
+
+
+def test_a_million_frames_of_one_octet_that_nobody_reads() -> None:
+    code = "import trio; from tests.engine.test_inbox import receive_a_million; print(trio.run(receive_a_million))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert int(finished.stdout) <= 2 * MIB
+
+
+@pytest.mark.parametrize("ending", ["closed", "reset and read", "reset and closed", "lost and read"])
+@pytest.mark.parametrize("reader", ["waits", "does not wait", "has taken half a chunk"])
+async def test_credit_balances_to_the_octet(reader: str, ending: str, autojump_clock: MockClock) -> None:
+    async with download() as it, trio.open_nursery() as nursery:
+        if reader == "waits":
+            nursery.start_soon(it.read_on)
+            await trio.testing.wait_all_tasks_blocked()
+        await it.receive_body(FRAMES)
+        if reader == "has taken half a chunk":
+            it.taken += len(await it.stream.receive_some(FRAMES // 3))
+            assert it.taken == FRAMES // 3
+        if ending.startswith("reset"):
+            await it.receive(it.peer.rst(1))
+        if ending.startswith("lost"):
+            await it.peer.transport.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+        if ending.endswith("read"):
+            if reader == "waits":
+                await trio.testing.wait_all_tasks_blocked()
+            else:
+                await it.read_on()
+            assert it.taken == FRAMES
+        else:
+            await it.stream.aclose()  # the reader that waits has been handed a chunk, and has not run
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.taken == (FRAMES // 3 if reader == "has taken half a chunk" else 0)
+        if reader == "waits" or ending.endswith("read"):
+            (error,) = it.errors
+            assert isinstance(error, trio_h2.H2Error)
+            # Closed here it says so, whatever the peer did before.
+            closed = trio.BrokenResourceError if ending.endswith("read") else trio.ClosedResourceError
+            assert isinstance(error, closed)
+        if ending.startswith("lost"):
+            assert at_rest(it.connection.statistics().inbound_window)
+        else:
+            await it.check_balance()
+
+
+async def test_frames_that_come_before_a_reader_runs_join_the_chunk_on_its_way(autojump_clock: MockClock) -> None:
+    async with download() as it, trio.open_nursery() as nursery:
+        chunks: list[bytes] = []
+
+        async def read_one() -> None:
+            chunks.append(await it.stream.receive_some())
+
+        nursery.start_soon(read_one)
+        await trio.testing.wait_all_tasks_blocked()
+        for octets in (b"on", b"e ", b"chunk"):
+            await it.receive(it.peer.data(1, octets))
+        await trio.testing.wait_all_tasks_blocked()
+        assert chunks == [b"one chunk"]
+
+
+async def test_a_chunk_that_was_seen_is_not_joined(autojump_clock: MockClock) -> None:
+    async with download() as it:
+        await it.receive(it.peer.data(1, b"first"))
+        assert await it.stream.receive_some(2) == b"fi"
+        await it.receive(it.peer.data(1, b"second"))
+        assert it.connection.statistics().unread == len(b"rstsecond")
+        assert await it.stream.receive_some() == b"rstsecond"
+
+
+async def test_data_does_not_pass_an_event(autojump_clock: MockClock) -> None:
+    async with raw_server(config=CONFIG) as (connection, peer), connection.stream("POST", "/") as stream:
+        whole_reads()
+        await peer.sync()
+        events = aiter(stream.events())
+        received: list[trio_h2.events.Event] = []
+
+        async def read() -> None:
+            received.extend([event async for event in events])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            frames = [peer.headers(1, OK)]
+            for octets in (b"1", b"2", b"3"):
+                frames += [peer.data(1, octets), peer.window_update(1, 7)]
+            await connection._actor.receive(b"".join([*frames, peer.data(1, end_stream=True)]))
+        response, one, update, rest, end = received
+        assert isinstance(response, trio_h2.events.ResponseReceived)
+        assert isinstance(one, trio_h2.events.DataReceived)
+        assert one.data == b"1"
+        assert isinstance(update, trio_h2.events.WindowUpdated)
+        assert update.delta == 21
+        assert isinstance(rest, trio_h2.events.DataReceived)
+        assert rest.data == b"23"
+        assert isinstance(end, trio_h2.events.StreamEnded)
+
+
+async def test_a_reader_that_is_cancelled_as_it_is_handed_a_chunk_loses_nothing(autojump_clock: MockClock) -> None:
+    async with download() as it:
+        chunks: list[bytes] = []
+        scope = trio.CancelScope()
+
+        async def read_one() -> None:
+            with scope:
+                chunks.append(await it.stream.receive_some(2))
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_one)
+            await trio.testing.wait_all_tasks_blocked()
+            await it.receive(it.peer.data(1, b"hello"))
+            scope.cancel()
+        assert chunks == [b"he"]
+        assert scope.cancelled_caught
+        assert await it.stream.receive_some() == b"llo"
+        await it.check_balance()
+
+
+@pytest.fixture
+def channels(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The sizes of the memory channels that are opened from here on."""
+    opened: list[float] = []
+    open_memory_channel = trio.open_memory_channel
+
+    class Counted:
+        def __class_getitem__(cls, _: object) -> type[Counted]:
+            return cls
+
+        def __new__(cls, size: float) -> object:
+            opened.append(size)
+            return open_memory_channel(size)
+
+    monkeypatch.setattr(trio, "open_memory_channel", Counted)
+    return opened
+
+
+async def test_a_channel_opens_for_what_it_carries_or_who_waits(
+    autojump_clock: MockClock, channels: list[float]
+) -> None:
+    async with raw_server(config=CONFIG) as (connection, peer):
+        await peer.sync()
+        channels.clear()
+        async with connection.stream("POST", "/") as stream:
+            await stream.send_all(b"hello")
+            await peer.sync()
+            assert channels == []
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.response)
+                await trio.testing.wait_all_tasks_blocked()
+                assert channels == [math.inf]
+                await peer.send(peer.headers(1, OK), peer.data(1, b"body", end_stream=True))
+            assert await read_all(stream) == b"body"
+        assert channels == [math.inf]
+
+
+async def test_a_request_without_a_body_opens_no_channel(autojump_clock: MockClock, channels: list[float]) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        assert await stream.receive_some() == b""
+        await stream.respond(204)
+
+    async with raw_client(handler) as peer:
+        await peer.sync()
+        channels.clear()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        frames = await peer.sync()
+        assert [frame.stream_id for frame in frames if "END_STREAM" in frame.flags] == [1]
+        assert channels == []
