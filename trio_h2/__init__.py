@@ -1,6 +1,7 @@
 """HTTP/2 for trio: client and server, one actor task per stream."""
 
-from .client import ClientConnection, connect, connect_over
+from .client import connect, connect_over
+from .client_connection import ClientConnection
 from .config import Config
 from .connection import Connection, ConnectionStatistics, StreamStatistics, TLSInfo, WindowStatistics
 from .events import (

@@ -95,6 +95,10 @@ class H2Error(Exception):
         if stream_id is not None:
             self.stream_id = stream_id
 
+    def add_response(self, response: Any) -> None:
+        """Note what had come of the response."""
+        self.response = response
+
 
 class InternalError(H2Error):
     """A bug in trio_h2 itself ended the connection; the cause is attached."""

@@ -86,16 +86,6 @@ class Headers:
             return
         self._pairs = tuple([_encode_pair(pair, index) for index, pair in enumerate(_elements(source))])
 
-    @classmethod
-    def _trusted(cls, pairs: Sequence[tuple[bytes, bytes]]) -> Self:
-        """Wrap pairs the engine decoded and validated itself: no check, no copy, O(1).
-
-        The caller gives the sequence away: nobody may change it afterwards.
-        """
-        self = cls.__new__(cls)
-        self._pairs = pairs
-        return self
-
     @property
     def raw(self) -> tuple[tuple[bytes, bytes], ...]:
         """Every ``(name, value)`` pair in order, as octets."""
@@ -156,6 +146,16 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers([{', '.join(_show_pair(pair) for pair in self._pairs)}])"
+
+
+def trusted_headers(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Wrap pairs the engine decoded and validated itself: no check, no copy, O(1).
+
+    The caller gives the sequence away: nobody may change it afterwards.
+    """
+    headers = Headers.__new__(Headers)
+    headers._pairs = pairs
+    return headers
 
 
 def _elements(source: object) -> Iterable[object]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import attrs
 
-from .headers import Headers, HeadersLike
+from .headers import Headers, HeadersLike, trusted_headers
 from .protocol.field_rules import Malformed, check_trailers
 from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
@@ -72,7 +72,7 @@ def split_request(headers: Headers, priority: Priority) -> Request:
             break
         pseudo[name] = value.decode("latin-1")
         count += 1
-    regular = Headers._trusted(fields[count:])
+    regular = trusted_headers(fields[count:])
     authority = pseudo.get(b":authority")
     if authority is None and b"host" in regular:
         authority = regular[b"host"]
@@ -90,7 +90,7 @@ def split_request(headers: Headers, priority: Priority) -> Request:
 def split_response(headers: Headers, body: bytes = b"", trailers: Headers | None = None) -> Response:
     """A validated response's fields as a Response."""
     fields = headers.raw
-    return Response(int(fields[0][1]), Headers._trusted(fields[1:]), body, trailers)
+    return Response(int(fields[0][1]), trusted_headers(fields[1:]), body, trailers)
 
 
 def _octets(text: object, argument: str) -> bytes:

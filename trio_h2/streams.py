@@ -15,7 +15,7 @@ from . import events as ev
 from .actors.stream_actor import StreamActor
 from .connection import Connection, Incoming
 from .exceptions import ErrorCodes
-from .headers import Headers, HeadersLike
+from .headers import Headers, HeadersLike, trusted_headers
 from .protocol.priority import DEFAULT_PRIORITY, Priority
 from .requests import (
     Request,
@@ -350,7 +350,7 @@ class ServerStream(_Stream):
         actor = self._actor
         await actor.ready_to_send()
         pushed = self._connection._actor.start_pushed_stream(actor.promise(fields, head))
-        return ServerStream(pushed, self._connection, split_request(Headers._trusted(fields), DEFAULT_PRIORITY))
+        return ServerStream(pushed, self._connection, split_request(trusted_headers(fields), DEFAULT_PRIORITY))
 
 
 def _status(status: object, low: int, high: int) -> None:

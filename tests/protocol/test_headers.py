@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_h2.headers import Headers, HeadersLike, NeverIndexed
+from trio_h2.headers import Headers, HeadersLike, NeverIndexed, trusted_headers
 
 PAIRS = [(b"accept", b"*/*"), (b"x-a", b"1"), (b"x-a", b"2")]
 
@@ -23,7 +23,7 @@ PAIRS = [(b"accept", b"*/*"), (b"x-a", b"1"), (b"x-a", b"2")]
         iter(PAIRS),
         (pair for pair in PAIRS),
         Headers(PAIRS),
-        Headers._trusted(PAIRS),
+        trusted_headers(PAIRS),
     ],
 )
 def test_every_iterable_of_pairs_gives_the_same_headers(source: HeadersLike) -> None:
@@ -184,14 +184,14 @@ def test_repr_shows_no_secret() -> None:
     field = NeverIndexed("x-key", "secret")
     assert repr(field) == "NeverIndexed(b'x-key', ...)"
     assert repr(Headers([("a", "b"), field])) == "Headers([(b'a', b'b'), NeverIndexed(b'x-key', ...)])"
-    decoded = Headers._trusted([hpack.NeverIndexedHeaderTuple(b"x-key", b"secret")])
+    decoded = trusted_headers([hpack.NeverIndexedHeaderTuple(b"x-key", b"secret")])
     assert repr(decoded) == "Headers([NeverIndexed(b'x-key', ...)])"
 
 
 def test_trusted_keeps_the_sequence() -> None:
     pairs = list(PAIRS)
-    assert Headers._trusted(pairs)._pairs is pairs
-    assert Headers(Headers._trusted(pairs))._pairs is pairs
+    assert trusted_headers(pairs)._pairs is pairs
+    assert Headers(trusted_headers(pairs))._pairs is pairs
 
 
 @given(st.lists(st.tuples(st.binary() | st.text(st.characters(codec="ascii")), st.binary())))

@@ -47,13 +47,13 @@ def _also(error_class: type[H2Error], trio_class: type[Exception]) -> type[H2Err
     return type(error_class.__name__, (error_class, trio_class), namespace)
 
 
-def _copy(error: E, trio_class: type[Exception]) -> E:
+def _copy(error: E, trio_class: type[Exception], **changed: object) -> E:
     kind: type[H2Error] = type(error)
     if not isinstance(error, trio_class):
         kind = _also(kind, trio_class)  # type: ignore[arg-type]
     copy = kind.__new__(kind, *error.args)
     copy.args = error.args
-    copy.__dict__.update(error.__dict__)
+    copy.__dict__.update(error.__dict__, **changed)
     copy.__cause__ = error.__cause__
     return copy  # type: ignore[return-value]
 
@@ -68,9 +68,10 @@ def closed(error: E) -> E:
     return _copy(error, trio.ClosedResourceError)
 
 
-def raised(failure: E) -> E:
-    """The copy of a stored failure to raise now: closed if it was our own doing, else broken."""
-    return closed(failure) if failure.initiator == "local" else broken(failure)
+def raised(failure: E, **changed: object) -> E:
+    """The copy of a stored failure to raise now, with other attributes: closed if it was our own doing, else broken."""
+    trio_class = trio.ClosedResourceError if failure.initiator == "local" else trio.BrokenResourceError
+    return _copy(failure, trio_class, **changed)
 
 
 def retryable(failure: E, *, lasting: bool = False) -> E:
@@ -78,14 +79,13 @@ def retryable(failure: E, *, lasting: bool = False) -> E:
 
     It is safe to retry, unless a new connection would end in the same way: if the failure says so, or `lasting` does.
     """
-    copy = raised(failure)
-    copy.safe_to_retry = not (
+    lasting = (
         lasting
         or isinstance(failure, InternalError)
         or failure.error_code in NEEDS_ANOTHER_PROTOCOL
         or refused_by_tls(failure.__cause__)
     )
-    return copy
+    return raised(failure, safe_to_retry=not lasting)
 
 
 def refused_by_tls(error: BaseException | None) -> bool:

@@ -167,7 +167,7 @@ class _Fetcher:
         async for event in stream.events():
             self._show(name, describe(event))
             if isinstance(event, trio_h2.ResponseReceived):
-                fetch.status = int(event.headers[b":status"])
+                fetch.answered(int(event.headers[b":status"]))
                 failure = f"HTTP status {fetch.status}" if fetch.status >= 400 else None
             elif isinstance(event, trio_h2.DataReceived):
                 # Waiting here, the stream holds this one chunk and leaves the rest of its window unread.
@@ -230,6 +230,10 @@ class _Fetch:
         self.status = 0
         self.opened = trio.Event()
         self.done = trio.Event()
+
+    def answered(self, status: int) -> None:
+        """The final response has this status."""
+        self.status = status
 
 
 class _Output:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..headers import Headers
+from ..headers import Headers, trusted_headers
 from .field_rules import Fields, Malformed, check_trailers_untrusted, join_cookies
 from .limits import MAX_PRIORITY_OCTETS, Excess, held_size
 from .request_rules import RequestHead, parse_request_untrusted, read_request_unchecked
@@ -88,7 +88,7 @@ class FieldSection:
         fields = self.fields
         if self._rules.join_cookies and not self._distinct:
             fields = join_cookies(fields)
-        self._headers = headers = Headers._trusted(fields)
+        self._headers = headers = trusted_headers(fields)
         self.joined_size = 0
         if fields is not self.fields:
             self.joined_size = LITERAL_SIZE + FIELD_SIZE * len(fields) + len(dict(fields)[b"cookie"])
