@@ -138,6 +138,7 @@ HOUSE = {
             "inbox",
             "conflict",
             "connection_actor",
+            "pending_send",
             "pump",
             "sending",
             "stream_actor",
@@ -157,11 +158,6 @@ KNOWN_CIRCLES = {
     "protocol.receiver: imports protocol.connection_machine, which leads back",
 }
 KNOWN_FAULTS = {
-    "actors.writer: writes sender.finished",
-    "actors.writer: writes sender.offset",
-    "actors.writer: writes sender.queued_at",
-    "actors.writer: writes sender.stalled_since",
-    "actors.writer: writes sender.window",
     "protocol.compression: writes self._decoder.max_fields",
     "protocol.connection_machine: writes control.spent",
     "protocol.connection_machine: writes half.no_content",

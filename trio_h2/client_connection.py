@@ -288,7 +288,7 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
 
 
 def _reads_pieces(body: object) -> TypeGuard[AsyncFile]:
-    """Is this an async file? Iterated over, one gives its lines, which may be of one octet each, or all of it."""
+    """Whether this is an async file. Iterated over, one gives its lines, of one octet each perhaps, or all of it."""
     read = getattr(body, "read", None)
     if not inspect.iscoroutinefunction(read):
         return False

@@ -161,7 +161,7 @@ class Connection:
 
     @property
     def accepting(self) -> bool:
-        """Can a new stream be opened? False after GOAWAY, at the last stream ID, and when the connection ended."""
+        """Whether a new stream can be opened: not after GOAWAY, at the last stream ID, or when the connection ended."""
         return self._actor.ending.accepting
 
     def events(self) -> AsyncIterator[ev.Event]:

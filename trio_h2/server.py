@@ -78,7 +78,7 @@ class _Served:
             self.actor = self._connection = self._handler = None
 
     async def _handshake(self) -> bool | None:
-        """Does the client speak HTTP/2 for sure? None if TLS failed, which is the client's affair."""
+        """Whether the client speaks HTTP/2 for sure; None if TLS failed, which is the client's affair."""
         if not isinstance(self._transport, trio.SSLStream):
             return False
         peer = socket_address(self._transport, "getpeername") if logger.isEnabledFor(logging.DEBUG) else None

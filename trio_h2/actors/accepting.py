@@ -96,7 +96,7 @@ def _looking(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
 
 
 def _is_gone(accepted: trio.socket.SocketType) -> bool:
-    """Was this connection reset, or closed with nothing sent? Takes nothing of what can be read."""
+    """Whether this connection was reset, or closed with nothing sent. Takes nothing of what can be read."""
     try:
         if accepted.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # also behind data that can still be read
             return True

@@ -89,7 +89,7 @@ def retryable(failure: E, *, lasting: bool = False) -> E:
 
 
 def refused_by_tls(error: BaseException | None) -> bool:
-    """Did one side refuse the other, by its certificate or by an alert? A transport that broke refuses nothing."""
+    """Whether one side refused the other, by its certificate or by an alert. A transport that broke refuses nothing."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__
     return error is not None and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)

@@ -65,7 +65,7 @@ def check_serves(context: ssl.SSLContext) -> None:
 
 
 def has_backlog(listeners: Sequence[trio.abc.Listener[Any]]) -> bool:
-    """Does a connection wait to be accepted, at a listener of whose socket we know?"""
+    """Whether a connection waits to be accepted, at a listener of whose socket we know."""
     with Selector() as selector:
         for listening in _sockets(listeners):
             if listening.fileno() >= 0:

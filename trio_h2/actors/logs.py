@@ -49,7 +49,7 @@ def request_line(headers: Headers) -> str:
 
 
 def tells_nothing(error: BaseException) -> bool:
-    """Does a handler's error say no more than that its stream failed? Not if there is one of the user's code in it.
+    """Whether a handler's error says no more than that its stream failed: not if one of the user's code is in it.
 
     What it covers counts too: the stream fails again in a `finally` as an error of the user's passes through.
     """

@@ -1,18 +1,10 @@
-"""Every message that crosses a task boundary, except the events that `trio_h2.events` already has.
-
-reader -> stream   events, `Chunk`s and `Latest`s, through the stream's inbox
-sender -> writer   `PendingSend`, through the writer's turn queues
-"""
+"""What a stream's inbox carries, beside the events that `trio_h2.events` has."""
 
 from __future__ import annotations
 
-import trio
-
 from .. import events as ev
-from ..exceptions import H2Error
-from ..protocol.stream_machine import StreamMachine
 
-__all__ = ["Chunk", "Latest", "PendingSend"]
+__all__ = ["Chunk", "Latest"]
 
 
 class Chunk:
@@ -64,66 +56,3 @@ class Latest:
         if isinstance(event, ev.WindowUpdated) and isinstance(self.event, ev.WindowUpdated):
             event = ev.WindowUpdated(event.stream_id, self.event.delta + event.delta)
         self.event = event
-
-
-class PendingSend:
-    """A caller's bytes that are not cut yet, or a probe that waits until some could be. Owner: Writer.
-
-    Attributes:
-        data: what to send; a probe has none.
-        offset: octets that are cut already.
-        end_stream: does END_STREAM go with the last octet?
-        queued_at: the urgency of the turn queue it stands in, or None while its window keeps it out.
-        error: what ended the wait early, or None.
-        stalled_since: when it last got credit for its stream's window, while that keeps it out; else None.
-        window: what that window was then.
-    """
-
-    __slots__ = (
-        "_done",
-        "data",
-        "end_stream",
-        "error",
-        "finished",
-        "mutable",
-        "offset",
-        "probe",
-        "queued_at",
-        "stalled_since",
-        "stream",
-        "window",
-    )
-
-    def __init__(
-        self,
-        stream: StreamMachine,
-        data: bytes | bytearray | memoryview,
-        *,
-        end_stream: bool,
-        probe: bool = False,
-    ) -> None:
-        self.stream = stream
-        self.data = memoryview(data).cast("B")
-        # Cut pieces wait in the outbox, where a buffer that can change under us must not be.
-        self.mutable = not isinstance(data, bytes)
-        self.offset = 0
-        self.end_stream = end_stream
-        self.probe = probe
-        self.queued_at: int | None = None
-        self.stalled_since: float | None = None
-        self.window = 0
-        self.error: H2Error | None = None
-        self.finished = False
-        self._done: trio.Event | None = None
-
-    def finish(self, error: H2Error | None = None) -> None:
-        """All is cut, or nothing more will be."""
-        self.finished = True
-        self.error = error
-        if self._done is not None:
-            self._done.set()
-
-    async def wait(self) -> None:
-        """Wait for `finish`."""
-        self._done = trio.Event()
-        await self._done.wait()

@@ -332,7 +332,7 @@ class Sending:
         """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
         if self.stream is None or (self.stream.closed and not self._conflict.busy):
             return
-        self._context.writer.abort(self.stream, CLOSED_HERE)
+        self._context.writer.fail_sender(self.stream, CLOSED_HERE)
         if self._context.machine.reset_stream(self.stream, error_code):
             self._context.writer.wake()
         self._context.slots.wake(self)

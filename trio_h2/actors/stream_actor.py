@@ -137,7 +137,7 @@ class StreamActor(Sending):
         self.inbox.end(event)
         stream = self.machine
         if self._context.client and not stream.tunnel and stream.can_send:
-            self._context.writer.abort(
+            self._context.writer.fail_sender(
                 stream,
                 StreamResetError(
                     "the response ended before the request did",
@@ -170,7 +170,7 @@ class StreamActor(Sending):
             self.failure = failure
         self.inbox.fail(failure)
         if self.stream is not None:
-            self._context.writer.abort(self.stream, failure)
+            self._context.writer.fail_sender(self.stream, failure)
         if self.opened is not None:
             self.opened.set()
         self._stop_pump()
@@ -215,7 +215,7 @@ class StreamActor(Sending):
         if linger and self._cut_short:
             self.reset(ErrorCodes.INTERNAL_ERROR)
         elif linger and stream is not None and self.failure is None and stream.is_established_tunnel:
-            self._context.writer.abort(stream, CLOSED_HERE)
+            self._context.writer.fail_sender(stream, CLOSED_HERE)
             if stream.can_send:
                 self._context.machine.end_stream(stream)
                 self._context.writer.wake()
@@ -339,7 +339,7 @@ class StreamActor(Sending):
                 await handler(self, self._request)
             # A handler that was cancelled has not finished: its response must not look as if it had.
             if self.failure is None:
-                self._finish_handler()
+                self._handler_returned()
             if self.machine.tunnel and not self.machine.closed:
                 self.close(linger=True)
                 await self._linger()
@@ -358,7 +358,7 @@ class StreamActor(Sending):
         if self.failure is None or self.closed_by_user or not tells_nothing(error):
             logger.error("%s raised", self.handler, exc_info=error)
         if self.failure is None:
-            self._finish_failed()
+            self._answer_failure()
         return True
 
     @property
@@ -367,7 +367,7 @@ class StreamActor(Sending):
         assert self._request is not None
         return f"the handler of {request_line(self._request.headers)} for {self._context.peer}"
 
-    def _finish_handler(self) -> None:
+    def _handler_returned(self) -> None:
         """The handler returned: end the response as the handler contract says."""
         stream = self.machine
         context = self._context
@@ -394,7 +394,7 @@ class StreamActor(Sending):
             self.reset(ErrorCodes.NO_ERROR)
         context.writer.wake()
 
-    def _finish_failed(self) -> None:
+    def _answer_failure(self) -> None:
         stream = self.machine
         if not stream.closed and stream.sending.phase is Phase.HEAD and not stream.reserved:
             self._answer_500()

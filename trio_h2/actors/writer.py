@@ -1,5 +1,8 @@
 """The writer: the only task that writes the transport, and the one place that decides whose DATA goes next.
 
+Theory of operation
+===================
+
 What is cut into frames waits in the machine's outbox and leaves in that order, so a header block that is encoded
 and a DATA frame that is cut cannot be overtaken (invariant 6). What is not cut waits here with its sender: a sender
 that has window and whose turn it is cuts into the outbox at once, in its own task; the others queue by RFC 9218
@@ -9,6 +12,17 @@ that one long download does not hold up the rest.
 
 The outbox is bounded by `Config.write_buffer_size`, checked before a frame is cut. Replies to the peer skip that
 bound, and the reader waits for them instead (`replies_taken`).
+
+One hand-off
+============
+
+A handler sends 1 MiB on a stream whose window is 64 KiB. Its call cuts four frames into the outbox, sets `_woken` and
+leaves a `PendingSend` with the rest: its window is empty, so it stands in no queue. The task runs, takes the outbox
+and writes. The client's WINDOW_UPDATE reaches `credit` in the reader's task: the sender gets its place in the queue of
+its urgency, and `_woken` is set again. The writer cuts one frame for it after the other, in turns with whoever else
+stands there, until the window, the outbox or the octets are at their end. With the last octet it ends the
+`PendingSend`, and the handler's call returns. If it is cancelled before, it takes its `PendingSend` away: what is cut
+leaves, the rest never was.
 """
 
 from __future__ import annotations
@@ -24,7 +38,7 @@ from ..protocol.field_rules import Fields
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import StreamMachine
 from .errors import TransportFailed, raised
-from .messages import PendingSend
+from .pending_send import PendingSend
 from .under_tls import under_tls
 
 __all__ = ["Writer"]
@@ -38,7 +52,7 @@ URGENCY_LEVELS = 8
 
 
 class Writer:
-    """Cuts DATA for waiting senders, and writes. Owner of every field: this object.
+    """Cuts DATA for waiting senders, and writes.
 
     Attributes:
         bytes_sent: octets handed to the transport so far.
@@ -116,7 +130,7 @@ class Writer:
         if self.failure is None:
             self.failure = failure
         for sender in list(self._senders.values()):
-            self._finish(sender, failure)
+            self._end(sender, failure)
         self._taken.unpark_all()
 
     async def replies_taken(self) -> None:
@@ -133,7 +147,7 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        """Does the transport's pace allow no more frames now?"""
+        """Whether the transport's pace allows no more frames now."""
         return self._machine.outbox.size >= self._limit and self.failure is None
 
     async def taken(self) -> None:
@@ -150,9 +164,9 @@ class Writer:
             return
         sender = PendingSend(stream, data, end_stream=end_stream)
         # Nothing to cut but END_STREAM needs no window, so it needs no turn either (RFC 9113 section 6.9.1).
-        if not len(sender.data) or not self._others_wait:
+        if not sender.left or not self._others_wait:
             self._cut(sender, self._limit)
-        if not sender.finished:
+        if not sender.ended:
             await self._wait_turn(sender)
         self._woken.set()
 
@@ -179,14 +193,14 @@ class Writer:
 
     @property
     def _others_wait(self) -> bool:
-        """Does anybody wait for a turn, so that a new sender has to queue?"""
+        """Whether anybody waits for a turn, so that a new sender has to queue."""
         return bool(self._senders) and any(self._ready)
 
     async def wait_sendable(self, stream: StreamMachine) -> None:
         """Wait until `send` could cut at least one octet."""
         sender = PendingSend(stream, b"", end_stream=False, probe=True)
         self._cut(sender, self._limit)
-        if not sender.finished:
+        if not sender.ended:
             await self._wait_turn(sender)
 
     async def _wait_turn(self, sender: PendingSend) -> None:
@@ -197,7 +211,7 @@ class Writer:
         try:
             await sender.wait()
         finally:
-            sender.finished = True
+            sender.withdraw()
             self._unqueue(sender)
             self._senders.pop(sender.stream, None)
         if sender.error is not None:
@@ -207,18 +221,16 @@ class Writer:
         """Give a sender its place, unless its own stream's window is what it waits for."""
         window = sender.stream.outbound.available
         if window > 0:
-            sender.stalled_since = None
             if self._starved_since is not None and not any(self._ready):
                 self._starved_since = None  # of those that starved none is left
             self._take_place(sender)
-            return
-        if sender.stalled_since is None or window > sender.window:
-            sender.stalled_since = trio.current_time()
-        sender.window = window
+        else:
+            sender.stall(window)
 
     def _take_place(self, sender: PendingSend) -> None:
-        sender.queued_at = sender.stream.priority.urgency
-        self._ready[sender.queued_at][sender] = None
+        urgency = sender.stream.priority.urgency
+        sender.queue(urgency)
+        self._ready[urgency][sender] = None
 
     def connection_credit(self) -> None:
         """The connection's window has opened further."""
@@ -258,7 +270,7 @@ class Writer:
     def _unqueue(self, sender: PendingSend) -> None:
         if sender.queued_at is not None:
             del self._ready[sender.queued_at][sender]
-            sender.queued_at = None
+            sender.leave_queue()
 
     def initial_window_changed(self) -> None:
         """The windows of all streams may have opened: those that wait are looked at once, however often this comes.
@@ -268,18 +280,18 @@ class Writer:
         self._initial_changed = True
         self._woken.set()
 
-    def abort(self, stream: StreamMachine, failure: H2Error) -> None:
+    def fail_sender(self, stream: StreamMachine, failure: H2Error) -> None:
         """The stream's uncut bytes will not be sent: its sender gets `failure`."""
         sender = self._senders.get(stream)
         if sender is not None:
-            self._finish(sender, failure)
+            self._end(sender, failure)
         if self._taken:
             self._taken.unpark_all()
 
-    def _finish(self, sender: PendingSend, failure: H2Error | None) -> None:
+    def _end(self, sender: PendingSend, failure: H2Error | None) -> None:
         self._unqueue(sender)
         self._senders.pop(sender.stream, None)
-        sender.finish(failure)
+        sender.end(failure)
 
     def waits_for(self, stream: StreamMachine) -> str | None:
         """What the stream's sender waits for now, in words, or None if none waits."""
@@ -304,11 +316,11 @@ class Writer:
         for queue in self._ready:
             while queue and machine.outbox.size < self._limit and machine.outbound.available > 0:
                 sender, _ = queue.popitem(last=False)
-                sender.queued_at = None
+                sender.leave_queue()
                 # One that is alone takes its turns one after another.
                 self._cut(sender, machine.outbox.size + 1 if queue else self._limit)
-                if sender.finished:
-                    self._finish(sender, None)
+                if sender.ended:
+                    self._end(sender, None)
                 else:
                     self._queue(sender)
         if machine.outbound.available > 0:
@@ -320,23 +332,19 @@ class Writer:
         """Cut frames for one sender while the outbox is under `limit`; note when all of it is cut."""
         machine = self._machine
         stream = sender.stream
-        total = len(sender.data)
         while machine.outbox.size < limit:
-            count = min(machine.sendable(stream), total - sender.offset)
+            sendable = machine.sendable(stream)
             if sender.probe:
-                if machine.sendable(stream):
-                    sender.finish()
+                if sendable:
+                    sender.end()
                 return
-            if count == 0 and total > sender.offset:
+            count = min(sendable, sender.left)
+            if count == 0 and sender.left:
                 return
-            end = sender.offset + count
-            piece: bytes | memoryview = sender.data[sender.offset : end]
-            if sender.mutable:
-                piece = bytes(piece)
-            last = end == total
+            piece = sender.take(count)
+            last = not sender.left
             if count or sender.end_stream:
                 machine.send_data(stream, piece, end_stream=last and sender.end_stream)
-            sender.offset = end
             if last:
-                sender.finish()
+                sender.end()
                 return
