@@ -459,7 +459,7 @@ def test_rfc9113_4_3_every_block_is_decoded_also_where_nobody_listens(where: str
     elif where == "above GOAWAY":
         machine.goaway(last_stream_id=2**31 - 5)
         peer.receive(peer.headers(2**31 - 3, [*h.GET, secret]))
-        machine.goaway_last_stream_id = None
+        machine.state.goaway_last_stream_id = None
     else:
         peer.receive(peer.headers(1, [*h.GET, (b"Upper", b"x"), secret]))
     late = [*h.GET, secret]

@@ -243,7 +243,7 @@ def test_rfc9218_7_1_priorities_that_are_passed_over_are_forgotten_one_by_one(mo
     for number in range(1, 1_000, 4):
         peer.receive(h.priority_update(number, b"u=1"), peer.headers(number + 2, h.GET), h.rst_stream(number + 2))
     assert looks < 250 * 20
-    receiver = peer.machine._receiver
+    receiver = peer.machine._receiver._priorities
     assert len(receiver._early_priorities) == len(receiver._early_ids) <= 1_000
     peer.assert_alive()
 

@@ -666,9 +666,9 @@ def test_rfc9113_6_8_streams_above_our_last_one_are_ignored() -> None:
     peer.receive(peer.headers(1, h.POST))
     peer.machine.goaway()
     peer.frames()
-    assert peer.machine.ignores(3)
-    assert not peer.machine.ignores(1)
-    assert not peer.machine.ignores(2)
+    assert peer.machine.state.ignores(3)
+    assert not peer.machine.state.ignores(1)
+    assert not peer.machine.state.ignores(2)
     before = peer.machine.inbound.available
     secret = (b"x-in-the-table", b"of everybody")
     ignored = [

@@ -12,10 +12,8 @@ streams may grow by in all.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .stream_machine import StreamMachine
+from .stream_machine import StreamMachine
 
 __all__ = ["MEASURING_PING", "BandwidthEstimator", "GrowthBudget"]
 

@@ -63,6 +63,14 @@ class _Decoder(hpack.Decoder):
     literals = 0
     max_fields = MAX_DECODED_FIELDS
 
+    def limit_fields(self, count: int) -> None:
+        """Decode so many fields of one block."""
+        self.max_fields = count
+
+    def allow_table_size(self, size: int) -> None:
+        """The peer may make the table as large as this."""
+        self.max_allowed_table_size = size
+
     def decode_block(self, block: bytes) -> list[tuple[bytes, bytes]]:
         """The fields of one whole block, raw.
 
@@ -134,7 +142,7 @@ class _Decoder(hpack.Decoder):
         if size > self.max_allowed_table_size:
             raise hpack.InvalidTableSizeError(f"a table of {size} octets is more than we allow")
         self.changes += 1
-        self.header_table.maxsize = size
+        self.header_table_size = size
         return position
 
 
@@ -174,7 +182,7 @@ class FieldDecoder:
         self._limits = limits
         self._rules = rules
         self._decoder = _Decoder()
-        self._decoder.max_fields = limits.max_decoded_fields
+        self._decoder.limit_fields(limits.max_decoded_fields)
         self._remembered: dict[bytes, FieldSection] = {}
         self._remembered_size = 0
         self.candidate: tuple[bytes, FieldSection, int] | None = None
@@ -186,7 +194,7 @@ class FieldDecoder:
 
     def set_max_table_size(self, size: int) -> None:
         """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
-        self._decoder.max_allowed_table_size = size
+        self._decoder.allow_table_size(size)
         self._forget()
 
     @property
@@ -198,7 +206,7 @@ class FieldDecoder:
         """Our SETTINGS_MAX_HEADER_LIST_SIZE was acknowledged (RFC 9113 section 6.5.2)."""
         if size != self._limits.max_list_size:
             self._limits = attrs.evolve(self._limits, max_list_size=size)
-            self._decoder.max_fields = self._limits.max_decoded_fields
+            self._decoder.limit_fields(self._limits.max_decoded_fields)
             self._forget()
 
     def set_rules(self, rules: InboundRules) -> None:
@@ -289,6 +297,10 @@ class _Encoder(hpack.Encoder):
         super().__init__()
         self.huffman_coder = HuffmanEncoder()
 
+    def resize(self, size: int) -> None:
+        """The table has this size from the next block on, which says so."""
+        self.header_table_size = size
+
     def add(self, to_add: tuple[bytes, bytes], sensitive: bool, huffman: bool = False) -> bytes:
         name, value = to_add
         index, values = HeaderTable.STATIC_TABLE_MAPPING.get(name, (0, {}))
@@ -334,8 +346,7 @@ class FieldEncoder:
         for size in (self._smallest, self._table_size):
             # hpack forgets an update that it has not sent yet if the same size is set again.
             if size is not None and size != self._encoder.header_table_size:
-                self._encoder.header_table_size = size
-                self._encoder.header_table.resized = True
+                self._encoder.resize(size)
                 self._forget()
         self._smallest = None
 

@@ -97,10 +97,16 @@ class _FieldBlock:
     """A field block whose END_HEADERS has not come yet."""
 
     stream_id: int
-    fragments: list[bytes]
-    size: int
     build: Callable[[FieldSection], HeadersFrame | PushPromiseFrame]
+    fragments: list[bytes] = attrs.Factory(list)
+    size: int = 0
     continuations: int = 0
+
+    def add(self, fragment: bytes, *, continuation: bool) -> None:
+        """One more fragment came, with the first frame or with a CONTINUATION."""
+        self.fragments.append(fragment)
+        self.size += len(fragment)
+        self.continuations += continuation
 
 
 class FrameReader:
@@ -122,21 +128,10 @@ class FrameReader:
         self._block: _FieldBlock | None = None
         self._first = True
         self._settings_first = rules.settings_first
-        self._parsers: dict[int, Callable[[int, int, bytes], Parsed]] = {
-            DATA: self._data,
-            HEADERS: self._headers,
-            PRIORITY: self._priority,
-            RST_STREAM: self._rst_stream,
-            SETTINGS: self._settings,
-            PUSH_PROMISE: self._push_promise,
-            PING: self._ping,
-            GOAWAY: self._goaway,
-            WINDOW_UPDATE: self._window_update,
-            CONTINUATION: self._continuation,
-            ALTSVC: self._altsvc,
-            ORIGIN: self._origin,
-            PRIORITY_UPDATE: self._priority_update,
-        }
+
+    def set_max_frame_size(self, size: int) -> None:
+        """Our SETTINGS_MAX_FRAME_SIZE was acknowledged (6.5.2)."""
+        self.max_frame_size = size
 
     def set_header_table_size(self, size: int) -> None:
         """Our SETTINGS_HEADER_TABLE_SIZE was acknowledged (RFC 7541 section 4.2)."""
@@ -191,11 +186,11 @@ class FrameReader:
                     break
                 payload = buffer[offset + FRAME_HEADER_SIZE : end]
                 offset = end
-                parser = self._parsers.get(type_)
+                parser = _PARSERS.get(type_)
                 if parser is None:
                     yield UnknownFrame(type_, flags, stream_id, payload)
                     continue
-                parsed = parser(flags, stream_id, payload)
+                parsed = parser(self, flags, stream_id, payload)
                 if parsed is not None:
                     yield parsed
                     if self._decoder.candidate is not None:
@@ -291,7 +286,7 @@ class FrameReader:
         def build(section: FieldSection) -> HeadersFrame:
             return HeadersFrame(stream_id, section, end_stream, priority)
 
-        return self._fragment(_FieldBlock(stream_id, [], 0, build), fragment, flags)
+        return self._fragment(_FieldBlock(stream_id, build), fragment, flags)
 
     def _whole_headers(self, flags: int, stream_id: int, block: bytes) -> Parsed:
         """Most HEADERS are this: a block, nothing around it, and nothing to gather it in."""
@@ -311,17 +306,15 @@ class FrameReader:
         def build(section: FieldSection) -> PushPromiseFrame:
             return PushPromiseFrame(stream_id, promised, section)
 
-        return self._fragment(_FieldBlock(stream_id, [], 0, build), fragment[4:], flags)
+        return self._fragment(_FieldBlock(stream_id, build), fragment[4:], flags)
 
     def _continuation(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if self._block is None:
             return protocol_error("CONTINUATION without a field block")
-        self._block.continuations += 1
-        return self._fragment(self._block, payload, flags)
+        return self._fragment(self._block, payload, flags, continuation=True)
 
-    def _fragment(self, block: _FieldBlock, fragment: bytes, flags: int) -> Parsed:
-        block.fragments.append(fragment)
-        block.size += len(fragment)
+    def _fragment(self, block: _FieldBlock, fragment: bytes, flags: int, *, continuation: bool = False) -> Parsed:
+        block.add(fragment, continuation=continuation)
         failure = self._limits.block(block.size, block.continuations)
         if failure is not None:
             return failure
@@ -398,6 +391,24 @@ class FrameReader:
 
     def _priority_update(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         return PriorityUpdateFrame(UINT32.unpack_from(payload)[0] & _STREAM_MASK, payload[4:])
+
+
+# By type; of the class, because bound methods would hold the reader that holds them.
+_PARSERS: dict[int, Callable[[FrameReader, int, int, bytes], Parsed]] = {
+    DATA: FrameReader._data,
+    HEADERS: FrameReader._headers,
+    PRIORITY: FrameReader._priority,
+    RST_STREAM: FrameReader._rst_stream,
+    SETTINGS: FrameReader._settings,
+    PUSH_PROMISE: FrameReader._push_promise,
+    PING: FrameReader._ping,
+    GOAWAY: FrameReader._goaway,
+    WINDOW_UPDATE: FrameReader._window_update,
+    CONTINUATION: FrameReader._continuation,
+    ALTSVC: FrameReader._altsvc,
+    ORIGIN: FrameReader._origin,
+    PRIORITY_UPDATE: FrameReader._priority_update,
+}
 
 
 def _priority_fields(payload: bytes) -> PriorityFields:

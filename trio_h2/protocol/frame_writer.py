@@ -68,6 +68,10 @@ class FrameWriter:
         self.taken += len(data)
         return data
 
+    def set_max_frame_size(self, size: int) -> None:
+        """The peer's SETTINGS_MAX_FRAME_SIZE (6.5.2)."""
+        self.max_frame_size = size
+
     def set_header_table_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE (RFC 7541 section 4.2)."""
         self._encoder.set_table_size(size)

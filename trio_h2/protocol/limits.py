@@ -274,6 +274,11 @@ class ControlFrames:
         """How many control frames go with so much: streams opened, DATA frames with content, octets written."""
         return PER_STREAM * streams + data_received + PER_DATA_SENT * data_sent + octets_sent // OCTETS_SENT
 
+    def spend(self) -> bool:
+        """One more came; whether that is still within the limit."""
+        self.spent += 1
+        return self.spent <= self.limit
+
     def judge(self, work: int, now: float) -> Excess | None:
         """Take off what was earned; `work` is all that was done so far."""
         earned = work - self._work + (now - self._since) * self.limit / REFILL_SECONDS

@@ -19,7 +19,11 @@ from .field_rules import (
     scan,
 )
 
-__all__ = ["ResponseHead", "check_response", "parse_response_untrusted", "read_response_unchecked"]
+__all__ = ["WITHOUT_CONTENT", "ResponseHead", "check_response", "parse_response_untrusted", "read_response_unchecked"]
+
+
+WITHOUT_CONTENT: Final = frozenset((204, 304))
+"""Statuses of responses that have no content, whatever the request was (RFC 9110 section 6.4.1)."""
 
 
 class ResponseHead(NamedTuple):

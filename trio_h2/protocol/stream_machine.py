@@ -1,5 +1,8 @@
 """One stream's state (RFC 9113 section 5.1), from either side, and the message in each of its directions (8.1).
 
+All state changes of a stream are here, and there is no role here: what is told to a `StreamMachine` is what was sent
+and what was received, and it steps.
+
 `TRANSITIONS` is the whole of figure 2 and the prose under it, in one table that does not know whether it belongs to
 a client or a server: what was sent is `SEND_*`, what was received is `RECV_*`. A cell is the next state, or a
 `Refusal` that says how bad it was. A cell that is missing is what 5.1 says of everything not expressly permitted: a
@@ -19,6 +22,8 @@ import attrs
 from ..codes import ErrorCodes
 from ..exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
 from .priority import DEFAULT_PRIORITY, Priority
+from .request_rules import RequestHead
+from .response_rules import WITHOUT_CONTENT, ResponseHead
 from .verdicts import ConnectionFailure, StreamFailure
 from .windows import InboundWindow, OutboundWindow
 
@@ -166,9 +171,9 @@ class MessageHalf:
         seen: octets of body so far, without padding.
         interim: 1xx responses so far.
         interim_octets: the size of their header sections.
-        bodiless: True when the message has no content by definition (a HEAD response, 204, 304): its
+        bodiless: Whether the message has no content by definition (a HEAD response, 204, 304): its
             content-length then promises nothing and no octet of DATA may come.
-        no_content: True for 204, which says so; HEAD and 304 leave out a body that a GET would have got.
+        no_content: Whether it is a 204, which says so; HEAD and 304 leave out a body that a GET would have got.
     """
 
     __slots__ = ("bodiless", "expected", "interim", "interim_octets", "no_content", "phase", "seen")
@@ -181,33 +186,51 @@ class MessageHalf:
         self.bodiless = False
         self.no_content = False
 
-    def begin(self, content_length: int | None, *, bodiless: bool = False) -> None:
+    def begin(self, content_length: int | None, *, bodiless: bool = False, no_content: bool = False) -> None:
         """The header section is there: the body follows."""
         self.phase = Phase.BODY
         self.bodiless = bodiless
+        self.no_content = no_content
         self.expected = 0 if bodiless else content_length
 
+    def expect_anything(self) -> None:
+        """Whatever content-length says, the body is not held to it."""
+        self.expected = None
+
+    def count(self, octets: int) -> None:
+        """So many more octets of body were sent or received."""
+        self.seen += octets
+
+    def count_interim(self, size: int) -> None:
+        """One more 1xx response came, with a header section of this size."""
+        self.interim += 1
+        self.interim_octets += size
+
+    def end(self) -> None:
+        """Nothing more belongs to the message."""
+        self.phase = Phase.DONE
+
     def too_long(self, count: int) -> bool:
-        """Would `count` more octets be more than content-length promises?"""
+        """Whether `count` more octets would be more than content-length promises."""
         return self.expected is not None and self.seen + count > self.expected
 
     @property
     def too_short(self) -> bool:
-        """Would the body be shorter than promised if it ended now?"""
+        """Whether the body would be shorter than promised if it ended now."""
         return self.expected is not None and self.seen != self.expected
 
 
 @attrs.define(eq=False)
 class StreamMachine:
-    """One stream: its state, both windows, and the message in each direction. Owner of every field: this object.
+    """One stream: its state, both windows, and the message in each direction.
 
     Attributes:
         request_method: the method of the request on this stream; it decides whether the response has a body.
         authority: the authority the request named; an ALTSVC frame on this stream, or a push, is about it.
-        tunnel: True for CONNECT (RFC 9113 section 8.5, RFC 8441): after a 2xx response, DATA is a byte stream.
+        tunnel: Whether this is CONNECT (RFC 9113 section 8.5, RFC 8441): after a 2xx response, DATA is a byte stream.
         priority: what RFC 9218 calls this stream's priority; the writer goes by it.
         close_reason: why the stream is closed, or None while it is not.
-        counted: does the stream table count it as concurrent?
+        counted: Whether the stream table counts it as concurrent.
     """
 
     stream_id: int
@@ -225,34 +248,78 @@ class StreamMachine:
 
     @property
     def closed(self) -> bool:
-        """True once no more frames may be sent or are expected."""
+        """Whether no more frames may be sent or are expected."""
         return self.state is StreamState.CLOSED
 
     @property
     def open(self) -> bool:
-        """True in the states that count as concurrent (RFC 9113 section 5.1.2)."""
+        """Whether it is in one of the states that count as concurrent (RFC 9113 section 5.1.2)."""
         return self.state in _COUNTED
 
     @property
     def reserved(self) -> bool:
-        """True for a promised stream whose response has not begun."""
+        """Whether it is a promised stream whose response has not begun."""
         return self.state in (StreamState.RESERVED_LOCAL, StreamState.RESERVED_REMOTE)
 
     @property
     def is_established_tunnel(self) -> bool:
-        """True while this is a tunnel on which our side may send, or has sent, DATA."""
+        """Whether this is a tunnel on which our side may send, or has sent, DATA."""
         return self.tunnel and not self.closed and self.sending.phase is not Phase.HEAD
 
     @property
     def discards_body(self) -> bool:
-        """True while what is sent of a body is left out: the response to HEAD, and 304 (RFC 9110 section 6.4.1)."""
+        """Whether what is sent of a body is left out: the response to HEAD, and 304 (RFC 9110 section 6.4.1)."""
         half = self.sending
         return half.bodiless and not half.no_content and half.phase is Phase.BODY
 
     @property
     def can_send(self) -> bool:
-        """True while this side has not ended its half."""
+        """Whether this side has not ended its half."""
         return self.state in _CAN_SEND
+
+    # Its beginning
+
+    def begin_request(self, head: RequestHead, half: MessageHalf) -> None:
+        """A request opens the stream, in this half of it; its body follows."""
+        self.request_method = head.method
+        self.authority = head.authority or b""
+        self.tunnel = head.method == b"CONNECT"
+        half.begin(head.content_length)
+
+    def promise_request(self, head: RequestHead, half: MessageHalf) -> None:
+        """The stream is promised for this request, which has no body (RFC 9113 section 8.4); `half` would have it."""
+        self.begin_request(head, half)
+        half.end()
+
+    def adopt_upgraded(self, *, client: bool) -> None:
+        """The stream is what HTTP/1.1's upgrade made: its request is complete (RFC 7540 section 3.2)."""
+        half = self.sending if client else self.receiving
+        half.begin(None)
+        half.end()
+        self.state = StreamState.HALF_CLOSED_LOCAL if client else StreamState.HALF_CLOSED_REMOTE
+
+    def begin_response(self, head: ResponseHead, half: MessageHalf) -> None:
+        """A final response's header section is there: what does its body look like (RFC 9110 section 6.4.1)?"""
+        status = head.status
+        if self.tunnel and 200 <= status < 300:
+            half.begin(None)
+            return
+        self.tunnel = False
+        bodiless = self.request_method == b"HEAD" or status in WITHOUT_CONTENT
+        half.begin(head.content_length, bodiless=bodiless, no_content=status == 204)
+
+    def prioritize(self, priority: Priority) -> None:
+        """The client said, or we as the client say, how urgent the response is (RFC 9218)."""
+        self.priority = priority
+
+    def count(self) -> bool:
+        """Be counted as concurrent from now on, if the state says so; whether that is new."""
+        if self.counted or self.state not in _COUNTED:
+            return False
+        self.counted = True
+        return True
+
+    # Its steps
 
     def receive(self, input_: Input) -> StreamFailure | ConnectionFailure | None:
         """Step for a received frame; the verdict if the state does not allow it."""
@@ -284,6 +351,34 @@ class StreamMachine:
             initiator="local",
             stream_id=self.stream_id,
         )
+
+    def receive_end(self) -> bool:
+        """Step for END_STREAM, which the state allows where its frame was; whether the stream is closed by it."""
+        self.receive(Input.RECV_END_STREAM)
+        self.receiving.end()
+        return self.state is StreamState.CLOSED
+
+    def send_end(self) -> bool:
+        """Step for END_STREAM to be sent; whether the stream is closed by it."""
+        self.send(Input.SEND_END_STREAM)
+        self.sending.end()
+        return self.state is StreamState.CLOSED
+
+    def close(self, reason: CloseReason) -> bool:
+        """Be closed, for this reason; whether it counted as concurrent until now."""
+        counted, self.counted = self.counted, False
+        self.state = StreamState.CLOSED
+        self.close_reason = reason
+        return counted
+
+    def send_body(self, count: int, *, end_stream: bool) -> None:
+        """Step for DATA to be sent with so much content, which `sending.count` counts when it is.
+
+        Raises: as `send` and `check_body`.
+        """
+        if self.state in _CAN_SEND:
+            self.check_body(count, end_stream=end_stream)
+        self.send(Input.SEND_DATA)
 
     def check_body(self, count: int, *, end_stream: bool) -> None:
         """Hold octets to be sent against our own content-length, before they are.

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from .stream_machine import CloseReason, Phase, StreamMachine, StreamState
+from .stream_machine import CloseReason, Phase, StreamMachine
 
 __all__ = ["StreamTable"]
 
@@ -18,7 +18,7 @@ MAX_STREAM_ID = 2**31 - 1
 
 
 class StreamTable:
-    """Live streams by ID, IDs used on each side, and tombstones. Owner of every field: ConnectionMachine.
+    """Live streams by ID, IDs used on each side, and tombstones.
 
     Attributes:
         highest_inbound: the highest stream ID the peer has used or promised.
@@ -27,8 +27,6 @@ class StreamTable:
         open_outbound: how many of ours do.
         opened: how many streams were put in so far, on both sides.
         completed: how many of those that closed had their response complete.
-        closed_lately: where closed streams are kept by ID, for an owner who wants to look at them and clears it;
-            None, the default, keeps none.
     """
 
     def __init__(self, *, client: bool, max_tombstones: int) -> None:
@@ -44,7 +42,7 @@ class StreamTable:
         self.open_outbound = 0
         self.opened = 0
         self.completed = 0
-        self.closed_lately: dict[int, StreamMachine] | None = None
+        self._closed_lately: dict[int, StreamMachine] | None = None
 
     def __iter__(self) -> Iterator[StreamMachine]:
         return iter(list(self._live.values()))
@@ -72,11 +70,11 @@ class StreamTable:
         return above[::-1]
 
     def is_own(self, stream_id: int) -> bool:
-        """Is this an ID that our side opens (RFC 9113 section 5.1.1)?"""
+        """Whether this is an ID that our side opens (RFC 9113 section 5.1.1)."""
         return stream_id & 1 == self._own_parity
 
     def is_idle(self, stream_id: int) -> bool:
-        """Has this ID not been used yet, nor passed over?"""
+        """Whether this ID has not been used yet, nor passed over."""
         return stream_id > (self.highest_outbound if self.is_own(stream_id) else self.highest_inbound)
 
     def next_own_id(self) -> int | None:
@@ -92,33 +90,30 @@ class StreamTable:
             self.highest_inbound = stream_id
 
     def add(self, stream: StreamMachine) -> None:
-        """Put a stream in; its ID has been noted with `use`."""
+        """Put a stream in, and count it as concurrent if its state says so; its ID has been noted with `use`."""
         self._live[stream.stream_id] = stream
         self.opened += 1
+        self.count(stream)
 
     def count(self, stream: StreamMachine) -> None:
         """Count the stream as concurrent from now on, if its state says so."""
-        if stream.counted or not stream.open:
+        if not stream.count():
             return
-        stream.counted = True
-        if self.is_own(stream.stream_id):
+        if stream.stream_id & 1 == self._own_parity:
             self.open_outbound += 1
         else:
             self.open_inbound += 1
 
     def close(self, stream: StreamMachine, reason: CloseReason) -> bool:
-        """Take a stream out and leave its tombstone; was its response complete?"""
-        stream.state = StreamState.CLOSED
-        stream.close_reason = reason
+        """Take a stream out and leave its tombstone; whether its response was complete."""
         self._live.pop(stream.stream_id, None)
-        if stream.counted:
-            stream.counted = False
-            if self.is_own(stream.stream_id):
+        if stream.close(reason):
+            if stream.stream_id & 1 == self._own_parity:
                 self.open_outbound -= 1
             else:
                 self.open_inbound -= 1
-        if self.closed_lately is not None:
-            self.closed_lately[stream.stream_id] = stream
+        if self._closed_lately is not None:
+            self._closed_lately[stream.stream_id] = stream
         self.bury(stream.stream_id, reason)
         response = stream.receiving if self._own_parity else stream.sending
         if response.phase is not Phase.DONE:
@@ -132,6 +127,11 @@ class StreamTable:
         graves[stream_id] = reason
         if len(graves) > self._max_tombstones:
             graves.popitem(last=False)
+
+    def keep_closed(self) -> dict[int, StreamMachine]:
+        """Where closed streams are kept by ID from now on, for a caller who looks at them, and clears it."""
+        self._closed_lately = {}
+        return self._closed_lately
 
     def how_closed(self, stream_id: int) -> CloseReason | None:
         """Why a stream that is neither live nor idle closed; None if forgotten or passed over."""

@@ -83,6 +83,10 @@ class InitialWindow:
             self.bound = max((window.beyond for window in windows), default=0)
         return self.value + self.bound <= MAX_WINDOW
 
+    def raise_bound(self, beyond: int) -> None:
+        """A window is further beyond `value` than any was: by so much."""
+        self.bound = beyond
+
 
 class OutboundWindow:
     """How many octets we may send now. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE.
@@ -106,7 +110,7 @@ class OutboundWindow:
     def _move(self, count: int) -> None:
         self.beyond += count
         if self.beyond > self._initial.bound:
-            self._initial.bound = self.beyond
+            self._initial.raise_bound(self.beyond)
 
     def consume(self, count: int) -> None:
         """Count `count` octets as sent; the caller has checked `available`."""
@@ -123,7 +127,7 @@ class OutboundWindow:
 class InboundWindow:
     """How many octets the peer may send now, for one stream."""
 
-    __slots__ = ("available", "held", "mark", "target", "unannounced")
+    __slots__ = ("_mark", "available", "held", "target", "unannounced")
 
     def __init__(self, target: int = DEFAULT_WINDOW) -> None:
         self.target = target
@@ -131,7 +135,7 @@ class InboundWindow:
         self.held = 0
         self.unannounced = 0
         # A stream's: what the connection had received in all when this window was last announced.
-        self.mark = 0
+        self._mark = 0
 
     def receive(self, count: int) -> bool:
         """Count `count` octets as received; False if the peer had no window for them."""
@@ -157,6 +161,12 @@ class InboundWindow:
         self.unannounced = 0
         self.available += increment
         return increment
+
+    def since_announced(self, received: int) -> int:
+        """What the connection received since this was last asked; `received` is all so far."""
+        since = received - self._mark
+        self._mark = received
+        return since
 
     def resize(self, target: int) -> None:
         """Take a new SETTINGS_INITIAL_WINDOW_SIZE: the peer's window moves by the difference (6.9.2)."""

@@ -109,8 +109,7 @@ class H2Connection:
         )
         self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules, clock=time.monotonic)
         # Streams that closed since bytes were last received: the events of those bytes are still being worked on.
-        self._closed_lately: dict[int, StreamMachine] = {}
-        self._machine.table.closed_lately = self._closed_lately
+        self._closed_lately = self._machine.table.keep_closed()
         self.local_settings = Settings(
             client,
             {
@@ -120,7 +119,7 @@ class H2Connection:
         )
         self.state_machine = StateView(self._machine)
         self.decoder = DecoderView(self._machine.reader)
-        self.decoder.max_header_list_size = self.DEFAULT_MAX_HEADER_LIST_SIZE
+        self._machine.reader.set_max_header_list_size(self.DEFAULT_MAX_HEADER_LIST_SIZE)
         self._initiated = False
         self._prepared_by: tuple[tuple[bool, bool, bool], OutboundHeaders] | None = None
 
@@ -261,7 +260,7 @@ class H2Connection:
             fields, response = self._outbound.response(headers, to_connect=stream.tunnel)
             machine.send_response(stream, fields, response, end_stream=end_stream)
             if not self.config.validate_outbound_headers:
-                stream.sending.expected = None  # also to HEAD, and in a 204
+                stream.sending.expect_anything()  # also to HEAD, and in a 204
         elif stream.sending.phase is Phase.DONE:
             raise StreamClosedError(stream_id, initiator="local")
         elif not end_stream:
@@ -453,7 +452,7 @@ class H2Connection:
 
     @max_outbound_frame_size.setter
     def max_outbound_frame_size(self, size: int) -> None:
-        self._machine.outbox.max_frame_size = size
+        self._machine.outbox.set_max_frame_size(size)
 
     @property
     def max_inbound_frame_size(self) -> int:
@@ -462,7 +461,7 @@ class H2Connection:
 
     @max_inbound_frame_size.setter
     def max_inbound_frame_size(self, size: int) -> None:
-        self._machine.reader.max_frame_size = size
+        self._machine.reader.set_max_frame_size(size)
 
 
 def _error_code(code: int) -> ErrorCodes | int:

@@ -1,0 +1,276 @@
+"""HEADERS and DATA: the messages on streams (RFC 9113 section 8.1).
+
+A frame on a stream that is not in the table is judged in one place, `_late`.
+"""
+
+from __future__ import annotations
+
+from .. import events as ev
+from ..codes import ErrorCodes, SettingCodes
+from ..exceptions import FlowControlError, StreamIDTooLowError
+from .connection_state import ConnectionState
+from .field_rules import Malformed
+from .frames import DataFrame, HeadersFrame
+from .limits import Excess, InterimLimits, field_section_size
+from .priority_receiver import PriorityReceiver, priority_event
+from .stream_machine import CloseReason, Input, Phase, StreamMachine
+from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, malformed, protocol_error
+
+__all__ = ["MessageReceiver"]
+
+
+class MessageReceiver:
+    """Requests, responses, bodies and trailers that are received.
+
+    Args:
+        state: the connection's.
+        priorities: what is known of the priorities of requests that are still to come.
+    """
+
+    def __init__(self, state: ConnectionState, priorities: PriorityReceiver) -> None:
+        self._state = state
+        self._table = state.table
+        self._credit = state.credit
+        self._budgets = state.budgets
+        self._priorities = priorities
+        config = state.config
+        self._interim_limits = InterimLimits(config.max_interim_responses, config.max_interim_octets)
+
+    def _late(self, stream_id: int, input_: Input) -> Verdict:
+        """Judge HEADERS or DATA on a stream that is not in the table (RFC 9113 section 5.1)."""
+        if self._state.ignores(stream_id):
+            if self._table.is_idle(stream_id):
+                self._state.expect_unseen_data()
+            self._table.use(max(stream_id, self._table.highest_inbound))
+            return IGNORE
+        if self._table.is_idle(stream_id):
+            return protocol_error(f"{input_.name} on idle stream {stream_id}")
+        how = self._table.how_closed(stream_id)
+        forgotten = how is None and self._table.is_own(stream_id)
+        if forgotten or how is CloseReason.RESET_LOCALLY or how is CloseReason.ABANDONED:
+            return IGNORE
+        if input_ is Input.RECV_HEADERS and how is CloseReason.ENDED:
+            return ConnectionFailure(ErrorCodes.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which has ended")
+        if input_ is Input.RECV_HEADERS and how is None:
+            highest = self._table.highest_inbound
+            reason = f"stream ID {stream_id} is not above {highest}, the highest one used (5.1.1)"
+            return ConnectionFailure(ErrorCodes.PROTOCOL_ERROR, reason, StreamIDTooLowError, (stream_id, highest))
+        return StreamFailure(stream_id, ErrorCodes.STREAM_CLOSED, f"{input_.name} on a closed stream")
+
+    # DATA (6.1)
+
+    def data(self, frame: DataFrame, events: list[ev.Event]) -> Verdict | None:
+        """DATA (6.1)."""
+        length = frame.flow_controlled_length
+        if not self._credit.inbound.receive(length):
+            reason = f"{length} octets of DATA are more than the connection's window"
+            return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+        stream = self._table.get(frame.stream_id)
+        if stream is None:
+            self._credit.inbound.release(length)
+            return self._late_data(frame)
+        verdict = self._accept_data(stream, frame)
+        if verdict is not None:
+            self._credit.inbound.release(length)
+            return verdict
+        if length > len(frame.data) and self._state.rules.return_padding:
+            self._credit.acknowledge(stream, length - len(frame.data))
+        ended = failure = None
+        if frame.end_stream:
+            failure = self._end(stream)
+            ended = ev.StreamEnded(frame.stream_id) if failure is None else None
+        elif not frame.data:
+            failure = self._budgets.count_control_frame()
+        events.append(ev.DataReceived(frame.stream_id, frame.data, length, ended))
+        if ended is not None:
+            events.append(ended)
+        if frame.data:
+            self._budgets.count_data_received()
+        return failure
+
+    def _late_data(self, frame: DataFrame) -> Verdict | None:
+        """DATA on a stream that is closed, or never was: nobody gets it."""
+        verdict = self._late(frame.stream_id, Input.RECV_DATA)
+        if verdict is not IGNORE:
+            return verdict
+        if not self._budgets.late_data.receive(frame.flow_controlled_length):
+            reason = "DATA beyond what was left of the windows of streams that were reset"
+            return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+        return None if frame.data else IGNORE
+
+    def _accept_data(self, stream: StreamMachine, frame: DataFrame) -> Verdict | None:
+        verdict = stream.receive(Input.RECV_DATA)
+        if verdict is not None:
+            return verdict
+        half = stream.receiving
+        if half.phase is Phase.HEAD:
+            return malformed(stream.stream_id, "DATA before the header section")
+        if half.too_long(len(frame.data)):
+            return malformed(stream.stream_id, f"a body longer than its content-length of {half.expected}")
+        # An empty frame needs no window (6.9.1), not even one that our SETTINGS made negative.
+        length = frame.flow_controlled_length
+        if length and not stream.inbound.receive(length):
+            return StreamFailure(stream.stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
+        half.count(len(frame.data))
+        return None
+
+    def _end(self, stream: StreamMachine) -> Verdict | None:
+        """END_STREAM (8.1.1): the body has to have the length it promised."""
+        if stream.receiving.too_short:
+            expected = stream.receiving.expected
+            return malformed(
+                stream.stream_id,
+                f"a body of {stream.receiving.seen} octets, its content-length is {expected}",
+            )
+        if stream.receive_end():
+            self._table.close(stream, CloseReason.ENDED)
+        return None
+
+    # HEADERS (6.2)
+
+    def headers(self, frame: HeadersFrame, events: list[ev.Event]) -> Verdict | None:
+        """HEADERS (6.2)."""
+        stream = self._table.get(frame.stream_id)
+        if stream is None:
+            if (
+                self._state.client
+                or self._table.is_own(frame.stream_id)
+                or not self._table.is_idle(frame.stream_id)
+                or self._state.ignores(frame.stream_id)
+            ):
+                return self._late(frame.stream_id, Input.RECV_HEADERS)
+            return self._request(frame, events)
+        verdict = stream.receive(Input.RECV_HEADERS)
+        if verdict is None and frame.priority is not None:
+            verdict = self._priorities.judge(frame.stream_id, frame.priority)
+        if verdict is not None:
+            return verdict
+        oversized = frame.section.oversized
+        if oversized is not None:
+            return oversized.on_stream(stream.stream_id)
+        if stream.receiving.phase is Phase.HEAD:
+            return self._response(stream, frame, events)
+        return self._trailers(stream, frame, events)
+
+    def _request(self, frame: HeadersFrame, events: list[ev.Event]) -> Verdict | None:
+        """A request opens a stream (8.3.1)."""
+        state = self._state
+        stream_id = frame.stream_id
+        self._table.use(stream_id)
+        limit = state.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        if limit is not None and self._table.open_inbound >= limit:
+            return self._refused(stream_id, f"more than {limit} concurrent streams", self._table.open_inbound)
+        stream = state.new_stream(stream_id)
+        stream.receive(Input.RECV_HEADERS)
+        self._table.add(stream)
+        if frame.priority is not None:
+            failure = self._priorities.judge(stream_id, frame.priority)
+            if failure is not None:
+                return failure
+        if frame.section.oversized is not None:
+            return self._answer_431(stream, frame.end_stream, frame.section.oversized)
+        connect_protocol = state.local_settings.enable_connect_protocol
+        head = frame.section.request(extended_connect=bool(connect_protocol))
+        if isinstance(head, Malformed):
+            return malformed(stream_id, head.reason)
+        excess = self._budgets.held_headers.hold(stream_id, frame.section.size)
+        if excess is not None:
+            if self._budgets.held_headers.never_fits(frame.section.size):
+                return self._answer_431(stream, frame.end_stream, excess)
+            return excess.on_stream(stream_id, ErrorCodes.REFUSED_STREAM, fault=False)
+        stream.begin_request(head, stream.receiving)
+        self._priorities.begin(stream, frame.section.priority)
+        return self._finish_headers(stream, frame, ev.RequestReceived, events)
+
+    def _refused(self, stream_id: int, reason: str, opened: int) -> StreamFailure:
+        """One stream too many; the peer's fault if it has that many by the limit that it has acknowledged."""
+        fault = opened >= self._state.local_settings.max_concurrent_streams
+        return StreamFailure(stream_id, ErrorCodes.REFUSED_STREAM, reason, fault=fault)
+
+    def _answer_431(self, stream: StreamMachine, end_stream: bool, excess: Excess) -> Verdict | None:
+        """A request too large is answered, not broken off: 431, and no reading on (RFC 6585 section 5)."""
+        state = self._state
+        state.complain(stream.stream_id, excess.reason)
+        self._budgets.count_limit(excess.limit)
+        state.outbox.headers(stream.stream_id, [(b":status", b"431")], end_stream=True)
+        if not end_stream:
+            state.expect_unseen_data()
+            state.outbox.rst_stream(stream.stream_id, ErrorCodes.NO_ERROR)
+        state.count_reply()
+        self._table.close(stream, CloseReason.ENDED if end_stream else CloseReason.RESET_LOCALLY)
+        return self._budgets.count_stream_error()
+
+    def _response(self, stream: StreamMachine, frame: HeadersFrame, events: list[ev.Event]) -> Verdict | None:
+        """A response, interim or final (8.3.2)."""
+        if not stream.counted and not self._may_open_push(stream):
+            opened = self._table.open_inbound - 1
+            return self._refused(stream.stream_id, "more pushes than we allow at once", opened)
+        head = frame.section.response(to_connect=stream.tunnel)
+        if isinstance(head, Malformed):
+            return malformed(stream.stream_id, head.reason)
+        section = frame.section
+        interim = head.is_informational
+        if interim:
+            if frame.end_stream:
+                return malformed(stream.stream_id, f"a {head.status} response that ends the stream")
+            half = stream.receiving
+            half.count_interim(field_section_size(section.fields))
+            excess = self._interim_limits.exceeded(half.interim, half.interim_octets)
+            if excess is not None:
+                return excess.on_stream(stream.stream_id)
+        excess = self._budgets.held_headers.hold(stream.stream_id, section.size)
+        if excess is not None:
+            return excess.on_stream(stream.stream_id, fault=False)
+        if interim:
+            priority = None if frame.priority is None else priority_event(frame.stream_id, frame.priority)
+            events.append(ev.InformationalResponseReceived(stream.stream_id, section.headers, priority))
+            if priority is not None:
+                events.append(priority)
+            return None
+        stream.begin_response(head, stream.receiving)
+        return self._finish_headers(stream, frame, ev.ResponseReceived, events)
+
+    def _may_open_push(self, stream: StreamMachine) -> bool:
+        """A promised stream counts from its first HEADERS on (5.1.2). A limit lowered later is no reason to end it."""
+        self._table.count(stream)
+        limit = self._state.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        return limit is None or self._table.open_inbound <= limit
+
+    def _trailers(self, stream: StreamMachine, frame: HeadersFrame, events: list[ev.Event]) -> Verdict | None:
+        """A second header section: trailers, and the end (8.1)."""
+        if stream.tunnel:
+            return malformed(stream.stream_id, "HEADERS on a tunnel (8.5)")
+        if not frame.end_stream:
+            return malformed(stream.stream_id, "a second header section that does not end the stream")
+        problem = frame.section.trailers()
+        if problem is not None:
+            return malformed(stream.stream_id, problem.reason)
+        excess = self._budgets.held_headers.hold(stream.stream_id, frame.section.size)
+        if excess is not None:
+            return excess.on_stream(stream.stream_id, fault=False)
+        return self._finish_headers(stream, frame, ev.TrailersReceived, events)
+
+    def _finish_headers(
+        self,
+        stream: StreamMachine,
+        frame: HeadersFrame,
+        kind: type[ev.RequestReceived | ev.ResponseReceived | ev.TrailersReceived],
+        events: list[ev.Event],
+    ) -> Verdict | None:
+        """The section is good. It is an event of this kind, if what it ends is good, too."""
+        ended = failure = None
+        if frame.end_stream:
+            failure = self._end(stream)
+            if failure is None:
+                ended = ev.StreamEnded(stream.stream_id)
+            elif kind is ev.RequestReceived:
+                # A request is whole or none; what came of a response can be read, as a last DATA frame's octets can.
+                self._budgets.held_headers.release(stream.stream_id)
+                return failure
+        priority = None if frame.priority is None else priority_event(frame.stream_id, frame.priority)
+        events.append(kind(stream.stream_id, frame.section.headers, ended, priority))
+        if priority is not None:
+            events.append(priority)
+        if ended is not None:
+            events.append(ended)
+        return failure
