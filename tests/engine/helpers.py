@@ -8,7 +8,6 @@ whatever bytes a test wants and says what the engine sent: it knows frames and H
 from __future__ import annotations
 
 import math
-import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -23,23 +22,21 @@ from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
     Frame,
-    GoAwayFrame,
     HeadersFrame,
     PingFrame,
     PushPromiseFrame,
     RstStreamFrame,
     SettingsFrame,
-    WindowUpdateFrame,
 )
 
 import trio_h2
+from tests import frames
+from tests.frames import PREFACE
 from trio_h2 import Config
 from trio_h2.actors.slices import TURN, Turn
 
 FOREVER = 100_000
 """Seconds on a MockClock after which a test is stuck: when nothing can happen any more it jumps there at once."""
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 Handler = Callable[[trio_h2.ServerStream], Awaitable[object]]
 
@@ -197,39 +194,23 @@ class RawPeer:
         """HEADERS; with `promised` it is PUSH_PROMISE."""
         block = self.encoder.encode(list(fields))
         if promised is not None:
-            return PushPromiseFrame(stream_id, promised, block, flags=["END_HEADERS"]).serialize()
-        flags = ["END_HEADERS", "END_STREAM"] if end_stream else ["END_HEADERS"]
-        return HeadersFrame(stream_id, block, flags=flags).serialize()
+            return frames.raw(frames.PUSH_PROMISE, frames.END_HEADERS, stream_id, frames.uint32(promised) + block)
+        flags = frames.END_HEADERS | (frames.END_STREAM if end_stream else 0)
+        return frames.raw(frames.HEADERS, flags, stream_id, block)
 
     @staticmethod
     def data(stream_id: int, data: bytes = b"", *, end_stream: bool = False, padding: int = 0) -> bytes:
-        flags = (["END_STREAM"] if end_stream else []) + (["PADDED"] if padding else [])
-        return DataFrame(stream_id, data, pad_length=padding, flags=flags).serialize()
-
-    @staticmethod
-    def rst(stream_id: int, error_code: int = 8) -> bytes:
-        return RstStreamFrame(stream_id, error_code).serialize()
-
-    @staticmethod
-    def window_update(stream_id: int, increment: int) -> bytes:
-        return WindowUpdateFrame(stream_id, increment).serialize()
-
-    @staticmethod
-    def goaway(last_stream_id: int, error_code: int = 0, additional_data: bytes = b"") -> bytes:
-        return GoAwayFrame(0, last_stream_id, error_code, additional_data).serialize()
-
-    @staticmethod
-    def ping(payload: bytes = b"12345678", *, ack: bool = False) -> bytes:
-        return PingFrame(0, payload, flags=["ACK"] if ack else []).serialize()
+        return frames.data(stream_id, data, end=end_stream, pad=padding or None)
 
     @staticmethod
     def settings(values: dict[int, int] | None = None, *, ack: bool = False) -> bytes:
-        return SettingsFrame(0, {} if values is None else values, flags=["ACK"] if ack else []).serialize()
+        return frames.settings_ack() if ack else frames.settings(*(values or {}).items())
 
-    @staticmethod
-    def frame(type_: int, flags: int, stream_id: int, payload: bytes) -> bytes:
-        """Any frame, also one that no library would make."""
-        return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", type_, flags, stream_id) + payload
+    rst = staticmethod(frames.rst_stream)
+    window_update = staticmethod(frames.window_update)
+    goaway = staticmethod(frames.goaway)
+    ping = staticmethod(frames.ping)
+    frame = staticmethod(frames.raw)
 
     # Sending and receiving
 
