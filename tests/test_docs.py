@@ -90,3 +90,18 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_the_readme_links_to_every_document() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [path.name for path in DOCUMENTS[1:] if f"(docs/{path.name})" not in readme] == []
+
+
+def test_the_tree_in_the_architecture_has_every_file() -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text().partition("\n```\ntrio_h2/\n")[2].partition("```")[0]
+    files = {path.name for path in (ROOT / "trio_h2").rglob("*.py") if path.parent.name != "cli"}
+    assert set(re.findall(r"\w+\.py", tree)) == files
+
+
+def test_contributors_are_sent_to_files_that_are_there() -> None:
+    table = (
+        (ROOT / "docs" / "contributing.md").read_text().partition("\n## Where a change goes\n")[2].partition("\n## ")[0]
+    )
+    named = set(re.findall(r"`([\w/.]+\.(?:py|md))`", table))
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / name).exists() and not (ROOT / "trio_h2" / name).exists()] == []
