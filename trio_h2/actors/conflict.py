@@ -8,10 +8,12 @@ __all__ = ["ConflictDetector"]
 
 
 class ConflictDetector:
-    """Whoever waits in the middle of something stands in a `with` block of this; whoever comes calls `check`.
+    """Whoever waits in the middle of something says so by `begin`, and `end`; whoever comes calls `check`.
+
+    It is no context manager, as trio's is: small responses took 5 % longer with one.
 
     Attributes:
-        busy: Whether a task stands in the block.
+        busy: Whether a task is between the two.
     """
 
     __slots__ = ("_message", "busy")
@@ -21,12 +23,14 @@ class ConflictDetector:
         self.busy = False
 
     def check(self) -> None:
-        """Raise trio.BusyResourceError if a task stands in the block."""
+        """Raise trio.BusyResourceError if a task is."""
         if self.busy:
             raise trio.BusyResourceError(self._message)
 
-    def __enter__(self) -> None:
+    def begin(self) -> None:
+        """A task waits from here on."""
         self.busy = True
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """It waits no more."""
         self.busy = False

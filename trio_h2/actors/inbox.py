@@ -60,6 +60,7 @@ TAKE_UP_TO = 256 * 1024
 """Chunks are joined up to this size when they are taken: a call for each frame costs more than the copy."""
 
 Item = ev.Event | Chunk | Latest
+Channel = tuple[trio.MemorySendChannel[Item], trio.MemoryReceiveChannel[Item]]
 
 
 class Inbox:
@@ -167,8 +168,9 @@ class Inbox:
         self._queued += 1
         send.send_nowait(item)
 
-    def _open(self) -> tuple[trio.MemorySendChannel[Item], trio.MemoryReceiveChannel[Item]]:
-        self._send, self._receive = channel = trio.open_memory_channel[Item](math.inf)
+    def _open(self) -> Channel:
+        channel: Channel = trio.open_memory_channel(math.inf)
+        self._send, self._receive = channel
         return channel
 
     def end(self, event: ev.StreamEnded) -> None:

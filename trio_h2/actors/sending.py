@@ -14,7 +14,7 @@ writes in the same turn of trio's loop in which the caller yields.
 
 The calls run in the user's task, but what they change is everybody's, so they are protected from KeyboardInterrupt
 like the connection's own tasks; their waits can still be interrupted. One task sends at a time: whoever waits in a call
-stands in `_conflict`.
+is noted in `_conflict`.
 
 What the connection's reader brings in reaches the calls that wait through the writer, which tells them why they fail.
 """
@@ -115,12 +115,15 @@ class Sending:
         """
         self.check_sending()
         writer = self._context.writer
-        with self._conflict:
+        self._conflict.begin()
+        try:
             await trio.lowlevel.checkpoint()
             while writer.full and self.failure is None and not self._answered_early:
                 await writer.taken()
             if responding:
                 await self._wait_for_push_limit()
+        finally:
+            self._conflict.end()
         self.check_sending()
         if writer.failure is not None:
             raise raised(writer.failure)
@@ -229,8 +232,11 @@ class Sending:
 
     async def _yield_busy(self) -> None:
         """The checkpoint of a call that has sent already: like one that waits, it lets no other call between."""
-        with self._conflict:
+        self._conflict.begin()
+        try:
             await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._conflict.end()
 
     def _cut_at_once(self, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """The fast path of small data that nothing stands in the way of: cut before the call's checkpoint, not after.
@@ -257,14 +263,16 @@ class Sending:
         stream.check_body(memoryview(data).nbytes, end_stream=end_stream)
         seen = stream.sending.seen
         self._unfinished = True
+        self._conflict.begin()
         try:
-            with self._conflict:
-                await self._context.writer.send(stream, data, end_stream=end_stream)
+            await self._context.writer.send(stream, data, end_stream=end_stream)
         except Exception:
             raise
         except BaseException:
             self._broken = stream.sending.seen != seen
             raise
+        finally:
+            self._conflict.end()
         if stream.closed:
             self._closed()
 
@@ -275,8 +283,11 @@ class Sending:
         self._check_open_half()
         if self.machine.discards_body:
             return
-        with self._conflict:
+        self._conflict.begin()
+        try:
             await self._context.writer.wait_sendable(self.machine)
+        finally:
+            self._conflict.end()
 
     def _check_open_half(self) -> None:
         """Raise why this half takes no more: broken by a withdrawn send, made pointless by an early answer, ended."""
