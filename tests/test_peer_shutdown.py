@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
 
 import pytest
 import trio
 
 import trio_h2
 from tests import peers
-from tests.peer_site import TEXT, logged, sized, start_server
+from tests.peer_site import TEXT, logged, site, sized, start_server
 
 GRACE = 5.0
 
@@ -28,9 +29,34 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert logged(caplog) == []
 
 
-@pytest.fixture(params=[False, True], ids=["h2c", "tls"])
-def secure(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+@dataclass(frozen=True)
+class Scheme:
+    """How a server is spoken to.
+
+    Attributes:
+        name: `"http"` or `"https"`.
+        server, client: the contexts of both sides; None for http.
+    """
+
+    name: str
+    server: ssl.SSLContext | None = None
+    client: ssl.SSLContext | None = None
+
+    async def start(self, nursery: trio.Nursery, handler: trio_h2.Handler = site) -> trio_h2.H2Server:
+        return await start_server(nursery, handler, ssl_context=self.server)
+
+    def url(self, server: trio_h2.H2Server, host: str = peers.HOST) -> str:
+        return f"{self.name}://{host}:{server.port}"
+
+    def connect(self, url: str) -> AbstractAsyncContextManager[trio_h2.ClientConnection]:
+        return trio_h2.connect(url, ssl_context=self.client)
+
+
+@pytest.fixture(params=["http", "https"], ids=["h2c", "tls"])
+def scheme(
+    request: pytest.FixtureRequest, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> Scheme:
+    return Scheme("http") if request.param == "http" else Scheme("https", server_ssl_context, client_ssl_context)
 
 
 async def _timed_shutdown(server: trio_h2.H2Server, grace: float) -> float:
@@ -56,7 +82,7 @@ class Count:
 # Under h2load -------------------------------------------------------------------------------------
 
 
-async def test_shutdown_under_h2load(nursery: trio.Nursery, server_ssl_context: ssl.SSLContext, secure: bool) -> None:
+async def test_shutdown_under_h2load(nursery: trio.Nursery, scheme: Scheme) -> None:
     begun = Count(2_000)
     ended = Count(0)
 
@@ -65,9 +91,9 @@ async def test_shutdown_under_h2load(nursery: trio.Nursery, server_ssl_context: 
         await stream.respond(200, [TEXT], b"hello\n")
         ended.add()
 
-    server = await start_server(nursery, handler, ssl_context=server_ssl_context if secure else None)
+    server = await scheme.start(nursery, handler)
     program = peers.require_program("h2load", package="nghttp2-client")
-    url = f"{'https' if secure else 'http'}://{peers.HOST}:{server.port}/"
+    url = scheme.url(server) + "/"
     with trio.fail_after(30):
         # h2load knows nothing of GOAWAY's last stream ID, so what becomes of its last requests does not matter.
         async with peers.running_program(program, "-c10", "-m100", "-n100000000", url):
@@ -83,10 +109,10 @@ async def test_shutdown_under_h2load(nursery: trio.Nursery, server_ssl_context: 
 class Pool:
     """One connection at a time to one address: a new one when the last takes no more requests."""
 
-    def __init__(self, nursery: trio.Nursery, url: str, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, nursery: trio.Nursery, scheme: Scheme, url: str) -> None:
         self._nursery = nursery
+        self._scheme = scheme
         self._url = url
-        self._ssl_context = ssl_context
         self._lock = trio.Lock()
         self._current: trio_h2.ClientConnection | None = None
         self.opened = 0
@@ -94,7 +120,7 @@ class Pool:
 
     async def _hold(self, *, task_status: trio.TaskStatus[trio_h2.ClientConnection]) -> None:
         """Be the task that a connection lives in, until it ends."""
-        async with trio_h2.connect(self._url, ssl_context=self._ssl_context) as connection:
+        async with self._scheme.connect(self._url) as connection:
             task_status.started(connection)
             await connection.wait_closed()
 
@@ -118,26 +144,21 @@ class Pool:
 
 
 async def take_over(
-    nursery: trio.Nursery,
-    server: trio_h2.H2Server,
-    handler: trio_h2.Handler,
-    ssl_context: ssl.SSLContext | None,
+    nursery: trio.Nursery, server: trio_h2.H2Server, handler: trio_h2.Handler, scheme: Scheme
 ) -> trio_h2.H2Server:
     """A second server on the sockets of one that will be shut down: no connection falls between the two."""
     listeners: list[trio.abc.Listener[trio.abc.Stream]] = []
     for old in server.listeners:
         listener = trio.SocketListener(getattr(old, "transport_listener", old).socket.dup())
-        if ssl_context is None:
+        if scheme.server is None:
             listeners.append(listener)
         else:
-            listeners.append(trio.SSLListener(listener, ssl_context, https_compatible=True))
+            listeners.append(trio.SSLListener(listener, scheme.server, https_compatible=True))
     successor: trio_h2.H2Server = await nursery.start(trio_h2.serve_h2_listeners, handler, listeners)
     return successor
 
 
-async def test_no_request_is_lost_when_a_server_takes_over(
-    nursery: trio.Nursery, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext, secure: bool
-) -> None:
+async def test_no_request_is_lost_when_a_server_takes_over(nursery: trio.Nursery, scheme: Scheme) -> None:
     """A rolling restart: servers on one port shut down one after another while many clients are at it."""
     restarts, clients, tasks = sized(20, 5), 5, 20
     served: dict[str, int] = {}
@@ -163,19 +184,18 @@ async def test_no_request_is_lost_when_a_server_takes_over(
             answered.add(path)
             number += 1
 
-    context = server_ssl_context if secure else None
-    server = await start_server(nursery, functools.partial(handle, 0), ssl_context=context)
-    url = f"{'https' if secure else 'http'}://localhost:{server.port}"
+    server = await scheme.start(nursery, functools.partial(handle, 0))
+    url = scheme.url(server, host="localhost")
     with trio.fail_after(120):
         async with trio.open_nursery() as holders:
-            pools = [Pool(holders, url, client_ssl_context if secure else None) for _ in range(clients)]
+            pools = [Pool(holders, scheme, url) for _ in range(clients)]
             async with trio.open_nursery() as load:
                 for client, pool in enumerate(pools):
                     for task in range(tasks):
                         load.start_soon(ask, pool, f"{client}/{task}")
                 for generation in range(restarts):
                     await generations[generation].reached.wait()
-                    successor = await take_over(nursery, server, functools.partial(handle, generation + 1), context)
+                    successor = await take_over(nursery, server, functools.partial(handle, generation + 1), scheme)
                     assert await _timed_shutdown(server, GRACE) < GRACE
                     server = successor
                 await generations[restarts].reached.wait()
@@ -189,9 +209,7 @@ async def test_no_request_is_lost_when_a_server_takes_over(
         assert pool.opened >= restarts + 1
 
 
-async def test_no_request_is_lost_by_clients_that_have_just_connected(
-    nursery: trio.Nursery, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext, secure: bool
-) -> None:
+async def test_no_request_is_lost_by_clients_that_have_just_connected(nursery: trio.Nursery, scheme: Scheme) -> None:
     """Every request has a connection of its own, so that a shutdown meets connections at every stage of opening."""
     restarts, tasks = sized(40, 8), 30
     served: dict[str, int] = {}
@@ -209,7 +227,7 @@ async def test_no_request_is_lost_by_clients_that_have_just_connected(
     async def ask(path: str) -> None:
         while True:
             try:
-                async with trio_h2.connect(url, ssl_context=client_ssl_context if secure else None) as connection:
+                async with scheme.connect(url) as connection:
                     response = await connection.request("GET", path)
             except trio_h2.H2Error as error:
                 if not error.safe_to_retry:
@@ -225,16 +243,15 @@ async def test_no_request_is_lost_by_clients_that_have_just_connected(
             await ask(f"/{task}/{number}")
             number += 1
 
-    context = server_ssl_context if secure else None
-    server = await start_server(nursery, functools.partial(handle, 0), ssl_context=context)
-    url = f"{'https' if secure else 'http'}://{peers.HOST}:{server.port}"
+    server = await scheme.start(nursery, functools.partial(handle, 0))
+    url = scheme.url(server)
     with trio.fail_after(120):
         async with trio.open_nursery() as load:
             for task in range(tasks):
                 load.start_soon(ask_on, task)
             for generation in range(restarts):
                 await generations[generation].reached.wait()
-                successor = await take_over(nursery, server, functools.partial(handle, generation + 1), context)
+                successor = await take_over(nursery, server, functools.partial(handle, generation + 1), scheme)
                 assert await _timed_shutdown(server, GRACE) < GRACE
                 server = successor
             await generations[restarts].reached.wait()
@@ -246,25 +263,9 @@ async def test_no_request_is_lost_by_clients_that_have_just_connected(
 # Grace --------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def _connected(
-    server: trio_h2.H2Server, secure: bool, context: ssl.SSLContext
-) -> AsyncIterator[trio_h2.ClientConnection]:
-    url = f"{'https' if secure else 'http'}://{peers.HOST}:{server.port}"
-    connecting: AbstractAsyncContextManager[trio_h2.ClientConnection] = trio_h2.connect(
-        url, ssl_context=context if secure else None
-    )
-    async with connecting as connection:
-        yield connection
-
-
 @pytest.mark.parametrize("grace", [0, 0.3, 1])
 async def test_a_handler_that_never_ends_is_cancelled_within_the_grace(
-    nursery: trio.Nursery,
-    server_ssl_context: ssl.SSLContext,
-    client_ssl_context: ssl.SSLContext,
-    secure: bool,
-    grace: float,
+    nursery: trio.Nursery, scheme: Scheme, grace: float
 ) -> None:
     started = trio.Event()
     cancelled = trio.Event()
@@ -277,10 +278,10 @@ async def test_a_handler_that_never_ends_is_cancelled_within_the_grace(
         finally:
             cancelled.set()
 
-    server = await start_server(nursery, handler, ssl_context=server_ssl_context if secure else None)
+    server = await scheme.start(nursery, handler)
     with trio.fail_after(30):
         async with (
-            _connected(server, secure, client_ssl_context) as connection,
+            scheme.connect(scheme.url(server)) as connection,
             connection.stream("GET", "/") as stream,
         ):
             await started.wait()
@@ -295,7 +296,7 @@ async def test_a_handler_that_never_ends_is_cancelled_within_the_grace(
 
 @pytest.mark.parametrize("grace", [0, 0.3])
 async def test_a_peer_that_does_not_read_cannot_delay_a_shutdown(
-    nursery: trio.Nursery, server_ssl_context: ssl.SSLContext, secure: bool, grace: float
+    nursery: trio.Nursery, scheme: Scheme, grace: float
 ) -> None:
     """What the server writes fills the socket's buffers, and stays there."""
     writing = trio.Event()
@@ -306,22 +307,20 @@ async def test_a_peer_that_does_not_read_cannot_delay_a_shutdown(
         while True:
             await stream.send_all(bytes(100_000))
 
-    server = await start_server(nursery, handler, ssl_context=server_ssl_context if secure else None)
+    server = await scheme.start(nursery, handler)
     program = peers.require_program("curl", package="curl")
-    url = f"{'https' if secure else 'http'}://{peers.HOST}:{server.port}/"
+    url = scheme.url(server) + "/"
     with trio.fail_after(30):
         async with peers.running_program(
             *(program, "--silent", "--insecure", "--limit-rate", "1k", "--output", "/dev/null"),
-            *(("--http2" if secure else "--http2-prior-knowledge"), url),
+            *(("--http2" if scheme.server else "--http2-prior-knowledge"), url),
         ):
             await writing.wait()
             took = await _timed_shutdown(server, grace)
     assert took < grace + SLACK
 
 
-async def test_open_streams_finish_within_the_grace(
-    nursery: trio.Nursery, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext, secure: bool
-) -> None:
+async def test_open_streams_finish_within_the_grace(nursery: trio.Nursery, scheme: Scheme) -> None:
     """What was asked before the shutdown is answered; the connection takes nothing new and ends."""
     started = trio.Event()
     proceed = trio.Event()
@@ -332,9 +331,9 @@ async def test_open_streams_finish_within_the_grace(
         await proceed.wait()
         await stream.send_all(b"the end\n")
 
-    server = await start_server(nursery, handler, ssl_context=server_ssl_context if secure else None)
+    server = await scheme.start(nursery, handler)
     with trio.fail_after(30):
-        async with _connected(server, secure, client_ssl_context) as connection, trio.open_nursery() as inner:
+        async with scheme.connect(scheme.url(server)) as connection, trio.open_nursery() as inner:
             told = trio.Event()
             inner.start_soon(_listen, connection, told)
             async with connection.stream("GET", "/") as stream:
@@ -364,16 +363,12 @@ async def test_shutdown_with_nothing_connected(nursery: trio.Nursery) -> None:
     assert await _timed_shutdown(server, 10) < SLACK
 
 
-async def test_shutdown_with_idle_connections(
-    nursery: trio.Nursery, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext, secure: bool
-) -> None:
+async def test_shutdown_with_idle_connections(nursery: trio.Nursery, scheme: Scheme) -> None:
     """Nothing to wait for but a round trip."""
-    server = await start_server(nursery, ssl_context=server_ssl_context if secure else None)
+    server = await scheme.start(nursery)
     with trio.fail_after(30):
         async with AsyncExitStack() as stack:
-            connections = [
-                await stack.enter_async_context(_connected(server, secure, client_ssl_context)) for _ in range(20)
-            ]
+            connections = [await stack.enter_async_context(scheme.connect(scheme.url(server))) for _ in range(20)]
             for connection in connections:
                 await connection.ping()
             assert await _timed_shutdown(server, 10) < 1 + SLACK

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import pytest
@@ -76,12 +77,26 @@ class Victim(trio.abc.Instrument):
             self._task = None
 
 
+@pytest.fixture(params=[None, SMALL], ids=["default", "small"])
+def config(request: pytest.FixtureRequest) -> Config | None:
+    """Of both sides."""
+    config: Config | None = request.param
+    return config
+
+
 class Neighbour:
     """A stream that echoes on the same connection, before, during and after."""
 
     def __init__(self, stream: trio_h2.ClientStream) -> None:
         self.stream = stream
         self.count = 0
+
+    async def talk_beside(self, victim: Callable[[], Awaitable[object]], pair: Pair, step: int) -> None:
+        """Echo while the victim runs; then the connection serves another request."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.talk)
+            await victim()
+        assert (await pair.client.request("POST", "/echo", body=b"next")).body == b"next", step
 
     async def talk(self) -> None:
         self.count += 1
@@ -94,25 +109,35 @@ class Neighbour:
             assert received == sent
 
 
+@asynccontextmanager
+async def neighbour_on(pair: Pair) -> AsyncIterator[Neighbour]:
+    """At the end of the block its stream ends as it should, and nothing is left on the connection."""
+    async with pair.client.stream("POST", "/echo") as stream:
+        yield Neighbour(stream)
+        await stream.send_eof()
+        assert await read_all(stream) == b""
+    await check_quiet(pair)
+
+
+@contextmanager
+def no_task_left() -> Iterator[None]:
+    before = trio.lowlevel.current_statistics().tasks_living
+    yield
+    assert trio.lowlevel.current_statistics().tasks_living == before
+
+
 async def cancel_everywhere(pair: Pair, victim: Callable[[], Awaitable[object]]) -> int:
     """Cancel `victim` on the client before each of its steps in turn; how many there were."""
-    async with pair.client.stream("POST", "/echo") as stream:
-        neighbour = Neighbour(stream)
+    async with neighbour_on(pair) as neighbour:
         await neighbour.talk()
         step = 0
         while True:
             case = Victim(step)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(case.run, victim)
-                nursery.start_soon(neighbour.talk)
-            assert (await pair.client.request("POST", "/echo", body=b"next")).body == b"next", step
+            await neighbour.talk_beside(partial(case.run, victim), pair, step)
             if case.finished:
                 break
             step += 1
             assert step < STEPS_AT_MOST
-        await stream.send_eof()
-        assert await read_all(stream) == b""
-    await check_quiet(pair)
     return step
 
 
@@ -127,6 +152,27 @@ async def everything(stream: trio_h2.ServerStream) -> None:
     await stream.send_all(body)
     await stream.send_all(pattern(4_000))
     await stream.send_trailers([("x-length", str(len(body)))])
+
+
+class VictimsHandler:
+    """Does everything; for requests with an x-victim field, as the victim.
+
+    Attributes:
+        case: the next victim.
+    """
+
+    case: Victim
+
+    async def __call__(self, stream: trio_h2.ServerStream) -> None:
+        if stream.request.headers.get("x-victim"):
+            await self.case.run(lambda: everything(stream))
+        else:
+            await everything(stream)
+
+
+@pytest.fixture
+def handler() -> VictimsHandler:
+    return VictimsHandler()
 
 
 class Chunks:
@@ -216,7 +262,6 @@ LIVES = [
 ]
 
 
-@pytest.mark.parametrize("config", [None, SMALL], ids=["default", "small"])
 @pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
 async def test_cancelling_a_client_at_every_checkpoint(
     life: Callable[[Pair], Awaitable[None]], config: Config | None, autojump_clock: MockClock
@@ -239,35 +284,25 @@ async def test_cancelling_a_client_that_waits_for_a_slot(autojump_clock: MockClo
         await cancel_everywhere(pair, life)
 
 
-@pytest.mark.parametrize("config", [None, SMALL], ids=["default", "small"])
 @pytest.mark.parametrize("method", ["POST", "CONNECT"])
 async def test_cancelling_a_handler_at_every_checkpoint(
-    method: str, config: Config | None, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    method: str,
+    config: Config | None,
+    handler: VictimsHandler,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    case = Victim(0)
-
-    async def handler(stream: trio_h2.ServerStream) -> None:
-        if stream.request.headers.get("x-victim"):
-            await case.run(lambda: everything(stream))
-        else:
-            await everything(stream)
-
-    async with client_and_server(handler, config=config, server_config=config) as pair:
-        async with pair.client.stream("POST", "/echo") as stream:
-            neighbour = Neighbour(stream)
-            for step in range(STEPS_AT_MOST):
-                case = Victim(step)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(neighbour.talk)
-                    await check_victims_response(pair, method)
-                assert (await pair.client.request("POST", "/echo", body=b"next")).body == b"next", step
-                if case.finished:
-                    break
-            assert case.finished
-            assert case.step >= 2
-            await stream.send_eof()
-            assert await read_all(stream) == b""
-        await check_quiet(pair)
+    async with (
+        client_and_server(handler, config=config, server_config=config) as pair,
+        neighbour_on(pair) as neighbour,
+    ):
+        for step in range(STEPS_AT_MOST):
+            case = handler.case = Victim(step)
+            await neighbour.talk_beside(partial(check_victims_response, pair, method), pair, step)
+            if case.finished:
+                break
+        assert case.finished
+        assert case.step >= 2
     # A handler that was cancelled, and returned, has not responded: the user is told, and nothing else is logged.
     assert {record.levelno for record in caplog.records} <= {logging.WARNING}
     assert all(f"the handler of {method} " in line and " returned w" in line for line in caplog.messages)
@@ -294,9 +329,8 @@ async def check_victims_response(pair: Pair, method: str) -> None:
     assert (pattern(7_000) + pattern(4_000)).startswith(response.body)
 
 
-@pytest.mark.parametrize("config", [None, SMALL], ids=["default", "small"])
 async def test_a_peers_reset_cancels_the_handler_at_every_checkpoint(
-    config: Config | None, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    config: Config | None, handler: VictimsHandler, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     client_scope = trio.CancelScope()
 
@@ -309,43 +343,30 @@ async def test_a_peers_reset_cancels_the_handler_at_every_checkpoint(
                     client_scope.cancel()
                 self._count += 1
 
-    case = Resetter(1)
+    async def ask() -> None:
+        with client_scope:
+            response = await pair.client.request("POST", "/", body=pattern(7_000), headers=[("x-victim", "1")])
+            assert response.body == pattern(7_000) + pattern(4_000)
 
-    async def handler(stream: trio_h2.ServerStream) -> None:
-        if stream.request.headers.get("x-victim"):
-            await case.run(lambda: everything(stream))
-        else:
-            await everything(stream)
-
-    async with client_and_server(handler, config=config, server_config=config) as pair:
-        async with pair.client.stream("POST", "/echo") as echoing:
-            neighbour = Neighbour(echoing)
-            for step in range(1, STEPS_AT_MOST):
-                case = Resetter(step)
-                client_scope = trio.CancelScope()
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(neighbour.talk)
-                    with client_scope:
-                        response = await pair.client.request(
-                            "POST", "/", body=pattern(7_000), headers=[("x-victim", "1")]
-                        )
-                        assert response.body == pattern(7_000) + pattern(4_000)
-                assert (await pair.client.request("POST", "/echo", body=b"next")).body == b"next", step
-                if case.finished and not client_scope.cancelled_caught:
-                    break
-            assert case.finished
-            await echoing.send_eof()
-            assert await read_all(echoing) == b""
-        await check_quiet(pair)
+    async with (
+        client_and_server(handler, config=config, server_config=config) as pair,
+        neighbour_on(pair) as neighbour,
+    ):
+        for step in range(1, STEPS_AT_MOST):
+            case = handler.case = Resetter(step)
+            client_scope = trio.CancelScope()
+            await neighbour.talk_beside(ask, pair, step)
+            if case.finished and not client_scope.cancelled_caught:
+                break
+        assert case.finished
     assert caplog.records == []
 
 
 async def test_a_connection_closes_when_connects_own_scope_is_cancelled(autojump_clock: MockClock) -> None:
-    before = trio.lowlevel.current_statistics().tasks_living
     errors: list[trio_h2.H2Error] = []
     client_end, server_end = trio.testing.memory_stream_pair()
     connections: list[trio_h2.ClientConnection] = []
-    with trio.fail_after(FOREVER):
+    with trio.fail_after(FOREVER), no_task_left():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio_h2.serve_h2_connection, echo, server_end)
             scope = trio.CancelScope()
@@ -370,13 +391,11 @@ async def test_a_connection_closes_when_connects_own_scope_is_cancelled(autojump
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
     assert isinstance(errors[0], trio.ClosedResourceError)
-    assert trio.lowlevel.current_statistics().tasks_living == before
     await connections[0].wait_closed()
     await connections[0].aclose()
 
 
 async def test_cancelled_at_once_leaves_nothing(autojump_clock: MockClock) -> None:
-    before = trio.lowlevel.current_statistics().tasks_living
     for step in range(30):
         client_end, server_end = trio.testing.memory_stream_pair()
         case = Victim(step)
@@ -385,15 +404,14 @@ async def test_cancelled_at_once_leaves_nothing(autojump_clock: MockClock) -> No
             async with trio_h2.connect_over(transport, authority="example.org") as connection:
                 await connection.request("POST", "/", body=b"x")
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio_h2.serve_h2_connection, echo, server_end)
-            await case.run(life)
-        assert trio.lowlevel.current_statistics().tasks_living == before
+        with no_task_left():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio_h2.serve_h2_connection, echo, server_end)
+                await case.run(life)
     assert case.finished
 
 
 async def test_serve_h2_connection_cancelled_at_every_checkpoint(autojump_clock: MockClock) -> None:
-    before = trio.lowlevel.current_statistics().tasks_living
     for step in range(30):
         client_end, server_end = trio.testing.memory_stream_pair()
         case = Victim(step)
@@ -401,14 +419,14 @@ async def test_serve_h2_connection_cancelled_at_every_checkpoint(autojump_clock:
         async def life(transport: trio.abc.Stream = server_end) -> None:
             await trio_h2.serve_h2_connection(echo, transport)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(case.run, life)
-            async with trio_h2.connect_over(client_end, authority="example.org") as connection:
-                try:
-                    assert (await connection.request("POST", "/", body=b"x")).body == b"x"
-                except trio_h2.ConnectionTerminatedError as error:
-                    assert isinstance(error, trio.BrokenResourceError)
-        assert trio.lowlevel.current_statistics().tasks_living == before
+        with no_task_left():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(case.run, life)
+                async with trio_h2.connect_over(client_end, authority="example.org") as connection:
+                    try:
+                        assert (await connection.request("POST", "/", body=b"x")).body == b"x"
+                    except trio_h2.ConnectionTerminatedError as error:
+                        assert isinstance(error, trio.BrokenResourceError)
     assert case.finished
 
 
