@@ -78,6 +78,7 @@ HOUSE = {
         f"sansio.{name}"
         for name in (
             "__init__",
+            "arguments",
             "configuration",
             "event_shapes",
             "h2_connection",

@@ -1,6 +1,6 @@
 """HTTP fields as the user gives and gets them: an immutable, ordered multi-map.
 
-RFC 9110 5.2 lets a field name occur more than once and RFC 9110 5.3 makes the order of such lines
+RFC 9110 section 5.2 lets a field name occur more than once and RFC 9110 section 5.3 makes the order of such lines
 matter, so a dict cannot hold a header section. `Headers` keeps the raw octets in wire order and
 answers look-ups as text.
 """
@@ -8,7 +8,7 @@ answers look-ups as text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Self, TypeAlias, TypeVar, overload
+from typing import Self, TypeVar, overload
 
 from hpack import NeverIndexedHeaderTuple
 
@@ -16,28 +16,28 @@ __all__ = ["Headers", "HeadersLike", "NeverIndexed"]
 
 T = TypeVar("T")
 
-HeadersLike: TypeAlias = (
+HeadersLike = (
     Mapping[str, str | bytes]
     | Mapping[bytes, str | bytes]
     | Mapping[str | bytes, str | bytes]
     | Iterable[tuple[str | bytes, str | bytes]]
 )
-"""What every ``headers=`` and ``trailers=`` argument takes: a mapping, or an iterable of pairs."""
+"""What every `headers=` and `trailers=` argument takes: a mapping, or an iterable of pairs."""
 
 
 class NeverIndexed(NeverIndexedHeaderTuple):
-    """One ``(name, value)`` pair whose value is a secret that HPACK must never index.
+    """One `(name, value)` pair whose value is a secret that HPACK must never index.
 
-    Use it as an element of a header list: ``[NeverIndexed("authorization", token), ("accept", "*/*")]``.
+    Use it as an element of a header list: `[NeverIndexed("authorization", token), ("accept", "*/*")]`.
     The field is sent as a literal that no hop may put into a compression table, so its value cannot be
-    guessed by watching compressed sizes (RFC 7541 7.1.3), and `repr` does not show it. Authorization,
+    guessed by watching compressed sizes (RFC 7541 section 7.1.3), and `repr` does not show it. Authorization,
     Proxy-Authorization and cookies of less than 20 octets are sent so without being marked.
 
     Args:
-        name: the field name, ASCII `str` or `bytes`, lower-cased (RFC 9113 8.2).
+        name: the field name, ASCII `str` or `bytes`, lower-cased (RFC 9113 section 8.2).
         value: the field value, ASCII `str` or `bytes`.
 
-    It is a plain ``tuple[bytes, bytes]`` otherwise and has ``indexable = False``.
+    It is a plain `tuple[bytes, bytes]` otherwise and has `indexable = False`.
 
     Raises:
         TypeError: if an argument is neither `str` nor `bytes`.
@@ -58,16 +58,16 @@ class NeverIndexed(NeverIndexedHeaderTuple):
 
 
 class Headers:
-    """An immutable, ordered multi-map of HTTP fields (RFC 9110 5).
+    """An immutable, ordered multi-map of HTTP fields (RFC 9110 section 5).
 
-    Iterating gives the raw ``(name, value)`` pairs of `bytes` in order, so ``list(h)``, ``dict(h)``,
-    ``len(h)`` and ``Headers(h)`` do what they say. Look-ups take a name as `str` or `bytes` in any case
-    and answer `str`, decoded as latin-1, which maps every octet to one character (RFC 9110 5.5).
+    Iterating gives the raw `(name, value)` pairs of `bytes` in order, so `list(h)`, `dict(h)`,
+    `len(h)` and `Headers(h)` do what they say. Look-ups take a name as `str` or `bytes` in any case
+    and answer `str`, decoded as latin-1, which maps every octet to one character (RFC 9110 section 5.5).
 
     Args:
         source: pairs of `str` (ASCII) or `bytes`, as an iterable, a mapping or another `Headers`;
-            empty by default. Names are lower-cased (RFC 9113 8.2). A pair given as `NeverIndexed` or as
-            ``hpack.NeverIndexedHeaderTuple`` stays `NeverIndexed`.
+            empty by default. Names are lower-cased (RFC 9113 section 8.2). A pair given as `NeverIndexed` or as
+            `hpack.NeverIndexedHeaderTuple` stays `NeverIndexed`.
 
     Raises:
         TypeError: if `source` or one of its elements has a wrong type; the message says which element.
@@ -88,7 +88,7 @@ class Headers:
 
     @property
     def raw(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Every ``(name, value)`` pair in order, as octets."""
+        """Every `(name, value)` pair in order, as octets."""
         return tuple(self._pairs)
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
@@ -182,7 +182,7 @@ def _encode_pair(pair: object, index: int) -> tuple[bytes, bytes]:
 
 
 def _encode_name(name: object, index: int | None = None) -> bytes:
-    """A field name as lower-case octets (RFC 9113 8.2)."""
+    """A field name as lower-case octets (RFC 9113 section 8.2)."""
     if isinstance(name, str):
         try:
             name = name.encode("ascii")

@@ -17,6 +17,7 @@ from .connection import Connection, Incoming
 from .exceptions import ErrorCodes
 from .headers import Headers, HeadersLike, trusted_headers
 from .protocol.priority import DEFAULT_PRIORITY, Priority
+from .protocol.response_rules import WITHOUT_CONTENT
 from .requests import (
     Request,
     Response,
@@ -300,9 +301,9 @@ class ServerStream(_Stream):
         length = memoryview(body).nbytes
         if status == 204 and length:
             raise ValueError(f"body: a 204 response has none (RFC 9110 section 15.3.5), not {length} bytes")
-        bodiless = self.request.method == "HEAD" or status in (204, 304)
+        bodiless = self.request.method == "HEAD" or status in WITHOUT_CONTENT
         to_connect = self.request.method == "CONNECT"
-        add_length = status not in (204, 304) and not to_connect
+        add_length = status not in WITHOUT_CONTENT and not to_connect
         fields, head = repeated_response_fields(status, headers, length if add_length else None, to_connect)
         if head.content_length not in (None, length) and not bodiless:
             raise ValueError(f"headers: content-length is {head.content_length}, the body has {length} bytes")

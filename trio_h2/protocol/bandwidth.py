@@ -76,7 +76,7 @@ class BandwidthEstimator:
 
     @property
     def measuring(self) -> bool:
-        """Is a PING of ours unanswered?"""
+        """Whether a PING of ours is unanswered."""
         return self._started is not None
 
     def _next(self, received: int) -> float:
@@ -97,7 +97,7 @@ class BandwidthEstimator:
         return True
 
     def answered(self, received: int, now: float) -> bool:
-        """The PING's answer came, when so much had been received in all; did `window` grow by it?"""
+        """The PING's answer came, when so much had been received in all; whether `window` grew by it."""
         assert self._started is not None
         assert self._since is not None
         round_trip = now - self._started[0]

@@ -117,7 +117,7 @@ class _Decoder(hpack.Decoder):
                 return _STATIC_TABLE[index]
         elif offset < len(self.header_table.dynamic_entries):
             return self.header_table.dynamic_entries[offset]
-        raise hpack.InvalidTableIndexError("an index that neither table has")
+        raise hpack.InvalidTableIndexError("neither table has an entry of this index")
 
     def _literal(self, block: bytes, position: int, first: int) -> tuple[tuple[bytes, bytes], int]:
         """Section 6.2."""

@@ -1,4 +1,4 @@
-"""The credit that we give: both inbound windows, when a WINDOW_UPDATE is due, and what windows grow by (RFC 9113, 6.9).
+"""The credit that we give (RFC 9113 section 6.9): both inbound windows, when a WINDOW_UPDATE is due, what they grow by.
 
 What the application took is credit again. It is not announced at once: `announce` puts one WINDOW_UPDATE into the
 outbox for each window that is due, however often its stream was read since, and is called when the outbox is taken.

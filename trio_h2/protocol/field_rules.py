@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import attrs
 from hpack.table import HeaderTable
@@ -51,7 +51,7 @@ __all__ = [
     "te_problem",
 ]
 
-Fields: TypeAlias = Sequence[tuple[bytes, bytes]]
+Fields = Sequence[tuple[bytes, bytes]]
 """A header section: its fields in order, as octets."""
 
 
@@ -75,19 +75,19 @@ class FieldRules(NamedTuple):
     values: bytes
 
 
-_UPPER_CASE: Final = range(0x41, 0x5B)
-TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
-_TOKEN_OCTETS: Final = {octet for octet in range(256) if re.fullmatch(TOKEN, bytes([octet]))}
+_UPPER_CASE = range(0x41, 0x5B)
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
+_TOKEN_OCTETS = {octet for octet in range(256) if re.fullmatch(TOKEN, bytes([octet]))}
 
 # RFC 9113 section 8.2.1, to the letter. The colon that begins a pseudo-header field's name never gets this far.
-RECEIVED: Final = FieldRules(
+RECEIVED = FieldRules(
     sending=False,
     names=_changing({*range(0x21), *_UPPER_CASE, *range(0x7F, 0x100), ord(":")}),
     values=_changing(b"\0\r\n"),
 )
 
 # RFC 9110 section 5.1 (a name is a token; RFC 9113 section 8.2: in lower case) and 5.5 (no controls but HTAB).
-SENT: Final = FieldRules(
+SENT = FieldRules(
     sending=True,
     names=_changing({*range(256)} - _TOKEN_OCTETS | {*_UPPER_CASE}),
     values=_changing({*range(0x20), 0x7F} - {ord("\t")}),
@@ -95,10 +95,10 @@ SENT: Final = FieldRules(
 
 # What a name means in a section. A name that is not in the section's table is an ordinary field's,
 # or not a valid one. "ruled" fields have a rule for their value.
-Kind: TypeAlias = Literal["ordinary", "pseudo", "ruled", "connection-specific"]
+Kind = Literal["ordinary", "pseudo", "ruled", "connection-specific"]
 
 # Names known to be valid, which are not looked at octet by octet: those of RFC 7541 appendix A, and what browsers send.
-ORDINARY: Final[dict[bytes, Kind]] = dict.fromkeys(
+ORDINARY: dict[bytes, Kind] = dict.fromkeys(
     [
         *(name for name, _ in HeaderTable.STATIC_TABLE if not name.startswith(b":")),
         b"dnt",
@@ -122,13 +122,11 @@ ORDINARY: Final[dict[bytes, Kind]] = dict.fromkeys(
 )
 
 # RFC 9113 section 8.2.2: they say something about one HTTP/1.1 connection.
-CONNECTION_SPECIFIC: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-)
+CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 
-NOT_IN_HTTP2: Final[dict[bytes, Kind]] = dict.fromkeys(CONNECTION_SPECIFIC, "connection-specific")
+NOT_IN_HTTP2: dict[bytes, Kind] = dict.fromkeys(CONNECTION_SPECIFIC, "connection-specific")
 
-_IN_TRAILERS: Final[dict[bytes, Kind]] = {
+_IN_TRAILERS: dict[bytes, Kind] = {
     **ORDINARY,
     **NOT_IN_HTTP2,
     b"content-length": "ruled",
@@ -137,7 +135,7 @@ _IN_TRAILERS: Final[dict[bytes, Kind]] = {
 }
 
 # RFC 9110 section 8.6 sets no limit and warns of overflow; 19 digits hold 2**63 - 1, the most that others can count.
-_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_LENGTH = re.compile(rb"[0-9]{1,19}")
 
 
 def check_trailers_untrusted(fields: Fields) -> Malformed | None:
@@ -183,8 +181,8 @@ def join_cookies(fields: Fields) -> Fields:
     return joined
 
 
-Pseudo: TypeAlias = dict[bytes, bytes]
-Ruled: TypeAlias = dict[bytes, list[bytes]]
+Pseudo = dict[bytes, bytes]
+Ruled = dict[bytes, list[bytes]]
 
 
 def scan(fields: Fields, kinds: Mapping[bytes, Kind], rules: FieldRules) -> tuple[Pseudo, Ruled] | Malformed:

@@ -7,7 +7,6 @@ is octets at once. The numbers of types and flags, and the layouts that both pac
 from __future__ import annotations
 
 import struct
-from typing import Final
 
 import attrs
 
@@ -54,25 +53,25 @@ __all__ = [
     "WindowUpdateFrame",
 ]
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (3.4)."""
 
-FRAME_HEADER_SIZE: Final = 9
+FRAME_HEADER_SIZE = 9
 
-FRAME_HEADER: Final = struct.Struct(">HBBBL")
-SETTING: Final = struct.Struct(">HL")
-UINT32: Final = struct.Struct(">L")
+FRAME_HEADER = struct.Struct(">HBBBL")
+SETTING = struct.Struct(">HL")
+UINT32 = struct.Struct(">L")
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-ALTSVC: Final = 0x0A
-ORIGIN: Final = 0x0C
-PRIORITY_UPDATE: Final = 0x10
+ALTSVC = 0x0A
+ORIGIN = 0x0C
+PRIORITY_UPDATE = 0x10
 
-END_STREAM: Final = 0x01
-ACK: Final = 0x01
-END_HEADERS: Final = 0x04
-PADDED: Final = 0x08
-PRIORITY_FLAG: Final = 0x20
+END_STREAM = 0x01
+ACK = 0x01
+END_HEADERS = 0x04
+PADDED = 0x08
+PRIORITY_FLAG = 0x20
 
 
 @attrs.define

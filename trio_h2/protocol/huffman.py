@@ -34,7 +34,7 @@ class _State(dict[int, "tuple[_State, bytes]"]):
     """A state of hpack's automaton: by octet, the next state, and the octets of text that are complete with it.
 
     Attributes:
-        may_end: may a string end here?
+        may_end: Whether a string may end here.
     """
 
     def __init__(self, number: int) -> None:
@@ -46,7 +46,7 @@ class _State(dict[int, "tuple[_State, bytes]"]):
         for half in (octet >> 4, octet & 15):
             number, flags, symbol = HUFFMAN_TABLE[number * 16 + half]
             if flags & HUFFMAN_FAIL:
-                raise HPACKDecodingError("no Huffman code of RFC 7541")
+                raise HPACKDecodingError("not a Huffman code of RFC 7541")
             if flags & HUFFMAN_EMIT_SYMBOL:
                 text += bytes([symbol])
         step = self[octet] = _STATES[number], text
@@ -58,12 +58,12 @@ _STATES = [_State(number) for number in range(len(HUFFMAN_TABLE) // 16)]
 
 
 def decode_huffman(coded: bytes) -> bytes:
-    """The text that `coded` stands for. Raises hpack.HPACKDecodingError for a code or a padding that is none."""
+    """The text that `coded` stands for. Raises hpack.HPACKDecodingError for a code, or a padding, that is wrong."""
     state = _STATES[0]
     text = bytearray()
     for octet in coded:
         state, complete = state[octet]
         text += complete
     if not state.may_end:
-        raise HPACKDecodingError("padding that is no end of a Huffman-coded string (RFC 7541 section 5.2)")
+        raise HPACKDecodingError("the padding of a Huffman-coded string is wrong (RFC 7541 section 5.2)")
     return bytes(text)

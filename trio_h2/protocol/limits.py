@@ -315,7 +315,7 @@ class HeldHeaders:
         return None
 
     def never_fits(self, size: int) -> bool:
-        """Is this one section more than all may be together?"""
+        """Whether this one section is more than all may be together."""
         return size > self._limit
 
     def release(self, stream_id: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Final
 
 import attrs
 
@@ -16,32 +15,32 @@ from .limits import MAX_PRIORITY_OCTETS
 
 __all__ = ["DEFAULT_PRIORITY", "Priority", "parse_priority_untrusted", "priority_untrusted"]
 
-DEFAULT_URGENCY: Final = 3
+DEFAULT_URGENCY = 3
 
 # RFC 8941 sections 3.1 to 3.3. Every alternative begins with a different octet, or is tried longest first, so a match
 # never backtracks over more than one number.
-_KEY: Final = rb"[a-z*][a-z0-9_\-.*]*+"
-_NUMBER: Final = rb"-?[0-9]{1,12}\.[0-9]{1,3}|-?[0-9]{1,15}"
-_STRING: Final = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*+"'
-_OTHER: Final = rb"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*+|:[A-Za-z0-9+/=]*+:|\?[01]"
-_BARE_ITEM: Final = b"(?:" + _NUMBER + b"|" + _STRING + b"|" + _OTHER + b")"
-_PARAMETERS: Final = b"(?:; *+" + _KEY + b"(?:=" + _BARE_ITEM + b")?)*+"
-_ITEM: Final = _BARE_ITEM + _PARAMETERS
-_INNER_LIST: Final = rb"\( *+(?:" + _ITEM + rb"(?: ++|(?=\))))*+\)" + _PARAMETERS
+_KEY = rb"[a-z*][a-z0-9_\-.*]*+"
+_NUMBER = rb"-?[0-9]{1,12}\.[0-9]{1,3}|-?[0-9]{1,15}"
+_STRING = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*+"'
+_OTHER = rb"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*+|:[A-Za-z0-9+/=]*+:|\?[01]"
+_BARE_ITEM = b"(?:" + _NUMBER + b"|" + _STRING + b"|" + _OTHER + b")"
+_PARAMETERS = b"(?:; *+" + _KEY + b"(?:=" + _BARE_ITEM + b")?)*+"
+_ITEM = _BARE_ITEM + _PARAMETERS
+_INNER_LIST = rb"\( *+(?:" + _ITEM + rb"(?: ++|(?=\))))*+\)" + _PARAMETERS
 
-_REST: Final = b"(?:=(?:" + _BARE_ITEM + _PARAMETERS + b"|" + _INNER_LIST + b")|" + _PARAMETERS + b")"
-_COMMA: Final = rb"[ \t]*+,[ \t]*+"
-_KEY_ENDS: Final = rb"(?![a-z0-9_\-.*])"
+_REST = b"(?:=(?:" + _BARE_ITEM + _PARAMETERS + b"|" + _INNER_LIST + b")|" + _PARAMETERS + b")"
+_COMMA = rb"[ \t]*+,[ \t]*+"
+_KEY_ENDS = rb"(?![a-z0-9_\-.*])"
 
 # The whole dictionary in one match: a group that is repeated keeps what it matched last, so "u" and "i" are the last
 # members of their keys (RFC 8941 section 4.2.2). A member can be matched in one way only, which keeps this linear.
-_DICTIONARY: Final = re.compile(
+_DICTIONARY = re.compile(
     b"(?:(?:(?P<u>u" + _KEY_ENDS + _REST + b")|(?P<i>i" + _KEY_ENDS + _REST + b")"
     b"|(?![ui]" + _KEY_ENDS + b")" + _KEY + _REST + rb")(?:\Z|" + _COMMA + rb"(?!\Z)))*"
 )
-_VALUE: Final = re.compile(b"[ui]=(?P<bare>" + _BARE_ITEM + b")" + _PARAMETERS)
+_VALUE = re.compile(b"[ui]=(?P<bare>" + _BARE_ITEM + b")" + _PARAMETERS)
 
-_MAX_REMEMBERED_VALUE: Final = 16
+_MAX_REMEMBERED_VALUE = 16
 
 
 def _check_urgency(_: object, attribute: attrs.Attribute[int], value: object) -> None:
@@ -82,7 +81,7 @@ class Priority:
         return b"u=%d, i" % self.urgency if self.incremental else b"u=%d" % self.urgency
 
 
-DEFAULT_PRIORITY: Final = Priority()
+DEFAULT_PRIORITY = Priority()
 """What holds where nobody said anything: urgency 3, not incremental (RFC 9218 section 4)."""
 
 

@@ -35,7 +35,7 @@ class PriorityReceiver:
         self._early_ids: list[int] = []
 
     def judge(self, stream_id: int, priority: PriorityFields) -> StreamFailure | None:
-        """RFC 7540 section 5.3.1; a peer that switched these signals off cannot get them wrong (RFC 9218, 2.1)."""
+        """RFC 7540 section 5.3.1. Who switched these signals off cannot get them wrong (RFC 9218 section 2.1)."""
         if priority.depends_on != stream_id or self._state.remote_settings.get(SettingCodes.NO_RFC7540_PRIORITIES):
             return None
         return malformed(stream_id, "a stream that depends on itself (RFC 7540 section 5.3.1)")

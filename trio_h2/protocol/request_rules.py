@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from .field_rules import (
     NOT_IN_HTTP2,
@@ -34,7 +34,7 @@ __all__ = ["RequestHead", "check_request", "parse_request_untrusted", "read_requ
 class RequestHead(NamedTuple):
     """What a valid request header section says.
 
-    `authority` is the value of ``:authority``, or that of the Host field where there is no ``:authority``.
+    `authority` is the value of `:authority`, or that of the Host field where there is no `:authority`.
     `content_length` is None for a tunnel: its DATA is not content (RFC 9110 section 9.3.6).
     `regular` is the index of the first field that is not a pseudo-header field.
     """
@@ -53,7 +53,7 @@ class RequestHead(NamedTuple):
         return self.method == b"CONNECT"
 
 
-_IN_REQUEST: Final[dict[bytes, Kind]] = {
+_IN_REQUEST: dict[bytes, Kind] = {
     **ORDINARY,
     **NOT_IN_HTTP2,
     b":method": "pseudo",
@@ -67,20 +67,20 @@ _IN_REQUEST: Final[dict[bytes, Kind]] = {
 }
 
 # RFC 9110 section 9.1 for the method; RFC 9110 section 7.8 for an upgrade token, which may carry a version.
-_METHOD: Final = re.compile(TOKEN)
-_PROTOCOL: Final = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
+_METHOD = re.compile(TOKEN)
+_PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
 # RFC 3986 sections 3.1, 3.2 and 3.3. A path holds whatever a request line could carry unambiguously: clients do send
 # octets that RFC 3986 would have them percent-encode.
-_DEFAULT_PORTS: Final[Mapping[bytes | None, bytes]] = {b"http": b":80", b"https": b":443"}
-_HTTP_SCHEMES: Final = frozenset({b"http", b"https"})
-_SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*")
-_HOST: Final = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[A-Za-z0-9\-._~!$&'()*+,;=%:]+\])"
-_HTTP_AUTHORITY: Final = re.compile(_HOST + rb"(?::[0-9]*)?")
-_CONNECT_AUTHORITY: Final = re.compile(_HOST + rb":([0-9]{1,5})")
-_ANY_AUTHORITY: Final = re.compile(rb"[^\x00-\x20\x7f/?#\\]*")
-_HTTP_PATH: Final = re.compile(rb"/[^\x00-\x20\x7f#]*")
-_ANY_PATH: Final = re.compile(rb"[^\x00-\x20\x7f#]*")
+_DEFAULT_PORTS: Mapping[bytes | None, bytes] = {b"http": b":80", b"https": b":443"}
+_HTTP_SCHEMES = frozenset({b"http", b"https"})
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*")
+_HOST = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[A-Za-z0-9\-._~!$&'()*+,;=%:]+\])"
+_HTTP_AUTHORITY = re.compile(_HOST + rb"(?::[0-9]*)?")
+_CONNECT_AUTHORITY = re.compile(_HOST + rb":([0-9]{1,5})")
+_ANY_AUTHORITY = re.compile(rb"[^\x00-\x20\x7f/?#\\]*")
+_HTTP_PATH = re.compile(rb"/[^\x00-\x20\x7f#]*")
+_ANY_PATH = re.compile(rb"[^\x00-\x20\x7f#]*")
 
 
 def parse_request_untrusted(fields: Fields, *, extended_connect: bool) -> RequestHead | Malformed:
@@ -88,7 +88,7 @@ def parse_request_untrusted(fields: Fields, *, extended_connect: bool) -> Reques
 
     Args:
         fields: the decoded fields, in order.
-        extended_connect: whether we enabled RFC 8441; ``:protocol`` is malformed otherwise.
+        extended_connect: whether we enabled RFC 8441; `:protocol` is malformed otherwise.
     """
     return _request(fields, RECEIVED, extended_connect)
 
@@ -194,7 +194,10 @@ def _authority(pseudo: Pseudo, ruled: Ruled, rules: FieldRules) -> bytes | None:
 
 
 def _host(ruled: Ruled, head: RequestHead) -> str | None:
-    """RFC 9113 section 8.3.1: Host says the same as :authority, once, but for case and default port (RFC 9110, 7.2)."""
+    """RFC 9113 section 8.3.1: Host says the same as :authority, but for case and a default port.
+
+    And it says so once (RFC 9110 section 7.2).
+    """
     hosts = ruled.get(b"host")
     if hosts is None:
         return None

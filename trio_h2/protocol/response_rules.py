@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from .field_rules import (
     NOT_IN_HTTP2,
@@ -22,7 +22,7 @@ from .field_rules import (
 __all__ = ["WITHOUT_CONTENT", "ResponseHead", "check_response", "parse_response_untrusted", "read_response_unchecked"]
 
 
-WITHOUT_CONTENT: Final = frozenset((204, 304))
+WITHOUT_CONTENT = frozenset((204, 304))
 """Statuses of responses that have no content, whatever the request was (RFC 9110 section 6.4.1)."""
 
 
@@ -45,7 +45,7 @@ class ResponseHead(NamedTuple):
         return self.status < 200
 
 
-_IN_RESPONSE: Final[dict[bytes, Kind]] = {
+_IN_RESPONSE: dict[bytes, Kind] = {
     **ORDINARY,
     **NOT_IN_HTTP2,
     b":status": "pseudo",
@@ -55,8 +55,8 @@ _IN_RESPONSE: Final[dict[bytes, Kind]] = {
 }
 
 # The first digit 1 to 5 is section 15 of RFC 9110; a client accepts more (see `ResponseHead`).
-_STATUS_RECEIVED: Final = re.compile(rb"[1-9][0-9][0-9]")
-_STATUS_SENT: Final = re.compile(rb"[1-5][0-9][0-9]")
+_STATUS_RECEIVED = re.compile(rb"[1-9][0-9][0-9]")
+_STATUS_SENT = re.compile(rb"[1-5][0-9][0-9]")
 
 
 def parse_response_untrusted(fields: Fields, *, to_connect: bool = False) -> ResponseHead | Malformed:
@@ -80,7 +80,7 @@ def check_response(fields: Fields, *, to_connect: bool = False) -> ResponseHead 
 
 
 def read_response_unchecked(fields: Fields) -> ResponseHead:
-    """What a response that nobody checks says, as far as it can be read; a status that is none counts as 200."""
+    """What a response that nobody checks says, as far as it can be read; a status that cannot be read counts as 200."""
     found = dict(reversed(fields))
     status = found.get(b":status", b"")
     known = len(status) == 3 and status.isdigit()

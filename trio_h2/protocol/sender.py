@@ -155,9 +155,9 @@ class Sender:
         if not self.remote_settings.enable_push:
             raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
         if self.table.is_own(parent.stream_id):
-            raise ProtocolError("a promise on a pushed stream (6.6)", initiator="local", scope="stream")
+            raise ProtocolError("a pushed stream cannot carry a promise (6.6)", initiator="local", scope="stream")
         if parent.tunnel and parent.sending.phase is Phase.BODY:
-            raise ProtocolError("a promise on a tunnel (8.5)", initiator="local", scope="stream")
+            raise ProtocolError("a tunnel cannot carry a promise (8.5)", initiator="local", scope="stream")
         self._check_accepting()
         stream_id = self._take_stream_id(stream_id)
         parent.send(Input.SEND_PUSH_PROMISE)
@@ -276,7 +276,7 @@ class Sender:
             InvalidBodyLengthError: the content-length is not met.
         """
         if stream.tunnel and stream.can_send:
-            raise ProtocolError("a tunnel has no trailers", scope="stream", initiator="local")
+            raise ProtocolError("a tunnel cannot have trailers", scope="stream", initiator="local")
         if stream.can_send:
             stream.check_body(0, end_stream=True)
         stream.send(Input.SEND_HEADERS)

@@ -72,7 +72,7 @@ class Settings(MutableMapping[int, int]):
     acknowledged.
 
     Args:
-        client: are these a client's settings? It has ENABLE_PUSH, with an initial value of 1.
+        client: Whether these are a client's settings. It has ENABLE_PUSH, with an initial value of 1.
         initial_values: values in force from the start, beside those of RFC 9113 section 6.5.2.
 
     Raises:
@@ -272,9 +272,9 @@ class LocalSettings(Settings):
         if code == SettingCodes.ENABLE_PUSH and value and not self._client:
             problem = "a server cannot enable push"
         elif code == SettingCodes.ENABLE_CONNECT_PROTOCOL and before == 1 and value == 0:
-            problem = "extended CONNECT cannot be taken back"
+            problem = "SETTINGS_ENABLE_CONNECT_PROTOCOL cannot be taken back"
         elif code == SettingCodes.NO_RFC7540_PRIORITIES and self._started and value != (before or 0):
-            problem = "the priority scheme is said in the first SETTINGS, or never"
+            problem = "SETTINGS_NO_RFC7540_PRIORITIES can only be in the first SETTINGS"
         else:
             return
         raise InvalidSettingsValueError(problem, ErrorCodes.PROTOCOL_ERROR, initiator="local")
@@ -292,7 +292,7 @@ def encode_settings_header(values: Mapping[int, int]) -> bytes:
 
 
 def decode_settings_header(header: str | bytes) -> list[tuple[int, int]]:
-    """The settings that such a value says, in order. Raises ProtocolError if it is none."""
+    """The settings that such a value says, in order. Raises ProtocolError if it cannot be read."""
     try:
         octets = header.encode() if isinstance(header, str) else header
         payload = base64.b64decode(octets + b"=" * (-len(octets) % 4), b"-_", validate=True)

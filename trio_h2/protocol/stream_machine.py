@@ -390,7 +390,7 @@ class StreamMachine:
         half = self.sending
         if half.phase is Phase.HEAD:
             raise ProtocolError(
-                "a body before its header section",
+                "a body cannot be sent before its header section",
                 scope="stream",
                 initiator="local",
                 stream_id=self.stream_id,

@@ -27,7 +27,7 @@ class StreamFailure:
 
     Attributes:
         limit: the field of Config that was passed, if it was one.
-        fault: is it the peer's? Not where it may not know better, or where our own user is slow.
+        fault: Whether it is the peer's. Not where it may not know better, or where our own user is slow.
     """
 
     stream_id: int

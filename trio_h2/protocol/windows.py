@@ -52,7 +52,7 @@ class LateData:
         self.allowance = max(self.allowance, window, min(self.allowance + window, self._most))
 
     def receive(self, count: int) -> bool:
-        """Count `count` octets as received; False if no stream had window for them."""
+        """Count `count` octets as received; whether a stream had window for them."""
         self.allowance -= count
         return self.allowance >= 0
 
@@ -138,7 +138,7 @@ class InboundWindow:
         self._mark = 0
 
     def receive(self, count: int) -> bool:
-        """Count `count` octets as received; False if the peer had no window for them."""
+        """Count `count` octets as received; whether the peer had window for them."""
         if count > self.available:
             return False
         self.available -= count
@@ -223,7 +223,7 @@ class ConnectionInboundWindow(InboundWindow):
 
     @property
     def due(self) -> bool:
-        """Is there enough credit for a WINDOW_UPDATE? What growth added and is held now, does not raise the bar."""
+        """Whether there is enough credit for a WINDOW_UPDATE. What growth added, and is held now, asks for no more."""
         return self.unannounced * 2 >= self.target - min(self.held, self.widened)
 
     def announce(self) -> int:

@@ -1,4 +1,4 @@
-"""How an H2Connection treats headers, and the loggers that programs pass to it or make of it."""
+"""How an H2Connection treats headers, how it differs from a connection on actors, and loggers that programs use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,30 @@ from typing import Any, TextIO
 
 import attrs
 
-__all__ = ["DummyLogger", "H2Configuration", "OutputLogger"]
+from ..config import Config
+from ..protocol.field_section import InboundRules
+
+__all__ = [
+    "LIMITS",
+    "NOT_GIVEN",
+    "DummyLogger",
+    "H2Configuration",
+    "OutputLogger",
+    "configuration_from",
+    "inbound_rules",
+]
+
+
+# max_unread=0: the connection's credit, like the stream's, is the program's to give back. Interim responses are not
+# kept here: each is an event, and how many of them are too many is the program's to say, as with hyper-h2.
+LIMITS = Config(
+    max_unread=0,
+    max_header_fields=2**31,
+    max_continuations=64,
+    max_header_block_size=128 * 1024,
+    max_interim_responses=2**62,
+    max_interim_octets=2**62,
+)
 
 
 class DummyLogger:
@@ -63,7 +86,7 @@ def _encoding(instance: object, attribute: attrs.Attribute[Any], value: object) 
 
 @functools.cache
 def _decodes_anything(encoding: str) -> bool:
-    """Can a peer send nothing that this encoding fails on? UTF-16, say, wants octets in pairs."""
+    """Whether this encoding fails on nothing that a peer can send. UTF-16, say, wants octets in pairs."""
     try:
         return all(bytes((octet,)).decode(encoding, "surrogateescape") for octet in range(256))
     except (LookupError, UnicodeError):
@@ -76,10 +99,10 @@ def _logger(value: Any) -> Any:
 
 @attrs.define
 class H2Configuration:
-    """How an H2Connection treats headers. Raises ValueError for a flag that is no bool.
+    """How an H2Connection treats headers. Raises ValueError for a flag that is not a bool.
 
     Attributes:
-        client_side: is this the client? True.
+        client_side: Whether this is the client. True.
         header_encoding: the encoding that events' headers are decoded with; octets it does not have become
             surrogates, as for `os.fsdecode`. None, the default, gives bytes.
         validate_outbound_headers: check what we send by RFC 9113 sections 8.2 and 8.3, and bodies by their
@@ -100,3 +123,28 @@ class H2Configuration:
     validate_inbound_headers: bool = attrs.field(default=True, validator=_flag)
     normalize_inbound_headers: bool = attrs.field(default=True, validator=_flag)
     logger: Any = attrs.field(default=None, converter=_logger)
+
+
+NOT_GIVEN: Any = object()
+
+
+def configuration_from(client_side: bool, header_encoding: str | bool | None) -> H2Configuration:
+    """The configuration for what hyper-h2 2.0 to 2.6 took in place of one; each may be NOT_GIVEN."""
+    if client_side is NOT_GIVEN and header_encoding is NOT_GIVEN:
+        return H2Configuration()
+    return H2Configuration(
+        client_side=True if client_side is NOT_GIVEN else client_side,
+        header_encoding="utf-8" if header_encoding is NOT_GIVEN else header_encoding or None,
+    )
+
+
+def inbound_rules(config: H2Configuration) -> InboundRules:
+    """What is received is held to these rules."""
+    return InboundRules(
+        validate=config.validate_inbound_headers,
+        join_cookies=config.normalize_inbound_headers,
+        return_padding=False,  # the program does, with flow_controlled_length
+        hold_headers=False,  # each is an event: how long it is held is the program's to say
+        settings_first=False,  # peers that programs' own tests script often send none
+        explain_goaway=False,  # the error that is raised says why
+    )

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import attrs
 
 from .. import events as ev
-from ..codes import SettingCodes, error_code_from_int
-from ..config import Config
+from ..codes import SettingCodes
 from ..exceptions import (
-    ErrorCodes,
     FlowControlError,
     FrameTooLargeError,
     NoSuchStreamError,
@@ -26,7 +24,6 @@ from ..exceptions import (
     StreamClosedError,
 )
 from ..protocol.connection_machine import ConnectionMachine
-from ..protocol.field_section import InboundRules
 from ..protocol.frames import PriorityFields
 from ..protocol.settings import (
     Settings,
@@ -36,26 +33,14 @@ from ..protocol.settings import (
 from ..protocol.stream_machine import Phase, StreamMachine
 from ..protocol.stream_table import MAX_STREAM_ID
 from ..protocol.windows import MAX_WINDOW
-from .configuration import H2Configuration
+from .arguments import check_pad_length, error_code_of
+from .configuration import LIMITS, NOT_GIVEN, H2Configuration, configuration_from, inbound_rules
 from .event_shapes import shaped
 from .outbound_headers import HeaderPairs, OutboundHeaders
 from .priority_signals import DEFAULT_WEIGHT, priority_fields
 from .views import DecoderView, H2Stream, StateView, StreamsView
 
 __all__ = ["H2Connection"]
-
-# max_unread=0: the connection's credit, like the stream's, is the program's to give back. Interim responses are not
-# kept here: each is an event, and how many of them are too many is the program's to say, as with hyper-h2.
-_CONFIG = Config(
-    max_unread=0,
-    max_header_fields=2**31,
-    max_continuations=64,
-    max_header_block_size=128 * 1024,
-    max_interim_responses=2**62,
-    max_interim_octets=2**62,
-)
-
-_NOT_GIVEN: Any = object()
 
 
 class H2Connection:
@@ -83,31 +68,18 @@ class H2Connection:
     HIGHEST_ALLOWED_STREAM_ID = MAX_STREAM_ID
     MAX_WINDOW_INCREMENT = MAX_WINDOW
     DEFAULT_MAX_HEADER_LIST_SIZE = 2**16
-    MAX_CLOSED_STREAMS = _CONFIG.max_closed_streams
+    MAX_CLOSED_STREAMS = LIMITS.max_closed_streams
 
     def __init__(
         self,
         config: H2Configuration | None = None,
         *,
-        client_side: bool = _NOT_GIVEN,
-        header_encoding: str | bool | None = _NOT_GIVEN,
+        client_side: bool = NOT_GIVEN,
+        header_encoding: str | bool | None = NOT_GIVEN,
     ) -> None:
-        if config is None and not (client_side is _NOT_GIVEN and header_encoding is _NOT_GIVEN):
-            config = H2Configuration(
-                client_side=True if client_side is _NOT_GIVEN else client_side,
-                header_encoding="utf-8" if header_encoding is _NOT_GIVEN else header_encoding or None,
-            )
-        self.config = config or H2Configuration()
+        self.config = config or configuration_from(client_side, header_encoding)
         client = self.config.client_side
-        rules = InboundRules(
-            validate=self.config.validate_inbound_headers,
-            join_cookies=self.config.normalize_inbound_headers,
-            return_padding=False,  # the program does, with flow_controlled_length
-            hold_headers=False,  # each is an event: how long it is held is the program's to say
-            settings_first=False,  # peers that programs' own tests script often send none
-            explain_goaway=False,  # the error that is raised says why
-        )
-        self._machine = ConnectionMachine(_CONFIG, client=client, rules=rules, clock=time.monotonic)
+        self._machine = ConnectionMachine(LIMITS, client=client, rules=inbound_rules(self.config), clock=time.monotonic)
         # Streams that closed since bytes were last received: the events of those bytes are still being worked on.
         self._closed_lately = self._machine.table.keep_closed()
         self.local_settings = Settings(
@@ -179,7 +151,7 @@ class H2Connection:
         if last_stream_id is not None and not 0 <= last_stream_id <= MAX_STREAM_ID:
             raise ValueError(f"last_stream_id must be from 0 to 2**31-1, not {last_stream_id}")
         debug_data = bytes(memoryview(additional_data or b""))
-        self._machine.goaway(_error_code(error_code), last_stream_id=last_stream_id, additional_data=debug_data)
+        self._machine.goaway(error_code_of(error_code), last_stream_id=last_stream_id, additional_data=debug_data)
 
     def _check_open(self) -> None:
         if self._machine.goaway_last_stream_id is not None:
@@ -281,10 +253,7 @@ class H2Connection:
             data = bytes(memoryview(data))
         size = len(data)
         if pad_length is not None:
-            if isinstance(pad_length, bool) or not isinstance(pad_length, int):
-                raise TypeError("pad_length must be an int")
-            if not 0 <= pad_length <= 255:
-                raise ValueError("pad_length must be from 0 to 255")
+            check_pad_length(pad_length)
             size += pad_length + 1
         stream = self._stream(stream_id)
         machine = self._machine
@@ -300,9 +269,9 @@ class H2Connection:
         self._machine.end_stream(self._stream(stream_id))
 
     def reset_stream(self, stream_id: int, error_code: int = 0) -> None:
-        """Send RST_STREAM. Raises StreamClosedError if the stream is closed, ValueError for what is no error code."""
+        """Send RST_STREAM. Raises StreamClosedError if the stream is closed, ValueError for an impossible code."""
         self._check_open()
-        self._machine.reset_stream(self._stream(stream_id), _error_code(error_code))
+        self._machine.reset_stream(self._stream(stream_id), error_code_of(error_code))
 
     def push_stream(self, stream_id: int, promised_stream_id: int, request_headers: HeaderPairs) -> None:
         """Promise a response with PUSH_PROMISE."""
@@ -462,9 +431,3 @@ class H2Connection:
     @max_inbound_frame_size.setter
     def max_inbound_frame_size(self, size: int) -> None:
         self._machine.reader.set_max_frame_size(size)
-
-
-def _error_code(code: int) -> ErrorCodes | int:
-    if not 0 <= code < 2**32:
-        raise ValueError(f"error_code must be from 0 to 2**32-1, not {code}")
-    return error_code_from_int(code)

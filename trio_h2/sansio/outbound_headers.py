@@ -87,7 +87,7 @@ class OutboundHeaders:
                 known = key = None
             if known is not None:
                 return known
-        fields = self._fields(kind, [(_octets(pair[0]), _octets(pair[1]), _is_secret(pair)) for pair in pairs])
+        fields = self._fields(kind, [(_encoded(pair[0]), _encoded(pair[1]), _is_secret(pair)) for pair in pairs])
         head = judge(fields)
         if isinstance(head, Malformed):
             raise ProtocolError(head.reason, scope="stream", initiator="local")
@@ -119,7 +119,7 @@ class OutboundHeaders:
         return tuple(_with_authority(fields) if kind == "request" else fields)
 
 
-def _octets(text: Any) -> bytes:
+def _encoded(text: Any) -> bytes:
     """As octets; surrogates, which received text may have, become again the octets that they stand for."""
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(memoryview(text))
 

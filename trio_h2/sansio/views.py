@@ -77,22 +77,22 @@ class H2Stream:
 
     @property
     def open(self) -> bool:
-        """Does it count as concurrent (5.1.2)?"""
+        """Whether it counts as concurrent (5.1.2)."""
         return self._stream.open
 
     @property
     def closed(self) -> bool:
-        """Is it over in both directions?"""
+        """Whether it is over in both directions."""
         return self._stream.closed
 
     @property
     def headers_sent(self) -> bool:
-        """Have we sent a header section that is not an interim one?"""
+        """Whether we have sent a header section that is not an interim one."""
         return self._stream.sending.phase is not Phase.HEAD
 
     @property
     def headers_received(self) -> bool:
-        """Has the peer?"""
+        """Whether the peer has."""
         return self._stream.receiving.phase is not Phase.HEAD
 
     @property
