@@ -77,6 +77,7 @@ class Watched:
         kind = type(connection).__name__
         self._references[kind] = weakref.ref(connection)
         self._references[f"{kind}'s actor"] = weakref.ref(connection._actor)
+        self._references[f"{kind}'s machine"] = weakref.ref(connection._actor.machine)
 
     def stream(self, stream: trio_h2.ClientStream | trio_h2.ServerStream) -> None:
         self._references[type(stream).__name__] = weakref.ref(stream)
