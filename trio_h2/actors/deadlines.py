@@ -1,4 +1,4 @@
-"""The deadlines of a connection, looked at by one task of it that sleeps until the next.
+"""The deadlines of a connection, looked at by one task of it (`watch.py`) that sleeps until the next.
 
 Nothing that happens often moves that task's alarm: a deadline that moves away is found so when the task wakes, and one
 that can begin, as the last stream ends say, cannot pass before it begins. So the task sleeps no longer than any

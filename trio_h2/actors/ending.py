@@ -64,7 +64,7 @@ class Ending:
         self._streams = streams
         self._pings = pings
         self._events = events
-        self._lasting = False  # would a new connection end in the same way?
+        self._lasting = False  # whether a new connection would end in the same way
 
     # The one door
 

@@ -71,7 +71,7 @@ class Room:
         return len(self._inside) >= self._max_connections or len(self._handshaking) >= self._max_handshakes
 
     def _make_place(self) -> bool:
-        """Ask somebody to leave whose place is needed; is there one now?"""
+        """Ask somebody to leave whose place is needed. Whether there is one now."""
         now = trio.current_time()
         if now >= self._next_idle():
             guest = next(iter(self._idle))

@@ -81,7 +81,7 @@ class Slice:
         self._began = self.until = 0.0
 
     def begin(self) -> bool:
-        """Work begins: a second time only after a checkpoint. Is there anything left of the turn?"""
+        """Work begins: a second time only after a checkpoint. Whether there is anything left of the turn."""
         turn = self._turn
         first = self._number == turn.number
         if first:
