@@ -16,9 +16,13 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import hpack
+from hypothesis.stateful import precondition
 
 from tests.protocol import helpers as h
 from trio_h2 import SettingCodes, exceptions, sansio
+
+goes_on = precondition(lambda machine: not machine.over)
+"""A rule of a machine whose two sides are still alike."""
 
 
 @dataclass(frozen=True)

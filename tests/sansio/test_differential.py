@@ -31,6 +31,7 @@ from tests.sansio.differential import (
     Result,
     attempt,
     block,
+    goes_on,
 )
 from trio_h2 import SettingCodes
 from trio_h2.protocol.stream_machine import CloseReason
@@ -188,7 +189,7 @@ class Pairs(RuleBasedStateMachine):
 
     # Calls
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(
         name=st.sampled_from(["GET", "POST", "POST of 5", "HEAD", "CONNECT", *MALFORMED]),
         stream_id=st.one_of(st.none(), st.none(), st.none(), IDS),
@@ -199,7 +200,7 @@ class Pairs(RuleBasedStateMachine):
         if wanted < 9:
             self.call(True, "send_headers", wanted, fields_of(name), end_stream=end)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(
         stream_id=IDS,
         name=st.sampled_from(["200", "200", "200 of 5", "103", "204", "trailers", *MALFORMED]),
@@ -209,45 +210,45 @@ class Pairs(RuleBasedStateMachine):
     def respond(self, client: bool, stream_id: int, name: str, end: bool) -> None:
         self.call(client, "send_headers", stream_id, fields_of(name), end_stream=end)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(
         client=SIDES, stream_id=IDS, size=SIZES, end=st.booleans(), pad=st.sampled_from([None, None, None, 0, 7, 256])
     )
     def send_data(self, client: bool, stream_id: int, size: int, end: bool, pad: int | None) -> None:
         self.call(client, "send_data", stream_id, bytes(size), end_stream=end, pad_length=pad)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, stream_id=IDS)
     def end_stream(self, client: bool, stream_id: int) -> None:
         self.call(client, "end_stream", stream_id)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, stream_id=IDS, code=st.sampled_from([0, 8]))
     def reset_stream(self, client: bool, stream_id: int, code: int) -> None:
         if self.call(client, "reset_stream", stream_id, code):
             self.unread.pop((client, stream_id), None)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(stream_id=IDS, promised=st.sampled_from([2, 4, 6, 1, 3]), name=st.sampled_from(["GET", *MALFORMED]))
     def push(self, stream_id: int, promised: int, name: str) -> None:
         self.call(False, "push_stream", stream_id, promised, fields_of(name))
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, data=st.sampled_from([b"12345678", b"", b"123456789", "12345678"]))
     def ping(self, client: bool, data: Any) -> None:
         self.call(client, "ping", data)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, increment=st.sampled_from([0, 1, 1000, 2**31 - 1, 2**31]), stream_id=st.one_of(st.none(), IDS))
     def increment(self, client: bool, increment: int, stream_id: int | None) -> None:
         self.call(client, "increment_flow_control_window", increment, stream_id)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, stream_id=st.sampled_from([-1, 0, 1, 3, 2, 9]), size=st.sampled_from([-1, 0]))
     def acknowledge_nothing(self, client: bool, stream_id: int, size: int) -> None:
         self.call(client, "acknowledge_received_data", size, stream_id)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, stream_id=IDS)
     def acknowledge(self, client: bool, stream_id: int) -> None:
         """All that is unread on a stream, when it is enough for both packages to give it back at once."""
@@ -260,7 +261,7 @@ class Pairs(RuleBasedStateMachine):
             del self.unread[client, stream_id]
             self.call(client, "acknowledge_received_data", unread, stream_id)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(
         client=SIDES,
         values=st.dictionaries(
@@ -275,7 +276,7 @@ class Pairs(RuleBasedStateMachine):
         if self.ours[client]._machine.local_settings.awaiting_acknowledgement == 0:
             self.call(client, "update_settings", values)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(
         client=SIDES,
         stream_id=IDS,
@@ -285,13 +286,13 @@ class Pairs(RuleBasedStateMachine):
     def prioritize(self, client: bool, stream_id: int, weight: int | None, depends_on: int | None) -> None:
         self.call(client, "prioritize", stream_id, weight, depends_on)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, origin=st.sampled_from([None, b"example.org"]), stream_id=st.one_of(st.none(), IDS))
     def alternative_service(self, client: bool, origin: bytes | None, stream_id: int | None) -> None:
         if origin is not None or stream_id is not None:
             self.call(client, "advertise_alternative_service", b'h2=":8000"', origin, stream_id)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, code=st.sampled_from([0, 2]), data=st.sampled_from([None, b"bye"]))
     def close(self, client: bool, code: int, data: bytes | None) -> None:
         """GOAWAY is the end here: after it h2 refuses what RFC 9113 section 6.8 lets finish."""
@@ -301,17 +302,17 @@ class Pairs(RuleBasedStateMachine):
 
     # Bytes
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES)
     def deliver(self, client: bool) -> None:
         self.deliver_from(client)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, frames=st.lists(FRAMES, min_size=2, max_size=5))
     def probe(self, client: bool, frames: list[bytes]) -> None:
         self.try_out(client, frames)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(client=SIDES, first=HEADERS_FRAMES, frames=st.lists(FRAMES, min_size=1, max_size=4))
     def probe_after_headers(self, client: bool, first: bytes, frames: list[bytes]) -> None:
         self.try_out(client, [first, *frames])

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.protocol import helpers as h
-from tests.sansio.differential import FIELDS, MALFORMED, block
+from tests.sansio.differential import FIELDS, MALFORMED, block, goes_on
 from tests.sansio.endpoints import DONE, LEFT, ActorEndpoint, Endpoint, MemoryEndpoint, Outcome, Token, state_of
 from tests.sansio.guest import GuestRun
 from tests.sansio.test_differential import FRAMES
@@ -293,6 +293,10 @@ SETTINGS = st.lists(
 SIZES = st.sampled_from([1, 5, 1000, 70_000, 70_000])
 
 
+with_an_idle_stream = precondition(lambda self: self.free(0))
+with_a_stream = precondition(lambda self: self.free(0, calling=False))
+
+
 class Compositions(RuleBasedStateMachine):
     """One script and one program, twice. A connection that has ended is followed by another."""
 
@@ -361,46 +365,46 @@ class Compositions(RuleBasedStateMachine):
         if self.keeps_its_word(list(frames)):
             self.deliver(b"".join(frames), cut)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(pick=PICKS, size=st.sampled_from([0, 5, 5, 100, 16_000]), end=st.booleans(), pad=PADS, cut=CUTS)
     def peer_sends(self, pick: int, size: int, end: bool, pad: int | None, cut: int) -> None:
         self.say(h.data(self.some_id(pick), bytes(size), end=end, pad=pad), cut=cut)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(
         pick=PICKS, name=st.sampled_from(["trailers", *MALFORMED]), end=st.sampled_from([True, True, False]), cut=CUTS
     )
     def peer_sends_trailers(self, pick: int, name: str, end: bool, cut: int) -> None:
         self.say(_headers(self.some_id(pick), name, end), cut=cut)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(pick=PICKS, code=CODES, cut=CUTS)
     def peer_resets(self, pick: int, code: int, cut: int) -> None:
         self.say(h.rst_stream(self.some_id(pick), code), cut=cut)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(pick=PICKS, increment=st.sampled_from([1, 1000, 70_000]), cut=CUTS)
     def peer_gives_credit(self, pick: int, increment: int, cut: int) -> None:
         waiting = list(self.memory.sending)
         stream_id = waiting[pick % len(waiting)] if waiting else self.some_id(pick)
         self.say(h.window_update(stream_id, increment), cut=cut)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(values=SETTINGS, cut=CUTS)
     def peer_sets(self, values: list[tuple[int, int]], cut: int) -> None:
         self.say(h.settings(*values), cut=cut)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(number=st.integers(0, 2), ack=st.booleans())
     def peer_pings(self, number: int, ack: bool) -> None:
         self.say(h.ping(number.to_bytes(8, "big"), ack=ack), cut=0)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(last=st.sampled_from([0, 1, 2, 3, 2**31 - 1]), code=CODES)
     def peer_goes_away(self, last: int, code: int) -> None:
         self.say(h.goaway(last, code, b"bye"), cut=0)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(frames=st.lists(FRAMES, min_size=1, max_size=3), cut=CUTS)
     def peer_says_anything(self, frames: list[bytes], cut: int) -> None:
         self.say(*frames, cut=cut)
@@ -416,38 +420,38 @@ class Compositions(RuleBasedStateMachine):
         handles = [handle for handle in self.memory.handles if handle not in busy]
         return handles[pick % len(handles)] if handles else 0
 
-    @precondition(lambda self: self.free(0))
+    @with_an_idle_stream
     @rule(pick=PICKS, size=SIZES)
     def send(self, pick: int, size: int) -> None:
         handle = self.free(pick)
         self.step(lambda side: side.send(handle, bytes(size)))
 
-    @precondition(lambda self: self.free(0))
+    @with_an_idle_stream
     @rule(pick=PICKS)
     def send_trailers(self, pick: int) -> None:
         handle = self.free(pick)
         self.step(lambda side: side.trailers(handle))
 
-    @precondition(lambda self: self.free(0))
+    @with_an_idle_stream
     @rule(pick=PICKS)
     def end(self, pick: int) -> None:
         handle = self.free(pick)
         self.step(lambda side: side.end(handle))
 
-    @precondition(lambda self: self.free(0, calling=False))
+    @with_a_stream
     @rule(pick=PICKS)
     def read(self, pick: int) -> None:
         handle = self.free(pick, calling=False)
         if self.memory.unread_by_anybody(handle):
             self.step(lambda side: side.read(handle))
 
-    @precondition(lambda self: self.free(0, calling=False))
+    @with_a_stream
     @rule(pick=PICKS, code=CODES)
     def reset(self, pick: int, code: int) -> None:
         handle = self.free(pick, calling=False)
         self.step(lambda side: side.reset(handle, code))
 
-    @precondition(lambda self: self.free(0, calling=False))
+    @with_a_stream
     @rule(pick=PICKS)
     def close(self, pick: int) -> None:
         handle = self.free(pick, calling=False)
@@ -465,13 +469,13 @@ class Server(Compositions):
 
     client = False
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(name=REQUESTS, skip=st.sampled_from([0, 0, 0, 2]), end=st.booleans(), cut=CUTS)
     def peer_requests(self, name: str, skip: int, end: bool, cut: int) -> None:
         stream_id = (self.memory.connection.highest_inbound_stream_id + 1 | 1) + skip
         self.say(_headers(stream_id, name, end), cut=cut)
 
-    @precondition(lambda self: self.free(0))
+    @with_an_idle_stream
     @rule(pick=PICKS, status=st.sampled_from([103, 200, 200, 204, 304]), end=st.booleans())
     def respond_with(self, pick: int, status: int, end: bool) -> None:
         handle = self.free(pick)
@@ -479,7 +483,7 @@ class Server(Compositions):
             return  # whose turn it is first among pushes that wait is nobody's business
         self.step(lambda side: side.response(handle, status, end and status >= 200))
 
-    @precondition(lambda self: self.free(0))
+    @with_an_idle_stream
     @rule(pick=PICKS)
     def respond(self, pick: int) -> None:
         handle = self.free(pick)
@@ -487,13 +491,13 @@ class Server(Compositions):
             return
         self.step(lambda side: side.respond(handle))
 
-    @precondition(lambda self: self.free(0))
+    @with_an_idle_stream
     @rule(pick=PICKS)
     def push(self, pick: int) -> None:
         handle = self.free(pick)
         self.step(lambda side: side.push(handle))
 
-    @precondition(lambda self: self.free(0))
+    @with_an_idle_stream
     @rule(pick=PICKS)
     def finish(self, pick: int) -> None:
         handle = self.free(pick)
@@ -506,19 +510,19 @@ class Client(Compositions):
 
     client = True
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(name=st.sampled_from(["GET", "POST", "POST", "POST of 5", "HEAD", "CONNECT"]), end=st.booleans())
     def request(self, name: str, end: bool) -> None:
         ends = end and name not in ("POST of 5", "CONNECT")
         fields = FIELDS[name]
         self.step(lambda side: side.request(fields[0][1].decode(), fields, ends))
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(pick=PICKS, name=RESPONSES, end=st.booleans(), cut=CUTS)
     def peer_responds(self, pick: int, name: str, end: bool, cut: int) -> None:
         self.say(_headers(self.some_id(pick), name, end), cut=cut)
 
-    @precondition(lambda self: not self.over)
+    @goes_on
     @rule(pick=PICKS, name=st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "no path"]), cut=CUTS)
     def peer_promises(self, pick: int, name: str, cut: int) -> None:
         promised = self.memory.connection.highest_inbound_stream_id + 2 & ~1
