@@ -42,6 +42,7 @@ def layer(imports: set[str], libraries: set[str], *, public_only: bool = False) 
 
 LAYERS = {
     **{name: layer(BASE, CODEC_LIBRARIES) for name in BASE},
+    "codes": layer(set(), set()),
     "sansio": layer(BASE, CODEC_LIBRARIES),
     "actors": layer(BASE, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
@@ -289,6 +290,11 @@ def circles(package: Path) -> list[str]:
 
 def test_imports_go_one_way() -> None:
     assert violations(PACKAGE) == []
+
+
+def test_no_two_files_have_the_same_name() -> None:
+    names = [path.name for path in module_names(PACKAGE).values() if path.name != "__init__.py"]
+    assert len(set(names)) == len(names)
 
 
 def test_imports_make_no_circle() -> None:
