@@ -134,7 +134,8 @@ class Inbox:
         """Deliver an event of the stream."""
         if self.failure is None and not self.ended:
             self._last = None
-            self._put(event)
+            self._queued += 1
+            (self._send or self._open()[0]).send_nowait(event)
 
     def put_passing(self, event: ev.WindowUpdated | ev.PriorityUpdated) -> None:
         """Deliver what only `events()` shows; of each kind one waits, in its place, and says what holds now."""
@@ -146,7 +147,8 @@ class Inbox:
             return
         self._last = None
         self._latest[type(event)] = latest = Latest(event)
-        self._put(latest)
+        self._queued += 1
+        (self._send or self._open()[0]).send_nowait(latest)
 
     def put_data(self, data: bytes) -> None:
         """Deliver octets of a body; what is put after a failure goes straight back as credit."""
@@ -161,12 +163,8 @@ class Inbox:
             last.join(data)
         else:
             self._last = chunk = Chunk(data)
-            self._put(chunk)
-
-    def _put(self, item: Item) -> None:
-        send = self._send or self._open()[0]
-        self._queued += 1
-        send.send_nowait(item)
+            self._queued += 1
+            (self._send or self._open()[0]).send_nowait(chunk)
 
     def _open(self) -> Channel:
         channel: Channel = trio.open_memory_channel(math.inf)
@@ -205,10 +203,11 @@ class Inbox:
         if self.ended:
             self._outcome = None
         if self._receive is not None:
-            self._receive.close()
+            if self._queued or self._waits:
+                self._receive.close()
+                self._latest.clear()
+                self._queued = 0
             self._send = self._receive = self._held = self._last = None
-            self._latest.clear()
-            self._queued = 0
         if self.unread:
             unread, self.unread = self.unread, 0
             self._give_credit(unread)
@@ -243,26 +242,22 @@ class Inbox:
             return None
         finally:
             self._waits = False
-        return None if self._receive is None else self._see(item)  # closed in between: it is paid for
+        return None if self._receive is None else item  # closed in between: it is paid for
 
     def _next(self) -> Item:
-        """Take the next item, of which there is one."""
+        """The next item, of which there is one."""
         assert self._receive is not None
-        return self._see(self._receive.receive_nowait())
-
-    def _see(self, item: Item) -> Item:
-        """The consumer has run and has the item: nothing joins it any more."""
-        self._queued -= 1
-        if item is self._last:
-            self._last = None
-        elif type(item) is Latest:
-            del self._latest[type(item.event)]
-        return item
+        return self._receive.receive_nowait()
 
     def _note(self, item: Item | None) -> None:
-        """Keep what a consumer by `receive_some` and its like has come to."""
+        """Keep what a consumer by `receive_some` and its like has come to; it has run, and nothing joins that more."""
+        if item is None:
+            return
+        self._queued -= 1
         if type(item) is Chunk:
             self._held = item
+            if item is self._last:
+                self._last = None
         elif type(item) is ev.ResponseReceived:
             self.head = item
         elif type(item) is ev.InformationalResponseReceived:
@@ -272,8 +267,9 @@ class Inbox:
 
     def _advance(self) -> Chunk | None:
         """Note the events before the next chunk, and hold that chunk, of which nothing is taken yet."""
-        while self._held is None and self._queued:
-            self._note(self._next())
+        receive = self._receive
+        while self._held is None and self._queued and receive is not None:
+            self._note(receive.receive_nowait())
         return self._held
 
     @trio.lowlevel.enable_ki_protection
@@ -350,7 +346,11 @@ class Inbox:
 
     def _event(self, item: Item) -> ev.Event:
         """An item as `events()` gives it, and its credit."""
+        self._queued -= 1
+        if item is self._last:
+            self._last = None
         if type(item) is Latest:
+            del self._latest[type(item.event)]
             return item.event
         if type(item) is Chunk:
             data = item.take(None)

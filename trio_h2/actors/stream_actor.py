@@ -33,6 +33,10 @@ __all__ = ["StreamActor"]
 
 CUT = "while its last sending call was not done, or was cancelled"
 
+# Named here, because to make a union takes longer than to look in it.
+RESPONSES = (ev.ResponseReceived, ev.InformationalResponseReceived)
+PASSING = (ev.WindowUpdated, ev.PriorityUpdated)
+
 
 class StreamActor(Sending):
     """One stream's task and ending, beside what it sends and has received.
@@ -114,17 +118,17 @@ class StreamActor(Sending):
     def deliver(self, event: ev.Event) -> None:
         """Take what came of a frame: the one way by which anything that is received reaches a stream."""
         inbox = self.inbox
-        if isinstance(event, ev.DataReceived):
+        if type(event) is ev.DataReceived:
             inbox.put_data(event.data)
             if self.closed_by_user:  # a tunnel's: nobody will read it, and the peer should know
                 self.reset(ErrorCodes.CANCEL)
-        elif isinstance(event, ev.StreamEnded):
+        elif type(event) is ev.StreamEnded:
             self._on_end(event)
-        elif isinstance(event, ev.ResponseReceived | ev.InformationalResponseReceived):
+        elif isinstance(event, RESPONSES):
             inbox.put(event)
             if self._pump is not None:
                 self._pump.answered(event.headers[b":status"])
-        elif isinstance(event, ev.WindowUpdated | ev.PriorityUpdated):
+        elif isinstance(event, PASSING):
             inbox.put_passing(event)
             self._context.writer.credit(self.machine)
         elif isinstance(event, ev.StreamReset):
@@ -281,7 +285,8 @@ class StreamActor(Sending):
             if self._pump is not None:
                 await self._run_pump(self._pump)
             while not (self.closed_by_user or self._connection_ended):
-                await self._changed()
+                self._woken = woken = trio.Event()  # as in `_changed`: every request waits here
+                await woken.wait()
             if not self.machine.closed:
                 await self._linger()
         finally:
