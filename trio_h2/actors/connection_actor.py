@@ -178,6 +178,7 @@ class ConnectionActor:
         self.bytes_received += len(data)
         self.deadlines.received()
         machine, life, slice_, clock = self.machine, self.life, self._slice, self._slice.clock
+        state = machine.state
         over = False
         slice_.begin()
         for frame in machine.reader.feed(bytes(data)):
@@ -187,7 +188,7 @@ class ConnectionActor:
                     return
             for event in machine.receive_frame(frame):
                 ROUTES.get(type(event), keep)(self, event)
-            if life.cause is not None or machine.failure is not None:
+            if life.cause is not None or state.failure is not None:
                 break
             over = clock() >= slice_.until
         slice_.end()
