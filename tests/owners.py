@@ -31,17 +31,13 @@ FOREIGN = {
     "body_len": "hyperframe's frames'",
     "check_hostname": "ssl.SSLContext's",
     "deadline": "trio.CancelScope's",
-    "header_table_size": "hpack.Encoder's",
-    "max_allowed_table_size": "hpack.Decoder's",
-    "maxsize": "hpack's HeaderTable's",
     "options": "ssl.SSLContext's",
-    "resized": "hpack's HeaderTable's",
     "shield": "trio.CancelScope's",
     "stderr": "sys's",
     "stdout": "sys's",
     "verify_mode": "ssl.SSLContext's",
 }
-"""Fields that are set from outside, and whose they are. No class of the package has one of that name."""
+"""Fields that are set from outside, and whose they are; not if a class of the package has a field of that name."""
 
 NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}
 
