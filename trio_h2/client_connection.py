@@ -17,10 +17,10 @@ from .actors.stream_actor import StreamActor
 from .connection import Connection, Incoming
 from .exceptions import H2Error, ProtocolError
 from .headers import HeadersLike
+from .protocol.field_rules import Fields
 from .protocol.priority import Priority
 from .protocol.request_rules import RequestHead
 from .requests import (
-    Fields,
     Response,
     fields_from,
     method_text,
@@ -30,7 +30,7 @@ from .requests import (
 )
 from .streams import ClientStream, PushedStream
 
-__all__ = ["ClientConnection"]
+__all__ = ["ClientConnection", "EnteredOnce"]
 
 T = TypeVar("T")
 

@@ -16,7 +16,15 @@ from .actors.stream_actor import StreamActor
 from .config import Config
 from .protocol.windows import InboundWindow
 
-__all__ = ["Connection", "ConnectionStatistics", "StreamStatistics", "TLSInfo", "WindowStatistics"]
+__all__ = [
+    "Connection",
+    "ConnectionStatistics",
+    "Incoming",
+    "StreamStatistics",
+    "TLSInfo",
+    "WindowStatistics",
+    "checked_config",
+]
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import Self, TypeVar, overload
 
 from hpack import NeverIndexedHeaderTuple
 
-__all__ = ["Headers", "HeadersLike", "NeverIndexed"]
+__all__ = ["Headers", "HeadersLike", "NeverIndexed", "trusted_headers"]
 
 T = TypeVar("T")
 

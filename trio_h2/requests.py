@@ -11,15 +11,24 @@ from typing import TypeVar
 import attrs
 
 from .headers import Headers, HeadersLike, trusted_headers
-from .protocol.field_rules import Malformed, check_trailers
+from .protocol.field_rules import Fields, Malformed, check_trailers
 from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
 from .protocol.request_rules import RequestHead, check_request
 from .protocol.response_rules import ResponseHead, check_response
 
-__all__ = ["Request", "Response"]
-
-Fields = tuple[tuple[bytes, bytes], ...]
+__all__ = [
+    "Request",
+    "Response",
+    "fields_from",
+    "method_text",
+    "repeated_request_fields",
+    "repeated_response_fields",
+    "request_fields",
+    "split_request",
+    "split_response",
+    "trailer_fields",
+]
 
 
 @attrs.frozen

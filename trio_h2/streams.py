@@ -340,7 +340,9 @@ class ServerStream(_Stream):
         """
         method = method_text(method)
         if method not in ("GET", "HEAD"):
-            raise ValueError(f"method must be GET or HEAD, not {method!r}: only safe requests are pushed (8.4)")
+            raise ValueError(
+                f"method must be GET or HEAD, not {method!r}: only safe requests are pushed (RFC 9113 section 8.4)"
+            )
         fields, head = request_fields(
             method,
             target,
