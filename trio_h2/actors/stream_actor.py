@@ -20,7 +20,6 @@ from ..exceptions import ErrorCodes, H2Error, StreamResetError
 from ..protocol.field_rules import Fields
 from ..protocol.priority import Priority
 from ..protocol.request_rules import RequestHead
-from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 from ..protocol.windows import InboundWindow
 from .errors import raised, without_cancelled
@@ -363,7 +362,7 @@ class StreamActor(Sending):
         if self.failure is None or self.closed_by_user or not tells_nothing(error):
             logger.error("%s raised", self.handler, exc_info=error)
         if self.failure is None:
-            self._answer_failure()
+            self.answer_failure()
         return True
 
     @property
@@ -380,7 +379,7 @@ class StreamActor(Sending):
             return
         if stream.sending.phase is Phase.HEAD:
             logger.warning("%s returned without responding: it gets 500", self.handler)
-            self._answer_500()
+            self.answer_500()
         elif stream.tunnel:
             if self._cut_short:
                 logger.warning("%s returned %s: the stream is reset", self.handler, CUT)
@@ -398,20 +397,3 @@ class StreamActor(Sending):
             # The response is complete, the request is not: the client may stop sending (RFC 9113 section 8.1).
             self.reset(ErrorCodes.NO_ERROR)
         context.writer.wake()
-
-    def _answer_failure(self) -> None:
-        stream = self.machine
-        if not stream.closed and stream.sending.phase is Phase.HEAD and not stream.reserved:
-            self._answer_500()
-            if not stream.closed:
-                self.reset(ErrorCodes.NO_ERROR)
-        else:
-            self.reset(ErrorCodes.INTERNAL_ERROR)
-        self._context.writer.wake()
-
-    def _answer_500(self) -> None:
-        head = ResponseHead(500, 0, 1)
-        self._context.machine.send_response(
-            self.machine, [(b":status", b"500"), (b"content-length", b"0")], head, end_stream=True
-        )
-        self._context.machine.count_reply()
