@@ -20,11 +20,11 @@ from .bandwidth import MEASURING_PING
 from .connection_state import ConnectionState
 from .field_section import STRICT, InboundRules
 from .frame_reader import FrameReader
-from .frames import Frame, GoAwayFrame
+from .frames import GoAwayFrame
 from .limits import HeaderLimits
 from .receiver import Receiver
 from .sender import Sender
-from .verdicts import ConnectionFailure, Verdict
+from .verdicts import ConnectionFailure
 
 __all__ = ["ConnectionMachine"]
 
@@ -49,8 +49,10 @@ class ConnectionMachine(Sender):
         complain: called with the stream ID and the reason for every request or frame of the peer's that is refused.
 
     Attributes:
-        state: what the sending and the receiving half share. What lives as long as the connection can be had here, too.
-        reader: turns octets into frames, for `receive_frame`.
+        state: what the sending and the receiving half share. What lives as long as the connection is here, too.
+        reader: turns octets into frames.
+        receive_frame: lets a frame that the reader gave have its effect, before the next is asked for; the events it
+            makes.
         inbound: the connection's window for what the peer sends.
         bandwidth: how large receive windows should be; whoever has a clock calls `measure` when that is due.
         held_headers: header sections that are held for the user, until he is done with their stream.
@@ -85,6 +87,7 @@ class ConnectionMachine(Sender):
         )
         self.reader = FrameReader(limits, rules, expect_preface=not client)
         self._receiver = Receiver(state, self.reader)
+        self.receive_frame = self._receiver.receive
 
     # What changes in the state
 
@@ -171,14 +174,10 @@ class ConnectionMachine(Sender):
         events: list[Event] = []
         if self.state.failure is None:
             for frame in self.reader.feed(bytes(data)):
-                events += self._receiver.receive(frame)
+                events += self.receive_frame(frame)
                 if self.state.failure is not None:
                     break
         return events
-
-    def receive_frame(self, frame: Frame | Verdict) -> list[Event]:
-        """Let a frame that the reader gave have its effect, before the next is asked for; the events it makes."""
-        return self._receiver.receive(frame)
 
     def fail(self, failure: ConnectionFailure) -> None:
         """End the connection with a GOAWAY that says why (5.4.1). The first cause sticks."""
@@ -212,4 +211,4 @@ class ConnectionMachine(Sender):
     @property
     def has_output(self) -> bool:
         """Whether `take` would give anything."""
-        return bool(self.outbox.size) or self._credit.due
+        return bool(self.outbox.size or self._credit.creditable) or self.inbound.due

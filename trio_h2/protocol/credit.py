@@ -23,13 +23,14 @@ class Credit:
     Attributes:
         inbound: the connection's window.
         bandwidth: how large receive windows should be; whoever has a clock measures when that is due.
+        creditable: streams with enough credit for a WINDOW_UPDATE: one each, however often they are read before it
+            leaves.
     """
 
     def __init__(self, config: Config, outbox: FrameWriter) -> None:
         self.inbound = ConnectionInboundWindow(config.max_unread)
         self._outbox = outbox
-        # Streams with enough credit for a WINDOW_UPDATE: one each, however often they are read before it leaves.
-        self._creditable: dict[int, StreamMachine] = {}
+        self.creditable: dict[int, StreamMachine] = {}
         # Every stream that we allow can be full of unread octets, grown or not, without stalling another.
         budget = config.max_unread - config.max_concurrent_streams * config.initial_window_size
         self._budget = GrowthBudget(budget)
@@ -54,25 +55,20 @@ class Credit:
 
     def _note(self, stream: StreamMachine) -> None:
         if stream.inbound.unannounced * 2 >= stream.inbound.target and _wants_more(stream):
-            self._creditable[stream.stream_id] = stream
-
-    @property
-    def due(self) -> bool:
-        """Whether `announce` would put anything into the outbox."""
-        return bool(self._creditable) or self.inbound.due
+            self.creditable[stream.stream_id] = stream
 
     def announce(self) -> None:
         """Queue the WINDOW_UPDATEs that are due."""
         increment = self.inbound.announce()
         if increment:
             self._outbox.window_update(0, increment)
-        if self._creditable:
-            for stream in self._creditable.values():
+        if self.creditable:
+            for stream in self.creditable.values():
                 increment = stream.inbound.announce() if _wants_more(stream) else 0
                 if increment:
                     increment += self._widen(stream, increment)
                     self._outbox.window_update(stream.stream_id, increment)
-            self._creditable.clear()
+            self.creditable.clear()
 
     def grow(self, stream: StreamMachine | None, increment: int, *, regrant: bool = False) -> None:
         """Raise a stream's window, or the connection's, beyond its target, and tell the peer at once.

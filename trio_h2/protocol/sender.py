@@ -38,6 +38,7 @@ class Sender:
         state: the connection's; the others are parts of it that live as long.
         outbound: the connection's window.
         outbox: what is cut and waits to be taken.
+        acknowledge: gives credit back for octets of a stream that the application took, or threw away.
     """
 
     def __init__(self, state: ConnectionState) -> None:
@@ -50,6 +51,7 @@ class Sender:
         self.outbox = state.outbox
         self._budgets = state.budgets
         self._credit = state.credit
+        self.acknowledge = state.credit.acknowledge
         self._max_frame_size = state.config.max_outbound_frame_size
         self._abandoned_above = MAX_STREAM_ID
 
@@ -349,10 +351,6 @@ class Sender:
         self.outbox.priority_update(stream.stream_id, priority.encode())
 
     # Credit
-
-    def acknowledge(self, stream: StreamMachine, count: int) -> None:
-        """The application took, or threw away, `count` octets of this stream: give the credit back."""
-        self._credit.acknowledge(stream, count)
 
     def grow_window(self, stream: StreamMachine | None, increment: int, *, regrant: bool = False) -> None:
         """Raise a stream's window, or the connection's, and tell the peer at once: `Credit.grow`."""
