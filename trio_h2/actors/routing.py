@@ -7,7 +7,7 @@ Events of a stream go to its actor. The others change what belongs to the connec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -173,7 +173,7 @@ def on_goaway(connection: Connection, event: ev.ConnectionTerminated) -> None:
     connection.ending.goaway_received(event)
 
 
-ROUTES: Final[Mapping[type[ev.Event], Callable[[Connection, Any], None]]] = {
+ROUTES: Mapping[type[ev.Event], Callable[[Connection, Any], None]] = {
     ev.RequestReceived: on_request,
     ev.ResponseReceived: on_stream,
     ev.InformationalResponseReceived: on_stream,
