@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import trio
 
 __all__ = ["ConflictDetector"]
 
 
 class ConflictDetector:
-    """Whoever waits in the middle of something says so by `begin`, and `end`; whoever comes calls `check`.
+    """Whoever waits in the middle of something says so by `begin`, and `end`; who comes then is refused.
 
     It is no context manager, as trio's is: small responses took 5 % longer with one.
 
@@ -22,10 +24,9 @@ class ConflictDetector:
         self._message = message
         self.busy = False
 
-    def check(self) -> None:
-        """Raise trio.BusyResourceError if a task is."""
-        if self.busy:
-            raise trio.BusyResourceError(self._message)
+    def refuse(self) -> NoReturn:
+        """Raise trio.BusyResourceError."""
+        raise trio.BusyResourceError(self._message)
 
     def begin(self) -> None:
         """A task waits from here on."""

@@ -317,7 +317,7 @@ class Inbox:
             if len(chunk):
                 break
             self._held = None
-            chunk = self._advance()
+            chunk = self._advance() if self._queued else None
         self._took(size)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

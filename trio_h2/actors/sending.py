@@ -106,7 +106,8 @@ class Sending:
             raise closed(self.failure or CLOSED_HERE)
         if self.failure is not None:
             raise raised(self.failure)
-        self._conflict.check()
+        if self._conflict.busy:
+            self._conflict.refuse()
 
     async def ready_to_send(self, *, responding: bool = False) -> None:
         """Wait for room in the outbox; after it the caller sends without a checkpoint.
