@@ -142,7 +142,7 @@ class ConnectionState:
         """A frame was queued that the peer made us queue."""
         self.replies += 1
 
-    def take(self, amount: int | None) -> bytes:
+    def take(self, amount: int | None = None) -> bytes:
         """What is cut, with the WINDOW_UPDATEs that are due, joined once; at most `amount` octets of it."""
         self.credit.announce()
         self.replies = 0

@@ -39,6 +39,7 @@ class Sender:
         outbound: the connection's window.
         outbox: what is cut and waits to be taken.
         acknowledge: gives credit back for octets of a stream that the application took, or threw away.
+        take: gives what is cut, with the WINDOW_UPDATEs that are due, joined once; at most `amount` octets of it.
     """
 
     def __init__(self, state: ConnectionState) -> None:
@@ -52,6 +53,7 @@ class Sender:
         self._budgets = state.budgets
         self._credit = state.credit
         self.acknowledge = state.credit.acknowledge
+        self.take = state.take
         self._max_frame_size = state.config.max_outbound_frame_size
         self._abandoned_above = MAX_STREAM_ID
 
@@ -355,7 +357,3 @@ class Sender:
     def grow_window(self, stream: StreamMachine | None, increment: int, *, regrant: bool = False) -> None:
         """Raise a stream's window, or the connection's, and tell the peer at once: `Credit.grow`."""
         self._credit.grow(stream, increment, regrant=regrant)
-
-    def take(self, amount: int | None = None) -> bytes:
-        """What is cut, with the WINDOW_UPDATEs that are due, joined once; at most `amount` octets of it."""
-        return self.state.take(amount)

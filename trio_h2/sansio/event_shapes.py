@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from hpack import HeaderTuple, NeverIndexedHeaderTuple
@@ -12,26 +12,21 @@ from .. import events as ev
 
 __all__ = ["shaped"]
 
-_WITH_HEADERS = frozenset(
-    (
-        ev.RequestReceived,
-        ev.ResponseReceived,
-        ev.InformationalResponseReceived,
-        ev.TrailersReceived,
-        ev.PushedStreamReceived,
-    )
-)
+_MESSAGES = frozenset((ev.RequestReceived, ev.ResponseReceived, ev.TrailersReceived))
+_OTHERS_WITH_HEADERS = frozenset((ev.InformationalResponseReceived, ev.PushedStreamReceived))
 
 
-def shaped(event: ev.Event, encoding: str | bool | None) -> ev.Event:
+def shaped(event: Any, encoding: str | bool | None) -> Any:
     """The event with its headers as a list, of text if there is an encoding; and with RFC 7540's defaults."""
     kind = type(event)
-    if kind in _WITH_HEADERS:
-        with_headers: Any = event
-        return cast(ev.Event, attrs.evolve(with_headers, headers=_header_tuples(with_headers.headers, encoding)))
-    if kind is ev.PriorityUpdated and cast(ev.PriorityUpdated, event).weight is None:
+    if kind in _MESSAGES:  # most events with headers are, and `evolve` costs more than all the rest of this
+        headers = _header_tuples(event.headers, encoding)
+        return kind(event.stream_id, headers, event.stream_ended, event.priority_updated)
+    if kind in _OTHERS_WITH_HEADERS:
+        return attrs.evolve(event, headers=_header_tuples(event.headers, encoding))
+    if kind is ev.PriorityUpdated and event.weight is None:
         # RFC 9218's frame: programs that only know RFC 7540's signals count on its defaults.
-        return attrs.evolve(cast(ev.PriorityUpdated, event), weight=16, depends_on=0, exclusive=False)
+        return attrs.evolve(event, weight=16, depends_on=0, exclusive=False)
     return event
 
 

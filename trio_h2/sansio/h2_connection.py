@@ -154,7 +154,7 @@ class H2Connection:
         self._machine.goaway(error_code_of(error_code), last_stream_id=last_stream_id, additional_data=debug_data)
 
     def _check_open(self) -> None:
-        if self._machine.goaway_last_stream_id is not None:
+        if self._machine.state.goaway_last_stream_id is not None:
             raise ProtocolError("the connection is closed", initiator="local")
 
     # Receiving and output
@@ -167,10 +167,11 @@ class H2Connection:
                 said before that is in the exception's `events`.
         """
         machine = self._machine
-        if machine.failure is not None:
+        state = machine.state
+        if state.failure is not None:
             raise ProtocolError("the connection is closed", initiator="local")
         self._closed_lately.clear()
-        config, rules = self.config, machine.rules
+        config, rules = self.config, state.rules
         validate, join_cookies = config.validate_inbound_headers, config.normalize_inbound_headers
         if rules.validate is not validate or rules.join_cookies is not join_cookies:
             machine.set_rules(attrs.evolve(rules, validate=validate, join_cookies=join_cookies))
@@ -180,9 +181,8 @@ class H2Connection:
                 for change in event.changed_settings.values():
                     self.local_settings.put_in_force(change.setting, change.new_value)
         events = [shaped(event, config.header_encoding) for event in received]
-        failure = machine.failure
-        if failure is not None:
-            raise failure.error(events=events)
+        if state.failure is not None:
+            raise state.failure.error(events=events)
         return events
 
     def data_to_send(self, amount: int | None = None) -> bytes:
