@@ -478,6 +478,13 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "RFC 9113 6.9",
+        "DATA on a stream of ours that was passed over, and so never had a window, is beyond all windows there were",
+        lambda call, theirs, ours: (
+            call.type == h.DATA and call.closed and not call.reset and _only_ours(theirs, ours, "FlowControlError")
+        ),
+    ),
+    Difference(
+        "RFC 9113 6.9",
         "the reserved bit before an increment says nothing",
         lambda call, theirs, ours: (
             call.type == h.WINDOW_UPDATE
