@@ -220,6 +220,7 @@ class Ending:
                     closed = True
         except Exception as error:  # the transport's: the connection has ended, and its failure is another one
             logger.debug("closing the connection with %s: %s", self._context.peer, escaped(repr(error)))
+            without_frames(error)  # trio's have it among their variables
         finally:
             self._context.writer.scope.cancel()
             try:

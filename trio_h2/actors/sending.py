@@ -140,7 +140,7 @@ class Sending:
 
     @property
     def _answered_early(self) -> bool:
-        """Whether an ordinary request's response has ended, so that the rest of the request is pointless?"""
+        """Whether an ordinary request's response has ended, so that the rest of the request is pointless."""
         return self._context.client and self.inbox.ended and not self.machine.tunnel
 
     def sent(self) -> None:
