@@ -31,7 +31,8 @@ NO_QUEUE = 9 / 8
 window, so by how they fall twice the window may bring no more at first: then it is this that tells a link's limit."""
 
 FULL = 31 / 16
-"""Round trips that fit into a window which is large enough, by a bit less than the 2 that it is doubled to."""
+"""How many times what a round trip carries a window holds at least, when it is large enough: a bit less than the 2 that
+growing gives it, because a link that is full is measured with some error."""
 
 SHORTEST_PAUSE = 0.001
 LONGEST_PAUSE = 10.0

@@ -99,7 +99,7 @@ class Credit:
                 self._outbox.window_update(0, increment)
 
     def _widen(self, stream: StreamMachine, taken: int) -> int:
-        """Grow the window of a stream whose reader took `taken` octets since its last announcement; by how much?
+        """Grow the window of a stream whose reader took `taken` octets since its last announcement; the octets.
 
         To its share of what a round trip carries, which is its share of what was received since. A reader that
         leaves much unread is slower than the network, and gets nothing more to leave.
