@@ -153,6 +153,7 @@ HOUSE = {
             "sending",
             "stream_actor",
             "stream_context",
+            "stream_tasks",
             "under_tls",
             "writer",
             "errors",

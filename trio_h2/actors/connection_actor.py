@@ -6,18 +6,17 @@ drain, in bounded time (invariant 1; they are all in docs/architecture.md). A re
 (`slices.py`), so that nobody holds the loop. When the connection ends (`ending.py`) the reader winds it down.
 
 Beside it run the writer (`writer.py`), the watch over the deadlines (`watch.py`), and a task for each stream ID
-(`stream_actor.py`), which is begun, and seen off when it has ended, here. No task lets an Exception out.
+(`stream_tasks.py`). No task lets an Exception out.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 import trio
 
-from .. import events as ev
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
 from .addresses import socket_address
@@ -36,12 +35,11 @@ from .shutdown import Shutdown
 from .slices import PATIENCE, Slice
 from .stream_actor import StreamActor
 from .stream_context import StreamContext
+from .stream_tasks import RunHandler, StreamTasks
 from .watch import Watch
 from .writer import Writer
 
 __all__ = ["ConnectionActor"]
-
-RunHandler = Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]
 
 
 class ConnectionActor:
@@ -58,6 +56,7 @@ class ConnectionActor:
         events: what waits for the user.
         life: its phase, and why it is in that.
         ending: how it ends.
+        tasks: those of its streams.
         bytes_received: octets taken from the transport.
     """
 
@@ -100,11 +99,11 @@ class ConnectionActor:
         self.events = EventQueue(self.machine, config)
         self.life = Life()
         self.ending = Ending(transport, self.context, self.life, self.streams, self.pings, self.events)
+        self.tasks = StreamTasks(nursery, handler, self.streams, self.ending)
         self.bytes_received = 0
         self._shutdown = Shutdown(self.context, self.ending, self.streams, self.pings)
         self._slice = Slice()
         self._nursery = nursery
-        self._handler = handler
         if client:
             self._initiate()
 
@@ -225,67 +224,23 @@ class ConnectionActor:
             return
         self.ending.give_up("the peer does not read the replies it asks for")
 
-    # Streams: each has its task, and what is to be done when that has ended is done in it
+    # Calls of the user
 
     @trio.lowlevel.enable_ki_protection
     def start_client_stream(self, actor: StreamActor) -> None:
         """Give a client's stream its task; it opens now, or when its turn for a slot comes."""
         self.ending.check_usable()
         self.streams.queue(actor)
-        self.start_client(actor)
+        self.tasks.start_client(actor)
         self.streams.slots.grant()
-
-    def start_client(self, actor: StreamActor) -> None:
-        """Give a client's stream, its own or one that was pushed, its task."""
-        self._nursery.start_soon(self.run_client, actor)
 
     @trio.lowlevel.enable_ki_protection
     def start_pushed_stream(self, actor: StreamActor) -> StreamActor:
         """Give a promised stream of ours its task."""
         self.streams.add(actor)
-        self._nursery.start_soon(self.run_pushed, actor)
+        self.tasks.start_pushed(actor)
         self.writer.wake()
         return actor
-
-    def start_handler(self, actor: StreamActor, request: ev.RequestReceived) -> None:
-        """Give a server's stream, which has its permit, the task in which its handler runs."""
-        actor.start(request)
-        self._nursery.start_soon(self.run_server, actor)
-
-    @trio.lowlevel.enable_ki_protection
-    async def run_client(self, actor: StreamActor) -> None:
-        """The task of a client's stream."""
-        try:
-            await actor.run_client()
-        except trio.Cancelled:
-            # Only the connection's own nursery cancels this task, and its tasks learn of that in any order.
-            self.ending.cancelled()
-            raise
-        finally:
-            self.streams.remove(actor)
-            self.ending.end_if_drained()
-
-    @trio.lowlevel.enable_ki_protection
-    async def run_pushed(self, actor: StreamActor) -> None:
-        """The task of a stream that a server has promised."""
-        try:
-            await actor.run_pushed()
-        finally:
-            self.streams.remove(actor)
-
-    @trio.lowlevel.enable_ki_protection
-    async def run_server(self, actor: StreamActor) -> None:
-        """The task of a request's stream; its permit goes to the next one."""
-        assert self._handler is not None
-        try:
-            await actor.run_server(self._handler)
-        finally:
-            waiting = self.streams.permits.give_back()
-            if waiting is not None:
-                self.start_handler(*waiting)
-            self.streams.remove(actor)
-
-    # Calls of the user
 
     @trio.lowlevel.enable_ki_protection
     async def ping(self) -> float:

@@ -22,6 +22,7 @@ from .live_streams import LiveStreams
 from .pings import Pings
 from .stream_actor import StreamActor
 from .stream_context import StreamContext
+from .stream_tasks import StreamTasks
 
 __all__ = ["ROUTES", "keep"]
 
@@ -53,11 +54,9 @@ class Connection(Protocol):
     def ending(self) -> Ending:
         """How it ends."""
 
-    def start_handler(self, actor: StreamActor, request: ev.RequestReceived) -> None:
-        """Give a request's stream the task in which its handler runs."""
-
-    def start_client(self, actor: StreamActor) -> None:
-        """Give a stream of ours, or one that was pushed, its task."""
+    @property
+    def tasks(self) -> StreamTasks:
+        """The tasks of its streams."""
 
 
 StreamEvent = (
@@ -86,7 +85,7 @@ def on_request(connection: Connection, event: ev.RequestReceived) -> None:
     actor = StreamActor(connection.context, stream)
     connection.streams.add(actor)
     if connection.streams.permits.take(actor, event):
-        connection.start_handler(actor, event)
+        connection.tasks.start_handler(actor, event)
 
 
 def on_stream(connection: Connection, event: StreamEvent) -> None:
@@ -129,7 +128,7 @@ def on_push(connection: Connection, event: ev.PushedStreamReceived) -> None:
     wanted = connection.context.config.enable_push  # or it was promised before our SETTINGS came into force
     if wanted and connection.events.put_push(actor, event):
         connection.streams.add(actor)
-        connection.start_client(actor)
+        connection.tasks.start_client(actor)
         return
     if wanted:
         machine.complain(event.pushed_stream_id, "too many pushes that nobody has taken")
