@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import pytest
 import trio
 import trio.testing
+from hyperframe.frame import HeadersFrame
 from trio.testing import MockClock
 
 import trio_h2
@@ -263,3 +264,38 @@ async def test_a_request_without_a_body_opens_no_channel(autojump_clock: MockClo
         frames = await peer.sync()
         assert [frame.stream_id for frame in frames if "END_STREAM" in frame.flags] == [1]
         assert channels == []
+
+
+@pytest.mark.parametrize("ending", ["END_STREAM", "RST_STREAM"])
+async def test_events_of_a_stream_closed_here_do_not_end_as_if_all_was_given(
+    ending: str, autojump_clock: MockClock
+) -> None:
+    async with raw_server() as (connection, peer), connection.stream("GET", "/") as stream:
+        await peer.expect(HeadersFrame)
+        end = peer.data(1, end_stream=True) if ending == "END_STREAM" else peer.rst(1)
+        await peer.send(peer.headers(1, OK), peer.data(1, b"never taken"), end)
+        await peer.sync()
+        events = aiter(stream.events())
+        assert isinstance(await anext(events), trio_h2.ResponseReceived)
+        await stream.aclose()
+        for _ in range(2):
+            with pytest.raises(trio.ClosedResourceError) as caught:
+                await anext(events)
+            assert isinstance(caught.value, trio_h2.H2Error)
+
+
+async def test_nothing_follows_the_end_in_events(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), connection.stream("POST", "/") as stream:
+        await peer.expect(HeadersFrame)
+        events = aiter(stream.events())
+        await peer.send(peer.headers(1, OK))
+        assert isinstance(await anext(events), trio_h2.ResponseReceived)
+        await peer.send(peer.data(1, end_stream=True), peer.window_update(1, 7))
+        await peer.sync()
+        assert isinstance(await anext(events), trio_h2.StreamEnded)
+        await peer.send(peer.window_update(1, 7))
+        await peer.sync()
+        await stream.aclose()
+        for _ in range(2):
+            with pytest.raises(StopAsyncIteration):
+                await anext(events)

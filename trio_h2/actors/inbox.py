@@ -78,6 +78,7 @@ class Inbox:
 
     __slots__ = (
         "_closed",
+        "_done",
         "_give_credit",
         "_held",
         "_last",
@@ -108,6 +109,7 @@ class Inbox:
         self._latest: dict[type[ev.Event], Latest] = {}
         self._held: Chunk | None = None  # the consumer's: taken from the channel, and not wholly from here
         self._outcome: ev.StreamEnded | ev.StreamReset | None = None  # what `events()` gives last
+        self._done = False  # whether it has
         self._waits = False
         self._closed = False
         self.unread = 0
@@ -200,8 +202,7 @@ class Inbox:
         """Nobody will take anything any more: nothing is kept, and later calls raise `failure`."""
         self.failure = failure
         self._closed = by_user
-        if self.ended:
-            self._outcome = None
+        self._outcome = None
         if self._receive is not None:
             if self._queued or self._waits:
                 self._receive.close()
@@ -334,9 +335,9 @@ class Inbox:
             if self._queued:
                 return self._event(self._next())
             if self._outcome is not None:
-                event, self._outcome, self.ended = self._outcome, None, True
+                event, self._outcome, self._done = self._outcome, None, True
                 return event
-            if self.ended:
+            if self._done:
                 return None
             if self.failure is not None:
                 self._raise_failure()
