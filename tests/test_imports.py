@@ -146,7 +146,6 @@ HOUSE = {
             "slices",
             "messages",
             "inbox",
-            "conflict",
             "connection_actor",
             "pending_send",
             "pump",

@@ -21,9 +21,20 @@ from hyperframe.frame import HeadersFrame
 from trio.testing import MockClock
 
 import trio_h2
-from tests.engine.helpers import GET, OK, RawPeer, at_rest, raw_client, raw_server, read_all, whole_reads
+from tests.engine.helpers import (
+    GET,
+    OK,
+    RawPeer,
+    at_rest,
+    client_and_server,
+    raw_client,
+    raw_server,
+    read_all,
+    whole_reads,
+)
 from tests.engine.test_memory import peak
-from trio_h2 import Config
+from tests.frames import rst_stream
+from trio_h2 import Config, StreamResetError
 
 MIB = 1024 * 1024
 MILLION = 1_000_000
@@ -299,3 +310,48 @@ async def test_nothing_follows_the_end_in_events(autojump_clock: MockClock) -> N
         for _ in range(2):
             with pytest.raises(StopAsyncIteration):
                 await anext(events)
+
+
+async def test_a_channel_is_used_again_when_nothing_is_left_in_it(
+    autojump_clock: MockClock, channels: list[float]
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, body=b"".join([chunk async for chunk in stream]))
+
+    async with client_and_server(handler) as pair:
+        await pair.client.request("POST", "/", body=b"the first")
+        channels.clear()
+        for number in range(10):
+            body = b"%d" % number
+            assert (await pair.client.request("POST", "/", body=body)).body == body
+        assert channels == []
+
+
+@pytest.mark.parametrize("left", ["an item", "a part of an item", "a reader that was handed an item", "a reset"])
+async def test_what_a_stream_leaves_in_its_channel_never_reaches_another(left: str, autojump_clock: MockClock) -> None:
+    async with raw_server(config=CONFIG) as (connection, peer):
+        await peer.sync()
+        async with connection.stream("GET", "/") as stream, trio.open_nursery() as nursery:
+            await peer.send(peer.headers(1, OK))
+            await stream.response()
+            if left == "a reader that was handed an item":
+                nursery.start_soon(read_nothing, stream)
+                await trio.testing.wait_all_tasks_blocked()
+            await connection._actor.receive(peer.data(1, b"of the first"))
+            if left == "a part of an item":
+                assert await stream.receive_some(2) == b"of"
+            if left == "a reset":
+                await connection._actor.receive(rst_stream(1))
+            await stream.aclose()
+        async with connection.stream("GET", "/") as stream:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.response)
+                await trio.testing.wait_all_tasks_blocked()
+                await peer.send(peer.headers(3, OK), peer.data(3, b"of the second", end_stream=True))
+            assert await read_all(stream) == b"of the second"
+
+
+async def read_nothing(stream: trio_h2.ClientStream) -> None:
+    """Read, and be told that the stream was closed here."""
+    with pytest.raises(StreamResetError):
+        await stream.receive_some()

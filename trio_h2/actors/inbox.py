@@ -14,15 +14,17 @@ back only as they are taken (invariant 4), and everything else in it is bounded 
 - Of each kind of event that only `events()` shows one is in the channel, in its place, and says what holds now.
 
 The channel opens when there is something to carry, or somebody who waits: a request without a body costs none, and
-neither does a stream that nobody looks at.
+neither does a stream that nobody looks at. A channel that was never closed and has nothing in it goes back to the
+connection's `SpareChannels`, because making one takes longer than all that a small response does with it.
 
 `_queued` counts what was put and not taken, what is on its way to a waiting task included. By it the consumer knows
 whether there is something to take without asking the channel, which would raise. It calls `receive` only to wait; and
 nothing that the channel raises gets further than `_wait`.
 
-END_STREAM closes the sending end, and so does a failure of the stream or of the connection. Neither drops anything:
-what is in the channel or on its way is still taken, and counts as unread until then; after it come the end, or the
-failure. `close` is for when nobody takes anything any more. It gives all that is unread back at once; so an item that
+END_STREAM closes the sending end if somebody waits at the other; whoever comes later sees it in plain state, and the
+channel can be used again. A failure of the stream or of the connection closes it always. Neither drops anything: what
+is in the channel or on its way is still taken, and counts as unread until then; after it come the end, or the failure.
+`close` is for when nobody takes anything any more. It gives all that is unread back at once; so an item that
 is on its way to a task then is paid for already, and that task drops it.
 
 One hand-off
@@ -31,7 +33,7 @@ One hand-off
 A client's task calls `receive_some`: nothing is queued, so it opens the channel and parks in `receive`. The reader
 gets two small DATA frames and END_STREAM in one read. The first makes a `Chunk`, and `send_nowait` reschedules the
 task with it: the channel stays empty, `_queued` is 1. The second frame joins that chunk, because the task has not run.
-END_STREAM closes the sending end, at which nobody waits any more. When the reader yields, the task runs: it takes the
+END_STREAM is noted: the task has something to run for. When the reader yields, the task runs: it takes the
 chunk off `_queued`, lets go of `_last`, keeps what `max_bytes` leaves of the chunk in `_held`, and gives credit for
 the rest. The next call finds nothing held, nothing queued and the message ended: b"", without a look at the channel.
 """
@@ -49,7 +51,7 @@ from ..exceptions import H2Error, ResponseTooLargeError
 from .errors import closed, raised
 from .messages import Chunk, Latest
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "SpareChannels"]
 
 JOIN_BELOW = 4 * 1024
 """DATA smaller than this is copied behind the chunk before it."""
@@ -61,6 +63,27 @@ TAKE_UP_TO = 256 * 1024
 
 Item = ev.Event | Chunk | Latest
 Channel = tuple[trio.MemorySendChannel[Item], trio.MemoryReceiveChannel[Item]]
+
+SPARE = 32
+"""Channels that a connection keeps, at 1.5 KiB each."""
+
+
+class SpareChannels:
+    """Channels of a connection's streams that have ended, open and empty, for those that begin."""
+
+    __slots__ = ("_spare",)
+
+    def __init__(self) -> None:
+        self._spare: list[Channel] = []
+
+    def take(self) -> Channel:
+        """A channel with nothing in it."""
+        return self._spare.pop() if self._spare else trio.open_memory_channel(math.inf)
+
+    def put(self, channel: Channel) -> None:
+        """Nobody uses this one any more."""
+        if len(self._spare) < SPARE:
+            self._spare.append(channel)
 
 
 class Inbox:
@@ -87,6 +110,7 @@ class Inbox:
         "_queued",
         "_receive",
         "_send",
+        "_spare",
         "_stream_id",
         "_waits",
         "consumer",
@@ -101,7 +125,8 @@ class Inbox:
     _give_credit: Callable[[int], None]
     _stream_id: int
 
-    def __init__(self) -> None:
+    def __init__(self, spare: SpareChannels) -> None:
+        self._spare = spare
         self._send: trio.MemorySendChannel[Item] | None = None
         self._receive: trio.MemoryReceiveChannel[Item] | None = None
         self._queued = 0
@@ -169,8 +194,7 @@ class Inbox:
             (self._send or self._open()[0]).send_nowait(chunk)
 
     def _open(self) -> Channel:
-        channel: Channel = trio.open_memory_channel(math.inf)
-        self._send, self._receive = channel
+        self._send, self._receive = channel = self._spare.take()
         return channel
 
     def end(self, event: ev.StreamEnded) -> None:
@@ -178,7 +202,9 @@ class Inbox:
         self.ended = True
         if self.failure is None:
             self._outcome = event
-            self._close_sending()
+            if self._waits and not self._queued and self._send is not None:
+                self._send.close()
+                self._send = None
 
     def put_reset(self, event: ev.StreamReset) -> None:
         """Keep what `events()` gives last when the stream fails by a reset; `fail` follows."""
@@ -192,11 +218,9 @@ class Inbox:
         """
         if self.failure is None and not self.ended:
             self.failure = failure
-            self._close_sending()
-
-    def _close_sending(self) -> None:
-        if self._send is not None:
-            self._send.close()
+            if self._send is not None:
+                self._send.close()
+                self._send = None
 
     def close(self, failure: H2Error, *, by_user: bool) -> None:
         """Nobody will take anything any more: nothing is kept, and later calls raise `failure`."""
@@ -208,6 +232,8 @@ class Inbox:
                 self._receive.close()
                 self._latest.clear()
                 self._queued = 0
+            elif self._send is not None:
+                self._spare.put((self._send, self._receive))
             self._send = self._receive = self._held = self._last = None
         if self.unread:
             unread, self.unread = self.unread, 0
@@ -297,7 +323,9 @@ class Inbox:
             await trio.lowlevel.checkpoint()
         self.claim("stream")
         while True:
-            chunk = self._advance()
+            chunk = self._held
+            if chunk is None and self._queued:
+                chunk = self._advance()
             if chunk is not None:
                 return self._take(chunk, max_bytes)
             if self.failure is not None:
@@ -315,11 +343,12 @@ class Inbox:
             piece = chunk.take(limit - size)
             pieces.append(piece)
             size += len(piece)
-            if len(chunk):
+            if chunk.offset < len(chunk.data):
                 break
             self._held = None
             chunk = self._advance() if self._queued else None
-        self._took(size)
+        self.unread -= size
+        self._give_credit(size)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _took(self, count: int) -> None:

@@ -14,7 +14,7 @@ writes in the same turn of trio's loop in which the caller yields.
 
 The calls run in the user's task, but what they change is everybody's, so they are protected from KeyboardInterrupt
 like the connection's own tasks; their waits can still be interrupted. One task sends at a time: whoever waits in a call
-is noted in `_conflict`.
+sets `_busy`.
 
 What the connection's reader brings in reaches the calls that wait through the writer, which tells them why they fail.
 """
@@ -30,7 +30,6 @@ from ..protocol.field_rules import Fields
 from ..protocol.priority import Priority
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import Phase, StreamMachine
-from .conflict import ConflictDetector
 from .errors import broken, closed, raised
 from .inbox import Inbox
 from .stream_context import StreamContext
@@ -54,7 +53,7 @@ class Sending:
 
     __slots__ = (
         "_broken",
-        "_conflict",
+        "_busy",
         "_context",
         "_unfinished",
         "_woken",
@@ -69,11 +68,11 @@ class Sending:
         self._context = context
         self.stream: StreamMachine | None = None
         self.stream_id: int | None = None
-        self.inbox = Inbox()
+        self.inbox = Inbox(context.channels)
         self.failure: H2Error | None = None
         self.closed_by_user = False
         self._woken: trio.Event | None = None
-        self._conflict = ConflictDetector("another task is already sending on this stream")
+        self._busy = False
         # Invariant 14: a task is in a sending call, or the last one was withdrawn; and was part of it cut?
         self._unfinished = False
         self._broken = False
@@ -106,8 +105,8 @@ class Sending:
             raise closed(self.failure or CLOSED_HERE)
         if self.failure is not None:
             raise raised(self.failure)
-        if self._conflict.busy:
-            self._conflict.refuse()
+        if self._busy:
+            raise trio.BusyResourceError("another task is already sending on this stream")
 
     async def ready_to_send(self, *, responding: bool = False) -> None:
         """Wait for room in the outbox; after it the caller sends without a checkpoint.
@@ -116,7 +115,7 @@ class Sending:
         """
         self.check_sending()
         writer = self._context.writer
-        self._conflict.begin()
+        self._busy = True
         try:
             await trio.lowlevel.checkpoint()
             while writer.full and self.failure is None and not self._answered_early:
@@ -124,7 +123,7 @@ class Sending:
             if responding:
                 await self._wait_for_push_limit()
         finally:
-            self._conflict.end()
+            self._busy = False
         self.check_sending()
         if writer.failure is not None:
             raise raised(writer.failure)
@@ -141,7 +140,7 @@ class Sending:
     @property
     def _answered_early(self) -> bool:
         """Whether an ordinary request's response has ended, so that the rest of the request is pointless."""
-        return self._context.client and self.inbox.ended and not self.machine.tunnel
+        return self.inbox.ended and self._context.client and not self.machine.tunnel
 
     def sent(self) -> None:
         """Something was queued: the writer should know, and the stream may have ended by it."""
@@ -224,8 +223,9 @@ class Sending:
         before, self._unfinished = self._unfinished, True
         try:
             await self.ready_to_send()
-            self._check_open_half()
-            self._context.machine.send_trailers(self.machine, fields)
+            stream = self.machine
+            self._check_open_half(stream)
+            self._context.machine.send_trailers(stream, fields)
         except Exception:  # refused, in contrast to withdrawn
             self._unfinished = before
             raise
@@ -250,11 +250,11 @@ class Sending:
 
     async def _yield_busy(self) -> None:
         """The checkpoint of a call that has sent already: like one that waits, it lets no other call between."""
-        self._conflict.begin()
+        self._busy = True
         try:
             await trio.lowlevel.cancel_shielded_checkpoint()
         finally:
-            self._conflict.end()
+            self._busy = False
 
     def _cut_at_once(self, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """The fast path of small data that nothing stands in the way of: cut before the call's checkpoint, not after.
@@ -264,12 +264,13 @@ class Sending:
         writer = self._context.writer
         if writer.failure is not None:
             return False
-        self._check_open_half()
-        if self.machine.discards_body:
+        stream = self.machine
+        self._check_open_half(stream)
+        if stream.discards_body:
             return True
-        if not writer.cut_whole(self.machine, data, end_stream):
+        if not writer.cut_whole(stream, data, end_stream):
             return False
-        if end_stream and self.machine.closed:
+        if end_stream and stream.closed:
             self._closed()
         return True
 
@@ -277,11 +278,11 @@ class Sending:
     async def send_body(self, data: bytes | bytearray | memoryview, *, end_stream: bool) -> None:
         """Cut now what can be, and wait for the rest; the caller has been through `ready_to_send`."""
         stream = self.machine
-        self._check_open_half()
+        self._check_open_half(stream)
         stream.check_body(memoryview(data).nbytes, end_stream=end_stream)
         seen = stream.sending.seen
         self._unfinished = True
-        self._conflict.begin()
+        self._busy = True
         try:
             await self._context.writer.send(stream, data, end_stream=end_stream)
         except Exception:
@@ -290,7 +291,7 @@ class Sending:
             self._broken = stream.sending.seen != seen
             raise
         finally:
-            self._conflict.end()
+            self._busy = False
         if stream.closed:
             self._closed()
 
@@ -298,18 +299,18 @@ class Sending:
     async def wait_sendable(self) -> None:
         """Wait until `send_all` could send something at once."""
         await self.ready_to_send()
-        self._check_open_half()
-        if self.machine.discards_body:
-            return
-        self._conflict.begin()
-        try:
-            await self._context.writer.wait_sendable(self.machine)
-        finally:
-            self._conflict.end()
-
-    def _check_open_half(self) -> None:
-        """Raise why this half takes no more: broken by a withdrawn send, made pointless by an early answer, ended."""
         stream = self.machine
+        self._check_open_half(stream)
+        if stream.discards_body:
+            return
+        self._busy = True
+        try:
+            await self._context.writer.wait_sendable(stream)
+        finally:
+            self._busy = False
+
+    def _check_open_half(self, stream: StreamMachine) -> None:
+        """Raise why this half takes no more: broken by a withdrawn send, made pointless by an early answer, ended."""
         if self._broken:
             raise broken(
                 StreamClosedError(
@@ -318,7 +319,9 @@ class Sending:
                     initiator="local",
                 )
             )
-        if stream.can_send and self._answered_early:
+        if not stream.can_send:
+            raise raised(self._sent_eof())
+        if self.inbox.ended and self._answered_early:
             raise raised(
                 StreamResetError(
                     "the response has ended",
@@ -327,8 +330,6 @@ class Sending:
                     stream_id=stream.stream_id,
                 )
             )
-        if not stream.can_send:
-            raise raised(self._sent_eof())
 
     @property
     def _cut_short(self) -> bool:
@@ -346,7 +347,7 @@ class Sending:
         if stream.sending.phase is Phase.DONE:
             return
         if self._broken:
-            self._check_open_half()
+            self._check_open_half(stream)
         self._context.machine.end_stream(stream)
         self.sent()
 
@@ -359,7 +360,7 @@ class Sending:
     @trio.lowlevel.enable_ki_protection
     def reset(self, error_code: int) -> None:
         """Send RST_STREAM, if the stream is not over already; its uncut bytes are dropped."""
-        if self.stream is None or (self.stream.closed and not self._conflict.busy):
+        if self.stream is None or (self.stream.closed and not self._busy):
             return
         self._context.writer.fail_sender(self.stream, CLOSED_HERE)
         if self._context.machine.reset_stream(self.stream, error_code):

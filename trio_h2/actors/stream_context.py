@@ -11,6 +11,7 @@ from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamMachine
 from .admission import Slots
+from .inbox import SpareChannels
 from .logs import peer_name
 from .writer import Writer
 
@@ -24,11 +25,12 @@ class StreamContext:
         machine: the protocol's state.
         writer: the task that writes.
         slots: a client's streams that wait to open.
+        channels: what the inboxes of streams that have ended leave to those that begin.
         client: Whether this side is the client.
         peer_address: the peer's socket address, for what is logged; None if the transport has none.
     """
 
-    __slots__ = ("client", "config", "machine", "peer_address", "slots", "writer")
+    __slots__ = ("channels", "client", "config", "machine", "peer_address", "slots", "writer")
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class StreamContext:
         self.machine = machine
         self.writer = writer
         self.slots = slots
+        self.channels = SpareChannels()
         self.config = config
         self.client = client
         self.peer_address = peer_address

@@ -22,7 +22,7 @@ from .settings import LocalSettings, RemoteSettings
 from .stream_machine import CloseReason, StreamMachine
 from .stream_table import StreamTable
 from .verdicts import ConnectionFailure
-from .windows import InboundWindow, InitialWindow, OutboundWindow
+from .windows import ConnectionOutboundWindow, InboundWindow, InitialWindow, OutboundWindow
 
 __all__ = ["ConnectionState"]
 
@@ -67,7 +67,7 @@ class ConnectionState:
         self.replies = 0
         self.pings_unanswered = 0
         # Windows
-        self.outbound = OutboundWindow()
+        self.outbound = ConnectionOutboundWindow()
         self.initial_outbound = InitialWindow()
         self.credit = Credit(config, self.outbox)
         # What the peer may cost

@@ -44,17 +44,21 @@ class Credit:
     def acknowledge(self, stream: StreamMachine, count: int) -> None:
         """The application took, or threw away, `count` octets of this stream: give the credit back."""
         self.inbound.release(count)
-        stream.inbound.release(count)
-        self._note(stream)
+        window = stream.inbound
+        window.release(count)
+        if window.unannounced * 2 >= window.target:
+            self._note(stream)
 
     def resize(self, stream: StreamMachine, delta: int) -> None:
         """Our SETTINGS_INITIAL_WINDOW_SIZE changed (6.9.2); credit that was small may be large now."""
         # By the difference: a window that grew by hand keeps what it grew by.
-        stream.inbound.resize(stream.inbound.target + delta)
-        self._note(stream)
+        window = stream.inbound
+        window.resize(window.target + delta)
+        if window.unannounced * 2 >= window.target:
+            self._note(stream)
 
     def _note(self, stream: StreamMachine) -> None:
-        if stream.inbound.unannounced * 2 >= stream.inbound.target and _wants_more(stream):
+        if _wants_more(stream):
             self.creditable[stream.stream_id] = stream
 
     def announce(self) -> None:

@@ -105,13 +105,12 @@ class MessageReceiver:
         half = stream.receiving
         if half.phase is Phase.HEAD:
             return malformed(stream.stream_id, "DATA before the header section")
-        if half.too_long(len(frame.data)):
+        if not half.receive(len(frame.data)):
             return malformed(stream.stream_id, f"a body longer than its content-length of {half.expected}")
         # An empty frame needs no window (6.9.1), not even one that our SETTINGS made negative.
         length = frame.flow_controlled_length
         if length and not stream.inbound.receive(length):
             return StreamFailure(stream.stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
-        half.count(len(frame.data))
         return None
 
     def _end(self, stream: StreamMachine) -> Verdict | None:

@@ -198,8 +198,16 @@ class MessageHalf:
         self.expected = None
 
     def count(self, octets: int) -> None:
-        """So many more octets of body were sent or received."""
+        """So many more octets of body were sent."""
         self.seen += octets
+
+    def receive(self, octets: int) -> bool:
+        """So many more octets of body came; False, and nothing is counted, if content-length promises less."""
+        seen = self.seen + octets
+        if self.expected is not None and seen > self.expected:
+            return False
+        self.seen = seen
+        return True
 
     def count_interim(self, size: int) -> None:
         """One more 1xx response came, with a header section of this size."""
@@ -209,10 +217,6 @@ class MessageHalf:
     def end(self) -> None:
         """Nothing more belongs to the message."""
         self.phase = Phase.DONE
-
-    def too_long(self, count: int) -> bool:
-        """Whether `count` more octets would be more than content-length promises."""
-        return self.expected is not None and self.seen + count > self.expected
 
     @property
     def too_short(self) -> bool:

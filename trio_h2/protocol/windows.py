@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_WINDOW",
     "MAX_WINDOW",
     "ConnectionInboundWindow",
+    "ConnectionOutboundWindow",
     "InboundWindow",
     "InitialWindow",
     "LateData",
@@ -89,7 +90,7 @@ class InitialWindow:
 
 
 class OutboundWindow:
-    """How many octets we may send now. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE.
+    """How many octets we may send now on a stream. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE.
 
     Attributes:
         beyond: by how much it differs from the initial window that it counts from.
@@ -121,6 +122,30 @@ class OutboundWindow:
         if self.available + increment > MAX_WINDOW:
             return False
         self._move(increment)
+        return True
+
+
+class ConnectionOutboundWindow:
+    """How many octets we may send now on all streams together: no setting moves it (RFC 9113 section 6.9.2).
+
+    Attributes:
+        available: octets that may be sent now.
+    """
+
+    __slots__ = ("available",)
+
+    def __init__(self) -> None:
+        self.available = DEFAULT_WINDOW
+
+    def consume(self, count: int) -> None:
+        """Count `count` octets as sent; the caller has checked `available`."""
+        self.available -= count
+
+    def increase(self, increment: int) -> bool:
+        """Add what the peer granted; False if that passes 2**31-1 (RFC 9113 section 6.9.1)."""
+        if self.available + increment > MAX_WINDOW:
+            return False
+        self.available += increment
         return True
 
 
@@ -209,8 +234,10 @@ class ConnectionInboundWindow(InboundWindow):
 
     def receive(self, count: int) -> bool:
         """Count received octets as unread, holding back credit only above the cap."""
-        if not super().receive(count):
+        if count > self.available:
             return False
+        self.available -= count
+        self.held += count
         self.received += count
         self.unread += count
         self._settle()
@@ -219,7 +246,8 @@ class ConnectionInboundWindow(InboundWindow):
     def release(self, count: int) -> None:
         """The application took `count` octets, or they were discarded."""
         self.unread -= count
-        self._settle()
+        if self.held:
+            self._settle()
 
     @property
     def due(self) -> bool:
