@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import attrs
 import hpack
 import hyperframe.exceptions
 import hyperframe.frame as hf
@@ -49,6 +48,7 @@ from .frames import (
     WINDOW_UPDATE,
     AltSvcFrame,
     DataFrame,
+    FieldBlock,
     Frame,
     GoAwayFrame,
     HeadersFrame,
@@ -92,23 +92,6 @@ def _unpadded_untrusted(flags: int, payload: bytes) -> bytes | ConnectionFailure
     return payload[1 : len(payload) - payload[0]]
 
 
-@attrs.define
-class _FieldBlock:
-    """A field block whose END_HEADERS has not come yet."""
-
-    stream_id: int
-    build: Callable[[FieldSection], HeadersFrame | PushPromiseFrame]
-    fragments: list[bytes] = attrs.Factory(list)
-    size: int = 0
-    continuations: int = 0
-
-    def add(self, fragment: bytes, *, continuation: bool) -> None:
-        """One more fragment came, with the first frame or with a CONTINUATION."""
-        self.fragments.append(fragment)
-        self.size += len(fragment)
-        self.continuations += continuation
-
-
 class FrameReader:
     """Bytes in, frames and verdicts out.
 
@@ -125,7 +108,7 @@ class FrameReader:
         self._parts: list[bytes] = []
         self._have = 0
         self._need = FRAME_HEADER_SIZE
-        self._block: _FieldBlock | None = None
+        self._block: FieldBlock | None = None
         self._first = True
         self._settings_first = rules.settings_first
 
@@ -286,7 +269,7 @@ class FrameReader:
         def build(section: FieldSection) -> HeadersFrame:
             return HeadersFrame(stream_id, section, end_stream, priority)
 
-        return self._fragment(_FieldBlock(stream_id, build), fragment, flags)
+        return self._fragment(FieldBlock(stream_id, build), fragment, flags)
 
     def _whole_headers(self, flags: int, stream_id: int, block: bytes) -> Parsed:
         """Most HEADERS are this: a block, nothing around it, and nothing to gather it in."""
@@ -306,14 +289,14 @@ class FrameReader:
         def build(section: FieldSection) -> PushPromiseFrame:
             return PushPromiseFrame(stream_id, promised, section)
 
-        return self._fragment(_FieldBlock(stream_id, build), fragment[4:], flags)
+        return self._fragment(FieldBlock(stream_id, build), fragment[4:], flags)
 
     def _continuation(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if self._block is None:
             return protocol_error("CONTINUATION without a field block")
         return self._fragment(self._block, payload, flags, continuation=True)
 
-    def _fragment(self, block: _FieldBlock, fragment: bytes, flags: int, *, continuation: bool = False) -> Parsed:
+    def _fragment(self, block: FieldBlock, fragment: bytes, flags: int, *, continuation: bool = False) -> Parsed:
         block.add(fragment, continuation=continuation)
         failure = self._limits.block(block.size, block.continuations)
         if failure is not None:

@@ -7,6 +7,7 @@ is octets at once. The numbers of types and flags, and the layouts that both pac
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import attrs
 
@@ -38,6 +39,7 @@ __all__ = [
     "WINDOW_UPDATE",
     "AltSvcFrame",
     "DataFrame",
+    "FieldBlock",
     "Frame",
     "GoAwayFrame",
     "HeadersFrame",
@@ -110,6 +112,23 @@ class PushPromiseFrame:
     stream_id: int
     promised_stream_id: int
     section: FieldSection
+
+
+@attrs.define
+class FieldBlock:
+    """HEADERS or PUSH_PROMISE whose END_HEADERS has not come yet, with the fragments that have (6.10)."""
+
+    stream_id: int
+    build: Callable[[FieldSection], HeadersFrame | PushPromiseFrame]
+    fragments: list[bytes] = attrs.Factory(list)
+    size: int = 0
+    continuations: int = 0
+
+    def add(self, fragment: bytes, *, continuation: bool) -> None:
+        """One more fragment came, with the first frame or with a CONTINUATION."""
+        self.fragments.append(fragment)
+        self.size += len(fragment)
+        self.continuations += continuation
 
 
 @attrs.define

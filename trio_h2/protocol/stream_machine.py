@@ -1,15 +1,13 @@
 """One stream's state (RFC 9113 section 5.1), from either side, and the message in each of its directions (8.1).
 
-All state changes of a stream are here, and there is no role here: what is told to a `StreamMachine` is what was sent
-and what was received, and it steps.
-
-`TRANSITIONS` is the whole of figure 2 and the prose under it, in one table that does not know whether it belongs to
-a client or a server: what was sent is `SEND_*`, what was received is `RECV_*`. A cell is the next state, or a
-`Refusal` that says how bad it was. A cell that is missing is what 5.1 says of everything not expressly permitted: a
-connection error of type PROTOCOL_ERROR when it was received, the caller's mistake when it was to be sent.
+All state changes of a stream are here, and no role is: `TRANSITIONS` is the whole of figure 2 and the prose under it,
+in one table that does not know whether it belongs to a client or a server. What was sent is `SEND_*`, what was
+received is `RECV_*`. A cell is the next state, or a `Refusal` that says how bad it was. A cell that is missing is what
+5.1 says of everything not expressly permitted: a connection error of type PROTOCOL_ERROR when it was received, the
+caller's mistake when it was to be sent.
 
 A stream that is closed leaves the stream table at once, so `CLOSED` has few cells here; how a late frame on a closed
-stream is judged depends on why it closed, and is in `protocol/receiver.py`.
+stream is judged depends on why it closed, and is in the parts of `protocol/receiver.py`.
 """
 
 from __future__ import annotations
