@@ -399,17 +399,20 @@ class Inbox:
         self.claim("stream")
         size = 0
         while True:
+            taken = 0
             while (chunk := self._advance()) is not None:
                 self._held = None
                 data = chunk.take(None)
-                size += len(data)
-                self._took(len(data))
+                taken += len(data)
+                body.append(data)
+            if taken:
+                self._took(taken)
+                size += taken
                 if max_body is not None and size > max_body:
-                    body.append(data[: max_body - size])
+                    body[:] = [b"".join(body)[:max_body]]
                     raise ResponseTooLargeError(
                         f"the response has more than {max_body} bytes", stream_id=self._stream_id
                     )
-                body.append(data)
             if self.failure is not None:
                 self._raise_failure()
             if self.ended:

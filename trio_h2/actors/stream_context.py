@@ -57,6 +57,5 @@ class StreamContext:
 
     def give_credit(self, stream: StreamMachine, count: int) -> None:
         """The application took, or threw away, octets of a stream (invariant 4)."""
-        self.machine.acknowledge(stream, count)
-        if self.machine.has_output:
+        if self.machine.acknowledge(stream, count):
             self.writer.wake()

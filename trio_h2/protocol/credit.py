@@ -41,13 +41,14 @@ class Credit:
         self.bandwidth = BandwidthEstimator(present, limit)
         self._grown_to = 0
 
-    def acknowledge(self, stream: StreamMachine, count: int) -> None:
-        """The application took, or threw away, `count` octets of this stream: give the credit back."""
+    def acknowledge(self, stream: StreamMachine, count: int) -> bool:
+        """The application took, or threw away, `count` octets of this stream; whether a WINDOW_UPDATE is due now."""
         self.inbound.release(count)
         window = stream.inbound
         window.release(count)
         if window.unannounced * 2 >= window.target:
             self._note(stream)
+        return bool(self.creditable) or self.inbound.due
 
     def resize(self, stream: StreamMachine, delta: int) -> None:
         """Our SETTINGS_INITIAL_WINDOW_SIZE changed (6.9.2); credit that was small may be large now."""

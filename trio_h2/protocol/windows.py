@@ -237,10 +237,13 @@ class ConnectionInboundWindow(InboundWindow):
         if count > self.available:
             return False
         self.available -= count
-        self.held += count
         self.received += count
         self.unread += count
-        self._settle()
+        if self.held or self.unread > self.cap:
+            self.held += count
+            self._settle()
+        else:
+            self.unannounced += count
         return True
 
     def release(self, count: int) -> None:
