@@ -355,3 +355,23 @@ async def read_nothing(stream: trio_h2.ClientStream) -> None:
     """Read, and be told that the stream was closed here."""
     with pytest.raises(StreamResetError):
         await stream.receive_some()
+
+
+async def test_a_reset_is_the_last_event_beside_the_handler_that_it_cancels(autojump_clock: MockClock) -> None:
+    seen: list[trio_h2.Event] = []
+
+    async def watch(stream: trio_h2.ServerStream) -> None:
+        seen.extend([event async for event in stream.events()])
+
+    async with trio.open_nursery() as watchers:
+
+        async def handler(stream: trio_h2.ServerStream) -> None:
+            watchers.start_soon(watch, stream)
+            await trio.sleep_forever()
+
+        async with raw_client(handler) as peer:
+            await peer.send(peer.headers(1, GET))
+            await peer.sync()
+            await peer.send(peer.rst(1))
+            await peer.sync()
+    assert [type(event) for event in seen] == [trio_h2.StreamReset]

@@ -226,7 +226,8 @@ class Inbox:
         """Nobody will take anything any more: nothing is kept, and later calls raise `failure`."""
         self.failure = failure
         self._closed = by_user
-        self._outcome = None
+        if by_user or self.ended:  # a reset's event is given still, to whoever waits beside a handler that it cancelled
+            self._outcome = None
         if self._receive is not None:
             if self._queued or self._waits:
                 self._receive.close()
