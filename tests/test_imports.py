@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.owners import ownership_faults
+from tests.touches import touching_faults
 
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
@@ -307,6 +308,11 @@ def test_nobody_changes_the_fields_of_others() -> None:
     assert [str(fault) for fault in faults] == []
 
 
+def test_above_the_protocol_only_a_streams_actor_touches_its_machine() -> None:
+    faults = touching_faults(module_names(PACKAGE))
+    assert [str(fault) for fault in faults] == []
+
+
 def test_init_holds_the_public_names_and_nothing_else() -> None:
     body = ast.parse((PACKAGE / "__init__.py").read_text()).body
     for node in body:
@@ -493,6 +499,102 @@ class Room:
         self.own = self._own = 1
 """)
     assert [found.what for found in ownership_faults({"room": path})] == ([] if fault is None else [fault])
+
+
+TOUCHING = {
+    "protocol/table.py": """\
+class StreamMachine:
+    stream_id: int
+    outbound: Window
+
+    @property
+    def can_send(self): ...
+
+    def close(self): self.stream_id = 0
+
+class Table:
+    live: dict[int, StreamMachine]
+    first: StreamMachine | None = None
+
+    def get(self, stream_id) -> StreamMachine | None: return self.live[stream_id].close()
+
+class ConnectionState:
+    def __init__(self): self.table = Table()
+
+class Sender:
+    def __init__(self, state: ConnectionState): self.table = state.table
+
+class ConnectionMachine(Sender):
+    def reset_stream(self, stream: StreamMachine): stream.close()
+    def above(self) -> list[StreamMachine]: ...
+""",
+    "actors/sending.py": """\
+class Sending:
+    def __init__(self, context: "Context", stream: StreamMachine):
+        self.context = context
+        self.stream = stream
+
+    @property
+    def machine(self) -> StreamMachine: return self.stream.outbound and self.stream
+""",
+    "actors/stream_actor.py": "class StreamActor(Sending):\n    def end(self): self.machine.close()\n",
+    "actors/writer.py": """\
+def send(stream: StreamMachine, machine: ConnectionMachine):
+    machine.cut(stream, stream.outbound)
+""",
+    "actors/foreign.py": "",
+}
+
+TOUCHES_NOTHING = """\
+class Context:
+    stream_id: int
+
+    def __init__(self, machine: ConnectionMachine, actors: dict[int, StreamActor]):
+        self.machine = machine
+        self.actors = actors
+
+    def method(self, actor: StreamActor):
+        stream = self.machine.table.get(1)
+        if stream is not None:
+            made = StreamActor(self, stream)
+            made.end(actor.context.stream_id)
+        for each in self.actors.values():
+            each.end(self.stream_id)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("actor.machine.close()", "uses actor.machine.close"),
+        ("made.stream.stream_id", "uses made.stream.stream_id"),
+        ("self.actors[1].machine.outbound", "uses self.actors[1].machine.outbound"),
+        ("each.machine.outbound", "uses each.machine.outbound"),
+        ("self.actors.get(1).machine.outbound", "uses self.actors.get(1).machine.outbound"),
+        ("actor.context.machine.table.first.outbound", "uses actor.context.machine.table.first.outbound"),
+        ("stream.outbound", "uses stream.outbound"),
+        ("[each.outbound for each in self.machine.above()]", "uses each.outbound"),
+        ("(found := self.machine.table.get(1)).close()", "uses (found := self.machine.table.get(1)).close"),
+        ("list(self.machine.table.live.values())[0].close()", "uses list(self.machine.table.live.values())[0].close"),
+        ("anything.can_send", "uses anything.can_send"),
+        ("self.machine.reset_stream(stream)", "gives away stream"),
+        ("self.machine.reset_stream(stream=actor.machine)", "gives away actor.machine"),
+        ("actor.end()", None),
+        ("self.machine.table.get(self.stream_id)", None),
+        ("anything.hold(actor.stream)", "gives away actor.stream"),
+    ],
+)
+def test_a_foreign_touch_of_a_streams_machine_is_found(tmp_path: Path, source: str, fault: str | None) -> None:
+    write_package(tmp_path, TOUCHING | {"actors/foreign.py": f"{TOUCHES_NOTHING}        {source}\n"})
+    found = [fault.what for fault in touching_faults(module_names(tmp_path)) if fault.module == "actors.foreign"]
+    assert found == ([] if fault is None else [fault])
+
+
+def test_the_writer_looks_only_at_what_decides_whose_turn_it_is(tmp_path: Path) -> None:
+    write_package(tmp_path, TOUCHING)
+    assert touching_faults(module_names(tmp_path)) == []
+    write_package(tmp_path, {"actors/writer.py": "def send(stream: StreamMachine): stream.close()\n"})
+    assert [str(fault) for fault in touching_faults(module_names(tmp_path))] == ["actors.writer:1: uses stream.close"]
 
 
 def write_package(directory: Path, files: dict[str, str]) -> None:

@@ -125,8 +125,8 @@ class LiveStreams:
 
     def abandon(self, last_stream_id: int, failure: H2Error) -> None:
         """The peer has processed none of ours above this ID (RFC 9113 section 6.8)."""
-        for stream in self._machine.abandon_streams(last_stream_id):
-            self._open[stream.stream_id].fail(retryable(failure))
+        for stream_id in self._machine.abandon_streams(last_stream_id):
+            self._open[stream_id].fail(retryable(failure))
 
     def end(self, cause: H2Error) -> None:
         """The connection is over, and so is every stream; those that run end in their own tasks."""

@@ -245,15 +245,15 @@ class Writer:
             since.append(self._starved_since)
         return min(since, default=None)
 
-    def stalled(self, timeout: float) -> list[StreamMachine]:
-        """The streams whose senders have had no octet of credit for so long."""
+    def stalled(self, timeout: float) -> list[int]:
+        """The IDs of the streams whose senders have had no octet of credit for so long."""
         now = trio.current_time()
 
         def is_stalled(sender: PendingSend) -> bool:
             since = self._starved_since if sender.stalled_since is None else sender.stalled_since
             return since is not None and now >= since + timeout
 
-        return [sender.stream for sender in self._senders.values() if is_stalled(sender)]
+        return [sender.stream.stream_id for sender in self._senders.values() if is_stalled(sender)]
 
     def credit(self, stream: StreamMachine) -> None:
         """The stream's window may have opened, or its priority changed: queue its sender afresh."""

@@ -88,8 +88,8 @@ class Sender:
         """Queue the first of a graceful shutdown's two GOAWAYs: every stream still counts (6.8)."""
         self.goaway(last_stream_id=MAX_STREAM_ID)
 
-    def abandon_streams(self, last_stream_id: int) -> list[StreamMachine]:
-        """Close our own streams above the peer's GOAWAY, without a frame, and return them (6.8).
+    def abandon_streams(self, last_stream_id: int) -> list[int]:
+        """Close our own streams above the peer's GOAWAY, without a frame, and return their IDs (6.8).
 
         No stream of ours opens after a GOAWAY, so one that says nothing new costs nothing.
         """
@@ -100,7 +100,7 @@ class Sender:
         for stream in abandoned:
             self.state.expect_late_data(stream)
             self.table.close(stream, CloseReason.ABANDONED)
-        return abandoned
+        return [stream.stream_id for stream in abandoned]
 
     # Opening streams
 
