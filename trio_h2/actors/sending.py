@@ -169,7 +169,9 @@ class Sending:
             return False
         if stream.closed:
             self._closed()
-        await self._yield_busy()
+        self._busy = True  # as in `send_all`
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._busy = False
         return True
 
     @trio.lowlevel.enable_ki_protection
@@ -239,7 +241,10 @@ class Sending:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             if self._cut_at_once(data, end_stream):
-                await self._yield_busy()
+                # The checkpoint of a call that has sent already: like one that waits, it lets no other call between.
+                self._busy = True
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                self._busy = False
             else:
                 await self.ready_to_send()
                 await self.send_body(data, end_stream=end_stream)
@@ -247,14 +252,6 @@ class Sending:
             self._unfinished = before
             raise
         self._unfinished = False
-
-    async def _yield_busy(self) -> None:
-        """The checkpoint of a call that has sent already: like one that waits, it lets no other call between."""
-        self._busy = True
-        try:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        finally:
-            self._busy = False
 
     def _cut_at_once(self, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """The fast path of small data that nothing stands in the way of: cut before the call's checkpoint, not after.

@@ -183,7 +183,7 @@ class Writer:
     def cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies."""
         machine = self._machine
-        if type(data) is not bytes or self._others_wait or machine.outbox.size >= self._limit:
+        if type(data) is not bytes or machine.outbox.size >= self._limit or (self._senders and self._others_wait):
             return False
         if not data or len(data) > machine.sendable(stream):
             return False
@@ -194,7 +194,7 @@ class Writer:
     @property
     def _others_wait(self) -> bool:
         """Whether anybody waits for a turn, so that a new sender has to queue."""
-        return bool(self._senders) and any(self._ready)
+        return any(self._ready)
 
     async def wait_sendable(self, stream: StreamMachine) -> None:
         """Wait until `send` could cut at least one octet."""
