@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import hpack
 import pytest
@@ -57,10 +58,32 @@ def test_it_is_empty_by_default() -> None:
 def test_it_works_with_the_builtins() -> None:
     headers = Headers(PAIRS)
     assert len(headers) == 3
-    assert dict(headers) == {b"accept": b"*/*", b"x-a": b"2"}
     assert Headers(headers).raw == headers.raw
     assert copy.deepcopy(headers) == headers
     assert pickle.loads(pickle.dumps(headers)) == headers
+
+
+def test_items_are_text_in_order() -> None:
+    headers = Headers([("B", b"caf\xe9"), (b"a", "1"), NeverIndexed("b", "2")])
+    assert headers.items() == [("b", "caf\xe9"), ("a", "1"), ("b", "2")]
+    assert trusted_headers(PAIRS).items() == [("accept", "*/*"), ("x-a", "1"), ("x-a", "2")]
+    assert Headers().items() == []
+
+
+@pytest.mark.parametrize("make", [dict, lambda headers: {**headers}])
+def test_a_dict_of_headers_is_text(make: Callable[[Headers], dict[str, str]]) -> None:
+    headers = Headers([("B", b"caf\xe9"), (b"a", "1"), NeverIndexed("c", "2")])
+    assert headers.keys() == ["b", "a", "c"]
+    assert list(make(headers).items()) == headers.items()
+    assert make(Headers()) == {}
+
+
+@pytest.mark.parametrize("make", [dict, lambda headers: {**headers}, lambda headers: {}.update(headers)])
+def test_rfc9110_5_3_a_dict_that_would_lose_a_value_is_a_type_error(make: Callable[[Headers], object]) -> None:
+    headers = Headers([("a", "1"), ("set-cookie", "secret"), ("Set-Cookie", "secret"), ("a", "2"), ("A", "3")])
+    with pytest.raises(TypeError) as caught:
+        make(headers)
+    assert str(caught.value) == "'a' is in there 3 times: use items(), or get_all()"
 
 
 def test_lookups_ignore_case_and_answer_text() -> None:

@@ -60,9 +60,10 @@ class NeverIndexed(NeverIndexedHeaderTuple):
 class Headers:
     """An immutable, ordered multi-map of HTTP fields (RFC 9110 section 5).
 
-    Iterating gives the raw `(name, value)` pairs of `bytes` in order, so `list(h)`, `dict(h)`,
-    `len(h)` and `Headers(h)` do what they say. Look-ups take a name as `str` or `bytes` in any case
-    and answer `str`, decoded as latin-1, which maps every octet to one character (RFC 9110 section 5.5).
+    Iterating gives the raw `(name, value)` pairs of `bytes` in order, so `list(h)`, `len(h)` and `Headers(h)` do
+    what they say. Look-ups take a name as `str` or `bytes` in any case and answer `str`, decoded as latin-1, which
+    maps every octet to one character (RFC 9110 section 5.5). `items()` gives all pairs as such `str`, and `dict(h)`
+    a dict of them if no name occurs twice; it raises TypeError if one does.
 
     Args:
         source: pairs of `str` (ASCII) or `bytes`, as an iterable, a mapping or another `Headers`;
@@ -128,6 +129,23 @@ class Headers:
         """Every value of the field `name`, in order; empty if there is none."""
         wanted = _lookup_key(name)
         return [value.decode("latin-1") for key, value in self._pairs if key == wanted]
+
+    def items(self) -> list[tuple[str, str]]:
+        """Every `(name, value)` pair in order as `str`, decoded as latin-1; `raw` has the octets."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._pairs]
+
+    def keys(self) -> list[str]:
+        """The names in order, as `str`: what `dict(headers)` and `{**headers}` go by.
+
+        Raises:
+            TypeError: a name occurs more than once (RFC 9110 section 5.3), and a dict would keep one of its values;
+                the message says which name. `items()` has them all, `get_all` those of one name.
+        """
+        names = [name.decode("latin-1") for name, _ in self._pairs]
+        if len(set(names)) != len(names):
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise TypeError(f"{repeated!r} is in there {names.count(repeated)} times: use items(), or get_all()")
+        return names
 
     def _first(self, name: object) -> bytes | None:
         wanted = _lookup_key(name)
