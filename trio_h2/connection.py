@@ -24,6 +24,7 @@ __all__ = [
     "TLSInfo",
     "WindowStatistics",
     "checked_config",
+    "counted",
 ]
 
 
@@ -118,6 +119,11 @@ def checked_config(config: Config | None) -> Config:
     return Config() if config is None else config
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of them, in words."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 T = TypeVar("T")
 
 
@@ -152,7 +158,8 @@ class Connection:
         self._local_address = socket_address(actor.transport, "getsockname")
 
     def __repr__(self) -> str:
-        state = "closed" if self._actor.life.closed.is_set() else f"{len(self._actor.streams.in_order)} streams"
+        closed = self._actor.life.closed.is_set()
+        state = "closed" if closed else counted(len(self._actor.streams.in_order), "stream")
         return f"<{type(self).__name__} with {self.peer_address or 'its peer'}: {state}>"
 
     async def ping(self) -> float:

@@ -21,7 +21,7 @@ from .actors.room import MERCY, Room
 from .actors.stopping import Stopping
 from .actors.stream_actor import StreamActor
 from .config import Config
-from .connection import Connection, checked_config
+from .connection import Connection, checked_config, counted
 from .requests import split_request
 from .streams import ServerStream
 
@@ -169,7 +169,8 @@ class H2Server:
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
-        state = "closed" if self._stopping.done.is_set() else f"{len(self._stopping.connections)} connections"
+        closed = self._stopping.done.is_set()
+        state = "closed" if closed else counted(len(self._stopping.connections), "connection")
         return f"<{type(self).__name__} port={self._port}: {state}>"
 
     @property

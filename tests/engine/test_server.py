@@ -1325,12 +1325,12 @@ async def test_a_server_and_its_connections_in_a_repr(nursery: trio.Nursery) -> 
     async with trio_h2.connect(f"http://127.0.0.1:{server.port}") as connection:
         assert repr(connection) == f"<ClientConnection with ('127.0.0.1', {server.port}): 0 streams>"
         await connection.request("GET", "/")
-        assert repr(server) == f"<H2Server port={server.port}: 1 connections>"
+        assert repr(server) == f"<H2Server port={server.port}: 1 connection>"
     await server.shutdown(5)
     assert repr(server) == f"<H2Server port={server.port}: closed>"
     assert repr(connection).endswith(": closed>")
     assert seen[0].startswith("<ServerConnection with ('127.0.0.1', ")
-    assert seen[0].endswith("): 1 streams>")
+    assert seen[0].endswith("): 1 stream>")
 
 
 async def test_every_address_family_gets_the_same_free_port() -> None:
