@@ -54,8 +54,11 @@ LAYERS = {
     "client": layer(
         BASE | {"actors", "client_connection", "connection", "origin", "requests", "streams"}, CORE_LIBRARIES
     ),
-    "server": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES),
-    "__init__": layer(PURE | {"actors", "connection", "streams", "client", "client_connection", "server"}, set()),
+    "server_connection": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES),
+    "server": layer(BASE | {"actors", "connection", "requests", "server_connection", "streams"}, CORE_LIBRARIES),
+    "__init__": layer(
+        PURE | {"actors", "connection", "streams", "client", "client_connection", "server", "server_connection"}, set()
+    ),
     "adapters": layer(set(), {"trio"}, public_only=True),
     "cli": layer(set(), {"trio", "click", "rich", "trustme"}, public_only=True),
     "__main__": layer({"cli"}, set(), public_only=True),
@@ -70,6 +73,7 @@ HOUSE = {
     "origin",
     "requests",
     "server",
+    "server_connection",
     "streams",
     "headers",
     "codes",

@@ -52,7 +52,8 @@ from .headers import Headers, HeadersLike, NeverIndexed
 from .protocol.priority import Priority
 from .protocol.settings import ChangedSetting, SettingCodes
 from .requests import Request, Response
-from .server import H2Server, Handler, ServerConnection, serve_h2, serve_h2_connection, serve_h2_listeners
+from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
+from .server_connection import Handler, ServerConnection
 from .streams import ClientStream, PushedStream, ServerStream
 
 __all__ = [

@@ -158,12 +158,12 @@ async def test_a_connection_that_has_ended_in_the_backlog_is_not_served(
 ) -> None:
     served: list[trio.abc.Stream] = []
 
-    class Served(server_module._Served):
+    class Served(server_module.Served):
         def __init__(self, handler: Any, transport: trio.abc.Stream, *arguments: Any) -> None:
             served.append(transport)
             super().__init__(handler, transport, *arguments)
 
-    monkeypatch.setattr(server_module, "_Served", Served)
+    monkeypatch.setattr(server_module, "Served", Served)
     context = server_ssl_context if tls else None
     async with trio.open_nursery() as nursery:
         server: trio_h2.H2Server = await nursery.start(

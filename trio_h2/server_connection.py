@@ -1,0 +1,143 @@
+"""One connection of a server: `ServerConnection`, what its users see of it, and `Served`, its life."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from . import events as ev
+from .actors.addresses import socket_address
+from .actors.connection_actor import ConnectionActor
+from .actors.logs import close_at_once, escaped, logger, peer_name
+from .actors.room import MERCY, Room
+from .actors.stream_actor import StreamActor
+from .config import Config
+from .connection import Connection
+from .requests import split_request
+from .streams import ServerStream
+
+__all__ = ["Handler", "Served", "ServerConnection"]
+
+Handler = Callable[[ServerStream], Awaitable[object]]
+
+
+class ServerConnection(Connection):
+    """A server's side of a connection, as `ServerStream.connection` gives it."""
+
+
+class Served:
+    """One connection being served."""
+
+    def __init__(self, handler: Handler, transport: trio.abc.Stream, config: Config, room: Room | None = None) -> None:
+        self._handler: Handler | None = handler
+        self._transport = transport
+        self._config = config
+        self._room = room
+        self._scope = trio.CancelScope()
+        self._connection: ServerConnection | None = None
+        self.actor: ConnectionActor | None = None
+        self._past_handshake = trio.Event()
+        self._closed = False
+
+    async def run(self) -> None:
+        with self._scope:
+            speaks_h2 = await self._handshake()
+            if speaks_h2 is None:
+                self._past_handshake.set()
+            else:
+                await self._be_connection(speaks_h2)
+
+    async def _be_connection(self, speaks_h2: bool) -> None:
+        room = self._room
+        try:
+            async with trio.open_nursery() as nursery:
+                self.actor = ConnectionActor(
+                    self._transport,
+                    self._config,
+                    nursery,
+                    client=False,
+                    handler=self._handle,
+                    on_idle=None if room is None else partial(room.idle, self),
+                    on_busy=None if room is None else partial(room.busy, self),
+                )
+                self._connection = ServerConnection(self.actor)
+                self._past_handshake.set()
+                await self.actor.run(speaks_h2=speaks_h2)
+        finally:
+            self._closed = self.actor is not None and self.actor.life.closed.is_set()
+            # What the connection was given leads here, and where the user's handler leads we don't know: no circles.
+            self.actor = self._connection = self._handler = None
+
+    async def _handshake(self) -> bool | None:
+        """Whether the client speaks HTTP/2 for sure; None if TLS failed, which is the client's affair."""
+        if not isinstance(self._transport, trio.SSLStream):
+            return False
+        peer = socket_address(self._transport, "getpeername") if logger.isEnabledFor(logging.DEBUG) else None
+        try:
+            with trio.fail_after(self._config.handshake_timeout):
+                await self._transport.do_handshake()
+        except Exception as error:
+            reason = escaped(repr(error.__cause__ or error))
+            logger.debug("the TLS handshake with %s failed: %s", peer_name(peer), reason)
+            await close_at_once(self._transport)
+            return None
+        except BaseException:
+            await close_at_once(self._transport)
+            raise
+        return bool(self._transport.selected_alpn_protocol() == "h2")
+
+    @trio.lowlevel.disable_ki_protection
+    async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+        """Call the handler. It is the user's code: unlike the engine's tasks it may be interrupted."""
+        assert self._connection is not None
+        assert self._handler is not None
+        split = split_request(request.headers, actor.priority)
+        await self._handler(ServerStream(actor, self._connection, split))
+
+    async def shutdown(self, deadline: float) -> None:
+        """End this connection gracefully by `deadline`.
+
+        A TLS handshake may end first, within the time a round trip gets: the client may have sent its request already.
+        """
+        if not self._past_handshake.is_set():
+            with trio.move_on_at(min(deadline, trio.current_time() + self._config.goaway_delay)):
+                await self._past_handshake.wait()
+        if self.actor is None:
+            self._scope.cancel()
+        else:
+            await self.actor.shutdown(deadline)
+
+    def leave(self) -> None:
+        """Its place is wanted, and it is idle."""
+        assert self.actor is not None
+        self.actor.ending.idle("the connection was idle, and its place was wanted")
+        self._scope.deadline = trio.current_time() + MERCY
+
+    def drop(self) -> None:
+        """Its place is wanted at once."""
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s had to go: its place was wanted", ", ".join(self.left()))
+        self._scope.cancel()
+
+    def force(self) -> None:
+        """Its time is over."""
+        self._scope.cancel()
+
+    async def close(self) -> None:
+        """Close the transport, if that is still to be done."""
+        if not self._closed:
+            await close_at_once(self._transport)
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return 0 if self.actor is None else len(self.actor.streams)
+
+    def left(self) -> list[str]:
+        """What of it is still there: the handlers that run, or else the connection."""
+        if self.actor is None:
+            return ["a connection"]
+        return self.actor.streams.handlers or [f"the connection with {self.actor.context.peer}"]
