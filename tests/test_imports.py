@@ -151,6 +151,7 @@ HOUSE = {
             "slices",
             "messages",
             "inbox",
+            "spare_channels",
             "connection_actor",
             "pending_send",
             "pump",

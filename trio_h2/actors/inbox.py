@@ -40,7 +40,6 @@ the rest. The next call finds nothing held, nothing queued and the message ended
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal, NoReturn
 
@@ -50,8 +49,9 @@ from .. import events as ev
 from ..exceptions import H2Error, ResponseTooLargeError
 from .errors import closed, raised
 from .messages import Chunk, Latest
+from .spare_channels import Channel, Item, SpareChannels
 
-__all__ = ["Inbox", "SpareChannels"]
+__all__ = ["Inbox"]
 
 JOIN_BELOW = 4 * 1024
 """DATA smaller than this is copied behind the chunk before it."""
@@ -60,30 +60,6 @@ JOIN_UP_TO = 64 * 1024
 
 TAKE_UP_TO = 256 * 1024
 """Chunks are joined up to this size when they are taken: a call for each frame costs more than the copy."""
-
-Item = ev.Event | Chunk | Latest
-Channel = tuple[trio.MemorySendChannel[Item], trio.MemoryReceiveChannel[Item]]
-
-SPARE = 32
-"""Channels that a connection keeps, at 1.5 KiB each."""
-
-
-class SpareChannels:
-    """Channels of a connection's streams that have ended, open and empty, for those that begin."""
-
-    __slots__ = ("_spare",)
-
-    def __init__(self) -> None:
-        self._spare: list[Channel] = []
-
-    def take(self) -> Channel:
-        """A channel with nothing in it."""
-        return self._spare.pop() if self._spare else trio.open_memory_channel(math.inf)
-
-    def put(self, channel: Channel) -> None:
-        """Nobody uses this one any more."""
-        if len(self._spare) < SPARE:
-            self._spare.append(channel)
 
 
 class Inbox:

@@ -11,8 +11,8 @@ from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamMachine
 from .admission import Slots
-from .inbox import SpareChannels
 from .logs import peer_name
+from .spare_channels import SpareChannels
 from .writer import Writer
 
 __all__ = ["StreamContext"]
