@@ -248,6 +248,15 @@ class ServerStream(_Stream):
         self.request = request
         self._read = False
 
+    @property
+    def status(self) -> int | None:
+        """The status of the final response, once its header section is on its way; None before.
+
+        It stays when the handler has returned, and then is also that of the answer that the library made for it: 500
+        where the handler raised or did not respond.
+        """
+        return self._actor.status
+
     def _ask_for_body(self) -> None:
         """RFC 9110 section 10.1.1: a 100, unless the response has begun or the body is coming anyway."""
         if self._read:

@@ -80,6 +80,11 @@ class StreamActor(Sending):
         return None if self.stream is None else self.stream.state
 
     @property
+    def status(self) -> int | None:
+        """The status of the final response that we have begun, or None."""
+        return self.machine.sending.status
+
+    @property
     def priority(self) -> Priority:
         """What RFC 9218 calls the stream's priority."""
         return self.machine.priority

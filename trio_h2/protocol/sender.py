@@ -261,7 +261,7 @@ class Sender:
             or stream.request_method == b"HEAD"
         ):
             return False
-        half.begin(head.content_length)
+        half.begin(head.content_length, status=head.status)
         half.count(length)
         stream.outbound.consume(length)
         self.outbound.consume(length)

@@ -172,9 +172,10 @@ class MessageHalf:
         bodiless: Whether the message has no content by definition (a HEAD response, 204, 304): its
             content-length then promises nothing and no octet of DATA may come.
         no_content: Whether it is a 204, which says so; HEAD and 304 leave out a body that a GET would have got.
+        status: of the final response; None before its header section, and in a request.
     """
 
-    __slots__ = ("bodiless", "expected", "interim", "interim_octets", "no_content", "phase", "seen")
+    __slots__ = ("bodiless", "expected", "interim", "interim_octets", "no_content", "phase", "seen", "status")
 
     def __init__(self, phase: Phase = Phase.HEAD) -> None:
         self.phase = phase
@@ -183,10 +184,19 @@ class MessageHalf:
         self.interim = self.interim_octets = 0
         self.bodiless = False
         self.no_content = False
+        self.status: int | None = None
 
-    def begin(self, content_length: int | None, *, bodiless: bool = False, no_content: bool = False) -> None:
-        """The header section is there: the body follows."""
+    def begin(
+        self,
+        content_length: int | None,
+        *,
+        status: int | None = None,
+        bodiless: bool = False,
+        no_content: bool = False,
+    ) -> None:
+        """The header section is there, with this status if it is a response's: the body follows."""
         self.phase = Phase.BODY
+        self.status = status
         self.bodiless = bodiless
         self.no_content = no_content
         self.expected = 0 if bodiless else content_length
@@ -304,11 +314,11 @@ class StreamMachine:
         """A final response's header section is there: what does its body look like (RFC 9110 section 6.4.1)?"""
         status = head.status
         if self.tunnel and 200 <= status < 300:
-            half.begin(None)
+            half.begin(None, status=status)
             return
         self.tunnel = False
         bodiless = self.request_method == b"HEAD" or status in WITHOUT_CONTENT
-        half.begin(head.content_length, bodiless=bodiless, no_content=status == 204)
+        half.begin(head.content_length, status=status, bodiless=bodiless, no_content=status == 204)
 
     def prioritize(self, priority: Priority) -> None:
         """The client said, or we as the client say, how urgent the response is (RFC 9218)."""
