@@ -161,10 +161,11 @@ class StreamActor(Sending):
     def _on_reset(self, event: ev.StreamReset) -> None:
         """RST_STREAM came, or this library sent it for what the peer did."""
         by = "the peer" if event.remote_reset else "this library"
+        what = f"{error_name(event.error_code)}: {event.reason}".removesuffix(": ")
         self.inbox.put_reset(event)
         self.fail(
             StreamResetError(
-                f"{by} reset stream {event.stream_id}: {error_name(event.error_code)} {event.reason}".rstrip(),
+                f"stream {event.stream_id} was reset by {by}: {what}",
                 error_code=event.error_code,
                 initiator="remote" if event.remote_reset else "library",
                 safe_to_retry=event.remote_reset and event.error_code == ErrorCodes.REFUSED_STREAM,
@@ -183,7 +184,7 @@ class StreamActor(Sending):
             self.opened.set()
         self._stop_pump()
         if self.scope is not None:
-            self.scope.cancel()
+            self.scope.cancel(str(failure))
         self._context.slots.wake(self)
         self._wake()
 
