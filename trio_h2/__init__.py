@@ -1,9 +1,16 @@
 """HTTP/2 for trio: client and server, one actor task per stream."""
 
 from .client import connect, connect_over
-from .client_connection import ClientConnection
+from .client_connection import ClientConnection, ClientStream, PushedStream
 from .config import Config
-from .connection import Connection, ConnectionStatistics, StreamStatistics, TLSInfo, WindowStatistics
+from .connection import (
+    Connection,
+    ConnectionStatistics,
+    ServerConnection,
+    StreamStatistics,
+    TLSInfo,
+    WindowStatistics,
+)
 from .events import (
     AlternativeServiceAvailable,
     ConnectionTerminated,
@@ -53,8 +60,8 @@ from .protocol.priority import Priority
 from .protocol.settings import ChangedSetting, SettingCodes
 from .requests import Request, Response
 from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
-from .server_connection import Handler, ServerConnection
-from .streams import ClientStream, PushedStream, ServerStream
+from .server_connection import Handler
+from .streams import ServerStream
 
 __all__ = [
     "AlternativeServiceAvailable",

@@ -1,4 +1,4 @@
-"""`ClientConnection`: a client's requests, whole or as streams."""
+"""`ClientConnection`: a client's requests, whole or as streams; `ClientStream` and `PushedStream`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from .actors.pump import Body, Pump
 from .actors.stream_actor import StreamActor
 from .connection import Connection, Incoming
 from .exceptions import H2Error, ProtocolError
-from .headers import HeadersLike
+from .headers import Headers, HeadersLike
 from .protocol.field_rules import Fields
-from .protocol.priority import Priority
+from .protocol.priority import DEFAULT_PRIORITY, Priority
 from .protocol.request_rules import RequestHead
 from .requests import (
     Response,
     fields_from,
     method_text,
     repeated_request_fields,
+    split_request,
     split_response,
     trailer_fields,
 )
-from .streams import ClientStream, PushedStream
+from .streams import Stream
 
-__all__ = ["ClientConnection", "EnteredOnce"]
+__all__ = ["ClientConnection", "ClientStream", "EnteredOnce", "PushedStream"]
 
 T = TypeVar("T")
 
@@ -251,6 +252,70 @@ class ClientConnection(Connection):
     async def aclose(self) -> None:
         """Send GOAWAY, let open streams finish for at most `Config.close_timeout`, and close the transport."""
         await self._actor.aclose(drain=True)
+
+
+class ClientStream(Stream):
+    """A request and its response, as `ClientConnection.stream` gives it."""
+
+    _connection: ClientConnection
+
+    @property
+    def connection(self) -> ClientConnection:
+        """The connection it is a stream of: its requests, addresses, TLS, PING and statistics."""
+        return self._connection
+
+    async def __aenter__(self) -> ClientStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.aclose()
+        else:
+            self._actor.close(linger=False)
+
+    async def response(self) -> Response:
+        """Wait for the final response's status and headers. A second time gives the same.
+
+        Raises:
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended before it came;
+                `.safe_to_retry` says whether the server certainly did not process the request (RFC 9113 section 8.7),
+                and a new connection may do better.
+            trio.BusyResourceError: another task is receiving from this stream.
+        """
+        event = await self._actor.inbox.receive_head()
+        return split_response(event.headers)
+
+    @property
+    def informational(self) -> list[Response]:
+        """The interim (1xx) responses that came before the final one, so far as it has been read."""
+        return [split_response(event.headers) for event in self._actor.inbox.interim]
+
+    @trio.lowlevel.enable_ki_protection
+    async def update_priority(self, priority: Priority) -> None:
+        """Tell the server that this response matters more, or less, now (RFC 9218 section 7.1).
+
+        Raises:
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
+            TypeError: `priority` is not a Priority.
+        """
+        if not isinstance(priority, Priority):
+            raise TypeError(f"priority must be a Priority, not {type(priority).__name__}")
+        await self._actor.ready_to_send()
+        self._actor.update_priority(priority)
+
+
+class PushedStream(ClientStream):
+    """A response the server pushed, as `ClientConnection.pushes` gives it.
+
+    Attributes:
+        request: the request that the server says it answers (RFC 9113 section 8.4.1).
+    """
+
+    def __init__(self, actor: StreamActor, connection: ClientConnection, promised: Headers) -> None:
+        super().__init__(actor, connection)
+        self.request = split_request(promised, DEFAULT_PRIORITY)
 
 
 class _Opening(EnteredOnce[ClientStream]):

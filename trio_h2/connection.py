@@ -1,4 +1,4 @@
-"""`Connection`: what a user sees of an HTTP/2 connection, on either side."""
+"""`Connection`: what a user sees of an HTTP/2 connection, on either side; `ServerConnection`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ __all__ = [
     "Connection",
     "ConnectionStatistics",
     "Incoming",
+    "ServerConnection",
     "StreamStatistics",
     "TLSInfo",
     "WindowStatistics",
@@ -232,6 +233,10 @@ class Connection:
         if self._tls is None:
             self._tls = _tls_info(self._actor.transport)
         return self._tls
+
+
+class ServerConnection(Connection):
+    """A server's side of a connection, as `ServerStream.connection` gives it."""
 
 
 def _tls_info(transport: trio.abc.Stream) -> TLSInfo | None:

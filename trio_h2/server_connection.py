@@ -1,4 +1,4 @@
-"""One connection of a server: `ServerConnection`, what its users see of it, and `Served`, its life."""
+"""One connection of a server: `Served`, its life from the transport to the end."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ from .actors.logs import close_at_once, escaped, logger, peer_name
 from .actors.room import MERCY, Room
 from .actors.stream_actor import StreamActor
 from .config import Config
-from .connection import Connection
+from .connection import ServerConnection
 from .requests import split_request
 from .streams import ServerStream
 
-__all__ = ["Handler", "Served", "ServerConnection"]
+__all__ = ["Handler", "Served"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
-
-
-class ServerConnection(Connection):
-    """A server's side of a connection, as `ServerStream.connection` gives it."""
 
 
 class Served:

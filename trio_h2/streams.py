@@ -1,38 +1,35 @@
-"""What the user holds of a stream: `ClientStream`, `ServerStream`, `PushedStream`.
+"""What the user holds of a stream: `Stream`, which both sides' are, and `ServerStream`.
 
 Each is a thin handle on a StreamActor: what the user gives is checked and turned into fields before anything is sent;
-everything else the actor and the protocol do.
+everything else the actor and the protocol do. `ClientStream` stands beside `ClientConnection`: each names the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from types import TracebackType
 
 import trio
 
 from . import events as ev
 from .actors.stream_actor import StreamActor
-from .connection import Connection, Incoming
+from .connection import Connection, Incoming, ServerConnection
 from .exceptions import ErrorCodes
 from .headers import Headers, HeadersLike, trusted_headers
-from .protocol.priority import DEFAULT_PRIORITY, Priority
+from .protocol.priority import DEFAULT_PRIORITY
 from .protocol.response_rules import WITHOUT_CONTENT
 from .requests import (
     Request,
-    Response,
     method_text,
     repeated_response_fields,
     request_fields,
     split_request,
-    split_response,
     trailer_fields,
 )
 
-__all__ = ["ClientStream", "PushedStream", "ServerStream"]
+__all__ = ["ServerStream", "Stream"]
 
 
-class _Stream(trio.abc.HalfCloseableStream):
+class Stream(trio.abc.HalfCloseableStream):
     """What a client's and a server's stream share.
 
     It is a `trio.abc.HalfCloseableStream` and an async iterator of `bytes`. Errors are the ones of `trio_h2`, and
@@ -54,11 +51,6 @@ class _Stream(trio.abc.HalfCloseableStream):
     def stream_id(self) -> int | None:
         """The stream's ID, or None while a client's stream waits for a slot (RFC 9113 section 5.1.1)."""
         return self._actor.stream_id
-
-    @property
-    def connection(self) -> Connection:
-        """The connection it is a stream of: its addresses, TLS, PING and statistics."""
-        return self._connection
 
     @property
     def trailers(self) -> Headers | None:
@@ -177,64 +169,7 @@ class _Stream(trio.abc.HalfCloseableStream):
         """What a first read has to do before it waits: on a client, nothing."""
 
 
-class ClientStream(_Stream):
-    """A request and its response, as `ClientConnection.stream` gives it."""
-
-    async def __aenter__(self) -> ClientStream:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None:
-            await self.aclose()
-        else:
-            self._actor.close(linger=False)
-
-    async def response(self) -> Response:
-        """Wait for the final response's status and headers. A second time gives the same.
-
-        Raises:
-            StreamResetError, ConnectionTerminatedError: the stream or the connection ended before it came;
-                `.safe_to_retry` says whether the server certainly did not process the request (RFC 9113 section 8.7),
-                and a new connection may do better.
-            trio.BusyResourceError: another task is receiving from this stream.
-        """
-        event = await self._actor.inbox.receive_head()
-        return split_response(event.headers)
-
-    @property
-    def informational(self) -> list[Response]:
-        """The interim (1xx) responses that came before the final one, so far as it has been read."""
-        return [split_response(event.headers) for event in self._actor.inbox.interim]
-
-    @trio.lowlevel.enable_ki_protection
-    async def update_priority(self, priority: Priority) -> None:
-        """Tell the server that this response matters more, or less, now (RFC 9218 section 7.1).
-
-        Raises:
-            StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
-            TypeError: `priority` is not a Priority.
-        """
-        if not isinstance(priority, Priority):
-            raise TypeError(f"priority must be a Priority, not {type(priority).__name__}")
-        await self._actor.ready_to_send()
-        self._actor.update_priority(priority)
-
-
-class PushedStream(ClientStream):
-    """A response the server pushed, as `ClientConnection.pushes` gives it.
-
-    Attributes:
-        request: the request that the server says it answers (RFC 9113 section 8.4.1).
-    """
-
-    def __init__(self, actor: StreamActor, connection: Connection, promised: Headers) -> None:
-        super().__init__(actor, connection)
-        self.request = split_request(promised, DEFAULT_PRIORITY)
-
-
-class ServerStream(_Stream):
+class ServerStream(Stream):
     """A request to answer, as a handler gets it.
 
     The first read asks a client that sent `Expect: 100-continue` for its body.
@@ -243,10 +178,17 @@ class ServerStream(_Stream):
         request: what the client asked for.
     """
 
-    def __init__(self, actor: StreamActor, connection: Connection, request: Request) -> None:
+    _connection: ServerConnection
+
+    def __init__(self, actor: StreamActor, connection: ServerConnection, request: Request) -> None:
         super().__init__(actor, connection)
         self.request = request
         self._read = False
+
+    @property
+    def connection(self) -> ServerConnection:
+        """The connection it is a stream of: its addresses, TLS, PING and statistics."""
+        return self._connection
 
     @property
     def status(self) -> int | None:

@@ -60,10 +60,10 @@ class Pair:
 
     client: trio_h2.ClientConnection
     server_done: trio.Event = field(default_factory=trio.Event)
-    _server: trio_h2.Connection | None = None
+    _server: trio_h2.ServerConnection | None = None
 
     @property
-    def server(self) -> trio_h2.Connection:
+    def server(self) -> trio_h2.ServerConnection:
         """The server's connection, once a handler has run."""
         assert self._server is not None
         return self._server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import trio
@@ -1078,6 +1078,7 @@ async def test_aclose_before_the_end_is_reset_with_cancel(autojump_clock: MockCl
 async def test_a_stream_in_a_repr(autojump_clock: MockClock) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
         assert "1" in repr(stream)
+        assert type(stream.connection) is trio_h2.ServerConnection
         await stream.respond(200)
 
     async with client_and_server(handler) as pair, pair.client.stream("GET", "/") as stream:
@@ -1085,6 +1086,20 @@ async def test_a_stream_in_a_repr(autojump_clock: MockClock) -> None:
         assert stream.stream_id == 1
         assert stream.connection is pair.client
         await read_all(stream)
+
+
+@pytest.mark.parametrize(
+    ("stream", "connection"),
+    [
+        (trio_h2.ServerStream, trio_h2.ServerConnection),
+        (trio_h2.ClientStream, trio_h2.ClientConnection),
+        (trio_h2.PushedStream, trio_h2.ClientConnection),
+    ],
+)
+async def test_a_streams_connection_is_typed_as_its_sides_own(
+    stream: type[trio_h2.ServerStream | trio_h2.ClientStream], connection: type[trio_h2.Connection]
+) -> None:
+    assert get_type_hints(stream.connection.fget)["return"] is connection
 
 
 async def test_a_tunnel_has_no_trailers(autojump_clock: MockClock) -> None:
