@@ -6,6 +6,7 @@ from .config import Config
 from .connection import (
     Connection,
     ConnectionStatistics,
+    PeerSettings,
     ServerConnection,
     StreamStatistics,
     TLSInfo,
@@ -94,6 +95,7 @@ __all__ = [
     "NoAvailableStreamIDError",
     "NoSuchStreamError",
     "OriginReceived",
+    "PeerSettings",
     "PingAckReceived",
     "PingReceived",
     "Priority",

@@ -14,7 +14,7 @@ from .actors.connection_actor import ConnectionActor
 from .actors.inbox import Inbox
 from .actors.pump import Body, Pump
 from .actors.stream_actor import StreamActor
-from .connection import Connection, Incoming
+from .connection import Connection, Incoming, PeerSettings
 from .exceptions import H2Error, ProtocolError
 from .headers import Headers, HeadersLike
 from .protocol.field_rules import Fields
@@ -248,6 +248,22 @@ class ClientConnection(Connection):
             return None
         actor, event = pushed
         return PushedStream(actor, self, event.headers)
+
+    async def settings_received(self) -> PeerSettings:
+        """Wait for the server's first SETTINGS, and return what is in force now: at once, when they are there.
+
+        Requests need not wait for it. It is for what depends on the server's abilities: `enable_connect_protocol`,
+        say, or `max_concurrent_streams`.
+
+        Raises:
+            ConnectionTerminatedError: the connection ended before they came.
+        """
+        await self._actor.life.settings_received.wait()
+        settings = self.peer_settings
+        if settings is None:
+            self._actor.ending.check_usable()
+        assert settings is not None
+        return settings
 
     async def aclose(self) -> None:
         """Send GOAWAY, let open streams finish for at most `Config.close_timeout`, and close the transport."""

@@ -14,12 +14,14 @@ from .actors.addresses import socket_address
 from .actors.connection_actor import ConnectionActor
 from .actors.stream_actor import StreamActor
 from .config import Config
+from .protocol.settings import UNLIMITED, RemoteSettings, SettingCodes
 from .protocol.windows import InboundWindow
 
 __all__ = [
     "Connection",
     "ConnectionStatistics",
     "Incoming",
+    "PeerSettings",
     "ServerConnection",
     "StreamStatistics",
     "TLSInfo",
@@ -44,6 +46,32 @@ class TLSInfo:
     cipher: str | None
     alpn_protocol: str | None
     peer_certificate: bytes | None
+
+
+@attrs.frozen
+class PeerSettings:
+    """The peer's settings in force at one moment (RFC 9113 section 6.5.2); what it has not set has its initial value.
+
+    Attributes:
+        header_table_size: octets of HPACK's dynamic table for what we send; 4,096 at first.
+        enable_push: Whether it takes pushed responses, which only a client can; of a server it is False.
+        max_concurrent_streams: how many streams we may have open at once; None while it has set no limit.
+        initial_window_size: octets of one stream's body that we may send before it gives credit; 65,535 at first.
+        max_frame_size: the largest frame payload it accepts, in octets; 16,384 at first.
+        max_header_list_size: the largest field section it says it accepts, in octets, and 32 for each field; None
+            while it has set no limit.
+        enable_connect_protocol: Whether it knows extended CONNECT (RFC 8441), as servers say; False at first.
+        no_rfc7540_priorities: Whether it ignores the priorities of RFC 7540 (RFC 9218 section 2.1); False at first.
+    """
+
+    header_table_size: int
+    enable_push: bool
+    max_concurrent_streams: int | None
+    initial_window_size: int
+    max_frame_size: int
+    max_header_list_size: int | None
+    enable_connect_protocol: bool
+    no_rfc7540_priorities: bool
 
 
 @attrs.frozen
@@ -141,6 +169,20 @@ class Incoming(AsyncIterator[T]):
         return item
 
 
+def _peer_settings(settings: RemoteSettings) -> PeerSettings:
+    streams = settings.max_concurrent_streams
+    return PeerSettings(
+        settings.header_table_size,
+        bool(settings.enable_push),
+        None if streams == UNLIMITED else streams,
+        settings.initial_window_size,
+        settings.max_frame_size,
+        settings.max_header_list_size,
+        bool(settings.enable_connect_protocol),
+        bool(settings.get(SettingCodes.NO_RFC7540_PRIORITIES, 0)),
+    )
+
+
 def _window(window: InboundWindow) -> WindowStatistics:
     return WindowStatistics(window.available, window.held, window.unannounced, window.target)
 
@@ -187,6 +229,15 @@ class Connection:
         comes beyond is dropped and counted in `statistics().dropped_events`. Ends when the connection has ended.
         """
         return Incoming(self._actor.events.next)
+
+    @property
+    def peer_settings(self) -> PeerSettings | None:
+        """The peer's settings in force now, which later SETTINGS may change; None before its first SETTINGS.
+
+        A handler never meets None. A client does at first; `await settings_received()` waits.
+        """
+        settings = self._actor.machine.remote_settings
+        return _peer_settings(settings) if settings.received else None
 
     def statistics(self) -> ConnectionStatistics:
         """Streams, windows and counts at this moment."""

@@ -199,6 +199,15 @@ class ServerStream(Stream):
         """
         return self._actor.status
 
+    @property
+    def can_push(self) -> bool:
+        """Whether `push` can promise a response now (RFC 9113 section 8.4).
+
+        False where the client does not take pushes, or allows none at once; after its GOAWAY; on a pushed stream and
+        in a tunnel; once this stream is closed or its response is complete.
+        """
+        return self._actor.can_push
+
     def _ask_for_body(self) -> None:
         """RFC 9110 section 10.1.1: a 100, unless the response has begun or the body is coming anyway."""
         if self._read:
@@ -285,8 +294,8 @@ class ServerStream(Stream):
 
         Raises:
             ValueError, TypeError: the request is not one that can be pushed; nothing is sent.
-            ProtocolError: the client does not take pushes, or its SETTINGS_MAX_CONCURRENT_STREAMS is 0. While the
-                limit is merely reached, the pushed response waits for its turn.
+            ProtocolError: `can_push` is False, because the client does not take pushes, say. While its
+                SETTINGS_MAX_CONCURRENT_STREAMS is merely reached, the pushed response waits for its turn.
             StreamResetError, ConnectionTerminatedError: the stream or the connection ended.
         """
         method = method_text(method)

@@ -85,6 +85,11 @@ class StreamActor(Sending):
         return self.machine.sending.status
 
     @property
+    def can_push(self) -> bool:
+        """Whether a response can be promised on it now."""
+        return self.failure is None and self._context.machine.can_promise(self.machine)
+
+    @property
     def priority(self) -> Priority:
         """What RFC 9218 calls the stream's priority."""
         return self.machine.priority

@@ -154,15 +154,7 @@ class Sender:
             StreamClosedError: `parent` has ended.
             NoAvailableStreamIDError: every ID of ours is used.
         """
-        if self.client:
-            raise ProtocolError("a client cannot push", initiator="local")
-        if not self.remote_settings.enable_push:
-            raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
-        if self.table.is_own(parent.stream_id):
-            raise ProtocolError("a pushed stream cannot carry a promise (6.6)", initiator="local", scope="stream")
-        if parent.tunnel and parent.sending.phase is Phase.BODY:
-            raise ProtocolError("a tunnel cannot carry a promise (8.5)", initiator="local", scope="stream")
-        self._check_accepting()
+        self._check_promise(parent)
         stream_id = self._take_stream_id(stream_id)
         parent.send(Input.SEND_PUSH_PROMISE)
         stream = self.state.new_stream(stream_id)
@@ -172,6 +164,27 @@ class Sender:
         self.table.add(stream)
         self.outbox.push_promise(parent.stream_id, stream_id, fields)
         return stream
+
+    def _check_promise(self, parent: StreamMachine) -> None:
+        if self.client:
+            raise ProtocolError("a client cannot push", initiator="local")
+        if not self.remote_settings.enable_push:
+            raise ProtocolError("the client has switched push off", initiator="local", scope="stream")
+        if self.table.is_own(parent.stream_id):
+            raise ProtocolError("a pushed stream cannot carry a promise (6.6)", initiator="local", scope="stream")
+        if parent.tunnel and parent.sending.phase is Phase.BODY:
+            raise ProtocolError("a tunnel cannot carry a promise (8.5)", initiator="local", scope="stream")
+        self._check_accepting()
+
+    def can_promise(self, parent: StreamMachine) -> bool:
+        """Whether `promise` would go well now, and its response may begin some time."""
+        try:
+            self._check_promise(parent)
+            self.check_push_limit()
+            self.next_stream_id()
+        except ProtocolError:
+            return False
+        return parent.can_send
 
     def check_push_limit(self) -> None:
         """Raise ProtocolError if the client allows no pushed response at all, which may be for good (6.5.2)."""
