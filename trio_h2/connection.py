@@ -97,17 +97,26 @@ class StreamStatistics:
 
     Attributes:
         stream_id: its ID, or None while it waits for a slot.
-        state: RFC 9113 section 5.1's word for its state, or `"WAITING"`.
+        method: its request's, `"GET"` and the like.
+        path: its request's path without the query, as in lines that are logged; of CONNECT the host and port.
+        since: when its request came, or was made, on trio's clock (`trio.current_time()`).
+        state: RFC 9113 section 5.1's word for its state, or `"WAITING"`; never `"CLOSED"`.
         waits_for: `"slot"`, `"stream window"`, `"connection window"`, `"transport"`, `"peer"` (its reader waits for
             the peer to send), `"application"` (there is data that nobody reads), or None.
+        waits_since: when that began, on trio's clock; None where `waits_for` is. A sending call's wait begins with
+            the call, whatever it waits for meanwhile.
         unread: octets of its body that nobody has taken.
         inbound_window: the window we give the peer on it, or None while it waits.
         outbound_window: what the peer lets us send on it; may be negative.
     """
 
     stream_id: int | None
+    method: str
+    path: str
+    since: float
     state: str
     waits_for: str | None
+    waits_since: float | None
     unread: int
     inbound_window: WindowStatistics | None
     outbound_window: int
@@ -118,7 +127,7 @@ class ConnectionStatistics:
     """The connection at this moment.
 
     Attributes:
-        streams: every live stream, by ID.
+        streams: every stream that is not closed, by ID; those that wait for a slot last, in order.
         inbound_window: the connection window we give the peer.
         outbound_window: what the peer lets us send on all streams together.
         unread: octets of bodies that nobody has taken, over all streams.
@@ -187,6 +196,24 @@ def _window(window: InboundWindow) -> WindowStatistics:
     return WindowStatistics(window.available, window.held, window.unannounced, window.target)
 
 
+def _stream(actor: StreamActor) -> StreamStatistics:
+    state = actor.state
+    window = actor.inbound_window
+    method, path = actor.request_line
+    return StreamStatistics(
+        stream_id=actor.stream_id,
+        method=method,
+        path=path,
+        since=actor.since,
+        state="WAITING" if state is None else state.name,
+        waits_for=actor.waits_for,
+        waits_since=actor.waits_since,
+        unread=actor.inbox.unread,
+        inbound_window=None if window is None else _window(window),
+        outbound_window=actor.outbound_window,
+    )
+
+
 class Connection:
     """An HTTP/2 connection: what client and server connections share.
 
@@ -244,7 +271,7 @@ class Connection:
         actor = self._actor
         machine = actor.machine
         return ConnectionStatistics(
-            streams=tuple(self._stream_statistics(stream) for stream in actor.streams.in_order),
+            streams=tuple(_stream(stream) for stream in actor.streams.in_order),
             inbound_window=_window(machine.inbound),
             outbound_window=machine.outbound.available,
             unread=machine.inbound.unread,
@@ -253,19 +280,6 @@ class Connection:
             write_buffered=machine.outbox.size,
             dropped_events=actor.events.dropped,
             limits_hit=MappingProxyType(machine.limits_hit.copy()),
-        )
-
-    @staticmethod
-    def _stream_statistics(actor: StreamActor) -> StreamStatistics:
-        state = actor.state
-        window = actor.inbound_window
-        return StreamStatistics(
-            actor.stream_id,
-            "WAITING" if state is None else state.name,
-            actor.waits_for,
-            actor.inbox.unread,
-            None if window is None else _window(window),
-            actor.outbound_window,
         )
 
     @property

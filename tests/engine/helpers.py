@@ -154,8 +154,9 @@ async def check_quiet(pair: Pair) -> None:
     """When nothing moves any more, no stream is left on either side, and their credit balances. On a MockClock."""
     await trio.sleep(1)
     await trio.testing.wait_all_tasks_blocked()
-    assert pair.client.statistics().streams == ()
-    assert pair.server.statistics().streams == ()
+    for side in (pair.client, pair.server):
+        assert side.statistics().streams == ()
+        assert not len(side._actor.streams)  # closed ones are not listed, and have to be gone, too
     check_balance(pair.client, pair.server)
 
 

@@ -37,10 +37,15 @@ class Overdue(enum.Enum):
 
 
 class Deadlines:
-    """Owner of every field: this object."""
+    """Owner of every field: this object.
+
+    Attributes:
+        received_at: when the peer last sent something, on trio's clock.
+    """
 
     def __init__(self, config: Config, writer: Writer, *, client: bool) -> None:
-        now = trio.current_time()
+        self._now = trio.lowlevel.current_clock().current_time
+        now = self._now()
         self._config = config
         self._writer = writer
         self._write_lasts = SEND_GRACE if config.min_send_rate else math.inf
@@ -49,10 +54,9 @@ class Deadlines:
         self._bodies_looked_at = now if config.min_body_rate and not client else math.inf
         self._first_settings = math.inf
         self._acknowledgement = math.inf
-        self._received_at = now
+        self.received_at = now
         self._pinged_at: float | None = None
         self._idle_since = now
-        self._keeps_alive = config.keepalive_interval != math.inf
 
     def start(self) -> None:
         """Our connection preface is on its way."""
@@ -62,9 +66,8 @@ class Deadlines:
 
     def received(self) -> None:
         """The peer sent something, so it is there."""
-        if self._keeps_alive:
-            self._received_at = trio.current_time()
-            self._pinged_at = None
+        self.received_at = self._now()
+        self._pinged_at = None
 
     def settings_received(self) -> None:
         """The peer's connection preface is complete."""
@@ -100,7 +103,7 @@ class Deadlines:
         """Of every deadline, when it passes, or None if it has not begun; and how long it lasts once it begins."""
         config = self._config
         if self._pinged_at is None:
-            keepalive = self._received_at + config.keepalive_interval, Overdue.KEEPALIVE
+            keepalive = self.received_at + config.keepalive_interval, Overdue.KEEPALIVE
         else:
             keepalive = self._pinged_at + config.keepalive_timeout, Overdue.KEEPALIVE_ANSWER
         idle = None if busy else self._idle_since + self._idle_timeout

@@ -71,6 +71,7 @@ class Inbox:
         interim: the 1xx responses so far, in order.
         trailers: the trailer section, once a consumer has come to it.
         unread: octets of DATA that nobody took yet.
+        since: when that began, or when the consumer began to wait, whichever is later; on trio's clock.
         ended: Whether END_STREAM was received: what is in here is all there will be.
         failure: why nothing more will come, when that is not END_STREAM.
     """
@@ -82,6 +83,7 @@ class Inbox:
         "_held",
         "_last",
         "_latest",
+        "_now",
         "_outcome",
         "_queued",
         "_receive",
@@ -94,6 +96,7 @@ class Inbox:
         "failure",
         "head",
         "interim",
+        "since",
         "trailers",
         "unread",
     )
@@ -101,8 +104,9 @@ class Inbox:
     _give_credit: Callable[[int], None]
     _stream_id: int
 
-    def __init__(self, spare: SpareChannels) -> None:
+    def __init__(self, spare: SpareChannels, now: Callable[[], float]) -> None:
         self._spare = spare
+        self._now = now
         self._send: trio.MemorySendChannel[Item] | None = None
         self._receive: trio.MemoryReceiveChannel[Item] | None = None
         self._queued = 0
@@ -114,6 +118,7 @@ class Inbox:
         self._waits = False
         self._closed = False
         self.unread = 0
+        self.since = 0.0
         self.consumer: Literal["stream", "events"] | None = None
         self.head: ev.ResponseReceived | None = None
         self.interim: tuple[ev.InformationalResponseReceived, ...] = ()
@@ -160,6 +165,8 @@ class Inbox:
             return
         if not data:
             return
+        if not self.unread:
+            self.since = self._now()
         self.unread += len(data)
         last = self._last
         if last is not None and len(data) < JOIN_BELOW and len(last.data) + len(data) <= JOIN_UP_TO:
@@ -240,6 +247,7 @@ class Inbox:
         """Wait for the next item; None if there will be none, and what holds now is in plain state."""
         receive = self._receive or self._open()[1]
         self._waits = True
+        self.since = self._now()
         try:
             item = await receive.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):

@@ -9,6 +9,7 @@ import trio
 from .. import events as ev
 from ..exceptions import ErrorCodes, H2Error
 from ..protocol.connection_machine import ConnectionMachine
+from ..protocol.stream_machine import StreamState
 from .admission import Permits, Slots
 from .deadlines import Deadlines
 from .errors import retryable
@@ -60,8 +61,9 @@ class LiveStreams:
 
     @property
     def in_order(self) -> list[StreamActor]:
-        """Those that are open, by their IDs; those that wait for a slot last."""
-        return [self._open[stream_id] for stream_id in sorted(self._open)] + list(self.slots.waiting)
+        """Those that are not closed, by their IDs; those that wait for a slot last."""
+        having_ids = [self._open[stream_id] for stream_id in sorted(self._open)]
+        return [actor for actor in having_ids if actor.state is not StreamState.CLOSED] + list(self.slots.waiting)
 
     @property
     def handlers(self) -> list[str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import codecs
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import trio
 
 from ..exceptions import H2Error
-from ..headers import Headers
 
 __all__ = ["close_at_once", "escaped", "logger", "peer_name", "request_line", "tells_nothing"]
 
@@ -40,12 +40,11 @@ def peer_name(address: Any) -> str:
     return escaped(address) if address else "a peer without an address"
 
 
-def request_line(headers: Headers) -> str:
-    """A request's method and path, without the path's query; of CONNECT the host and port."""
-    fields = dict(headers.raw)
-    target = fields.get(b":path") or fields.get(b":authority", b"")
-    path = target.split(b"?", 1)[0]
-    return f"{escaped(fields[b':method'].decode('latin-1'))} {escaped(path.decode('latin-1'))}"
+def request_line(fields: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
+    """A request's method and path, without the path's query, not escaped; of CONNECT the host and port."""
+    values = dict(iter(fields))
+    target = values.get(b":path") or values.get(b":authority", b"")
+    return values[b":method"].decode("latin-1"), target.split(b"?", 1)[0].decode("latin-1")
 
 
 def tells_nothing(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ class PendingSend:
         ended: Whether all is cut, or nothing more will be.
         error: what ended the wait early, or None.
         queued_at: the urgency of the turn queue it stands in, or None while its window keeps it out.
+        since: when its caller began to wait, on trio's clock.
         stalled_since: when it last got credit for its stream's window, while that keeps it out; else None.
     """
 
@@ -35,6 +36,7 @@ class PendingSend:
         "left",
         "probe",
         "queued_at",
+        "since",
         "stalled_since",
         "stream",
     )
@@ -55,6 +57,7 @@ class PendingSend:
         self.end_stream = end_stream
         self.probe = probe
         self.queued_at: int | None = None
+        self.since: float | None = None
         self.stalled_since: float | None = None
         self._window = 0
         self.error: H2Error | None = None
@@ -97,4 +100,5 @@ class PendingSend:
     async def wait(self) -> None:
         """Wait for `end`."""
         self._done = trio.Event()
+        self.since = trio.current_time()
         await self._done.wait()

@@ -82,7 +82,7 @@ def on_request(connection: Connection, event: ev.RequestReceived) -> None:
     stream = connection.context.machine.table.get(event.stream_id)
     if stream is None:  # it was refused later in the same batch
         return
-    actor = StreamActor(connection.context, stream)
+    actor = StreamActor(connection.context, stream, event.headers, connection.deadlines.received_at)
     connection.streams.add(actor)
     if connection.streams.permits.take(actor, event):
         connection.tasks.start_handler(actor, event)
@@ -124,7 +124,7 @@ def on_push(connection: Connection, event: ev.PushedStreamReceived) -> None:
     stream = machine.table.get(event.pushed_stream_id)
     if stream is None:
         return
-    actor = StreamActor(connection.context, stream)
+    actor = StreamActor(connection.context, stream, event.headers, connection.deadlines.received_at)
     wanted = connection.context.config.enable_push  # or it was promised before our SETTINGS came into force
     if wanted and connection.events.put_push(actor, event):
         connection.streams.add(actor)

@@ -68,7 +68,7 @@ class Sending:
         self._context = context
         self.stream: StreamMachine | None = None
         self.stream_id: int | None = None
-        self.inbox = Inbox(context.channels)
+        self.inbox = Inbox(context.channels, context.now)
         self.failure: H2Error | None = None
         self.closed_by_user = False
         self._woken: trio.Event | None = None

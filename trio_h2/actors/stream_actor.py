@@ -10,7 +10,7 @@ tunnel that was closed first here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
@@ -23,7 +23,7 @@ from ..protocol.request_rules import RequestHead
 from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 from ..protocol.windows import InboundWindow
 from .errors import raised, without_cancelled
-from .logs import logger, request_line, tells_nothing
+from .logs import escaped, logger, request_line, tells_nothing
 from .pump import Pump
 from .sending import CLOSED_HERE, Sending
 from .stream_context import StreamContext
@@ -43,11 +43,27 @@ class StreamActor(Sending):
     Attributes:
         scope: what a peer's reset cancels: the handler. A client's stream has none.
         opened: where a client waits for a slot: set when its stream has its ID, or never will.
+        since: when its request came, or was made, on trio's clock.
     """
 
-    __slots__ = ("_connection_ended", "_open_arguments", "_pump", "_request", "opened", "scope")
+    __slots__ = (
+        "_connection_ended",
+        "_fields",
+        "_open_arguments",
+        "_pump",
+        "_request",
+        "opened",
+        "scope",
+        "since",
+    )
 
-    def __init__(self, context: StreamContext, stream: StreamMachine | None = None) -> None:
+    def __init__(
+        self,
+        context: StreamContext,
+        stream: StreamMachine | None = None,
+        fields: Iterable[tuple[bytes, bytes]] = (),
+        since: float = 0.0,
+    ) -> None:
         super().__init__(context)
         self.scope = None if context.client else trio.CancelScope()
         self.opened: trio.Event | None = None
@@ -55,6 +71,8 @@ class StreamActor(Sending):
         self._pump: Pump | None = None
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
         self._connection_ended = False
+        self._fields = fields  # of the request, for those who look
+        self.since = since
         if stream is not None:
             self._bind(stream)
 
@@ -121,6 +139,21 @@ class StreamActor(Sending):
         if self.inbox.unread:
             return "application"
         return "peer" if self.inbox.waiting else None
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when it waits for what `waits_for` says, on trio's clock; None if that is None."""
+        if self.stream is None:
+            return self.since
+        since = self._context.writer.waits_since(self.stream)
+        if since is None and (self.inbox.unread or self.inbox.waiting):
+            since = self.inbox.since
+        return since
+
+    @property
+    def request_line(self) -> tuple[str, str]:
+        """The request's method and its path, without the path's query; of CONNECT the host and port."""
+        return request_line(self._fields)
 
     # What the reader brings: none of this waits
 
@@ -209,7 +242,8 @@ class StreamActor(Sending):
         """Promise a response that nobody asked for; the caller has been through `ready_to_send`."""
         machine = self._context.machine
         machine.check_push_limit()
-        promised = StreamActor(self._context, machine.promise(self.machine, fields, head))
+        since = self._context.now()
+        promised = StreamActor(self._context, machine.promise(self.machine, fields, head), fields, since)
         promised.inbox.end(ev.StreamEnded(promised.machine.stream_id))  # the client sends nothing on it
         return promised
 
@@ -262,7 +296,9 @@ class StreamActor(Sending):
     def prepare(self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None) -> None:
         """Note what to open the stream with once there is a slot, and what to send on it then."""
         self._open_arguments = (fields, head, end_stream)
+        self._fields = fields
         self._pump = pump
+        self.since = self._context.now()
 
     async def wait_open(self) -> None:
         """Wait until the stream has its ID, if it has none yet. Raises why it never will; nothing was sent then."""
@@ -380,7 +416,8 @@ class StreamActor(Sending):
     def handler(self) -> str:
         """A server's handler that has started, in words."""
         assert self._request is not None
-        return f"the handler of {request_line(self._request.headers)} for {self._context.peer}"
+        method, path = map(escaped, self.request_line)
+        return f"the handler of {method} {path} for {self._context.peer}"
 
     def _handler_returned(self) -> None:
         """The handler returned: end the response as the handler contract says."""

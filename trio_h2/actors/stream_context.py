@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamMachine
@@ -27,10 +29,11 @@ class StreamContext:
         slots: a client's streams that wait to open.
         channels: what the inboxes of streams that have ended leave to those that begin.
         client: Whether this side is the client.
+        now: trio's clock, bound: what `trio.current_time()` asks.
         peer_address: the peer's socket address, for what is logged; None if the transport has none.
     """
 
-    __slots__ = ("channels", "client", "config", "machine", "peer_address", "slots", "writer")
+    __slots__ = ("channels", "client", "config", "machine", "now", "peer_address", "slots", "writer")
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class StreamContext:
         self.channels = SpareChannels()
         self.config = config
         self.client = client
+        self.now = trio.lowlevel.current_clock().current_time
         self.peer_address = peer_address
 
     @property

@@ -303,6 +303,11 @@ class Writer:
             return "connection window"
         return "transport"
 
+    def waits_since(self, stream: StreamMachine) -> float | None:
+        """Since when the stream's sender waits, or None if none does."""
+        sender = self._senders.get(stream)
+        return None if sender is None else sender.since
+
     # Cutting
 
     def _cut_for_waiting(self) -> None:
