@@ -20,7 +20,7 @@ from tests.touches import touching_faults
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
 BASE = {"codes", "protocol", "events", "exceptions", "headers", "config"}
-PURE = BASE | {"origin", "requests", "sansio"}
+PURE = BASE | {"bodies", "origin", "requests", "sansio"}
 """What may be read, tested and fuzzed without trio."""
 
 CODEC_LIBRARIES = {"attr", "attrs", "hpack", "hyperframe"}
@@ -44,13 +44,14 @@ def layer(imports: set[str], libraries: set[str], *, public_only: bool = False) 
 LAYERS = {
     **{name: layer(BASE, CODEC_LIBRARIES) for name in BASE},
     "codes": layer(set(), set()),
+    "bodies": layer(set(), set()),
     "sansio": layer(BASE, CODEC_LIBRARIES),
     "actors": layer(BASE, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
     "origin": layer(set(), {"idna"}),
     "requests": layer(BASE, CODEC_LIBRARIES),
     "streams": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
-    "client_connection": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES),
+    "client_connection": layer(BASE | {"actors", "bodies", "connection", "requests", "streams"}, CORE_LIBRARIES),
     "client": layer(
         BASE | {"actors", "client_connection", "connection", "origin", "requests", "streams"}, CORE_LIBRARIES
     ),
@@ -67,6 +68,7 @@ LAYERS = {
 HOUSE = {
     "__init__",
     "__main__",
+    "bodies",
     "client",
     "client_connection",
     "connection",

@@ -1,5 +1,6 @@
 """HTTP/2 for trio: client and server, one actor task per stream."""
 
+from .bodies import Body
 from .client import connect, connect_over
 from .client_connection import ClientConnection, ClientStream, PushedStream
 from .config import Config
@@ -66,6 +67,7 @@ from .streams import ServerStream
 
 __all__ = [
     "AlternativeServiceAvailable",
+    "Body",
     "ChangedSetting",
     "ClientConnection",
     "ClientStream",

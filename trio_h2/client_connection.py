@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Protocol, TypeGuard, TypeVar
+from typing import TypeVar
 
 import trio
 
 from .actors.connection_actor import ConnectionActor
 from .actors.inbox import Inbox
-from .actors.pump import Body, Pump
+from .actors.pump import Pump
 from .actors.stream_actor import StreamActor
+from .bodies import Body, pieces, reads_pieces
 from .connection import Connection, Incoming, PeerSettings
 from .exceptions import H2Error, ProtocolError
 from .headers import Headers, HeadersLike
@@ -38,18 +38,7 @@ T = TypeVar("T")
 MAX_BODY = 2**30
 """What `request()` holds in memory by default, in octets."""
 
-PIECE_SIZE = 64 * 1024
-"""How much of a body that is a file is read at a time, in octets."""
-
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
-
-
-class AsyncFile(Protocol):
-    """A file opened for bytes, as `trio.open_file` gives it, or anything that reads like one."""
-
-    async def read(self, size: int, /) -> bytes:
-        """At most so many octets, and none at the end."""
-        raise NotImplementedError
 
 
 class EnteredOnce(AbstractAsyncContextManager[T]):
@@ -140,7 +129,7 @@ class ClientConnection(Connection):
         target: str,
         *,
         headers: HeadersLike = (),
-        body: Body | AsyncFile | None = None,
+        body: Body | None = None,
         trailers: HeadersLike | None = None,
         authority: str | None = None,
         priority: Priority | None = None,
@@ -180,8 +169,8 @@ class ClientConnection(Connection):
         if body is not None:
             if isinstance(body, bytes | bytearray | memoryview):
                 headers = _with_length(headers, memoryview(body).nbytes)
-            elif _reads_pieces(body):
-                body = _pieces(body)
+            elif reads_pieces(body):
+                body = pieces(body)
             elif not isinstance(body, AsyncIterable):
                 raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
         trailing = None if trailers is None else trailer_fields(trailers)
@@ -366,25 +355,6 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
     if given != [b"%d" % length]:
         raise ValueError(f"headers: content-length is {given[0]!r}, the body has {length} bytes")
     return fields
-
-
-def _reads_pieces(body: object) -> TypeGuard[AsyncFile]:
-    """Whether this is an async file. Iterated over, one gives its lines, of one octet each perhaps, or all of it."""
-    read = getattr(body, "read", None)
-    if not inspect.iscoroutinefunction(read):
-        return False
-    try:
-        inspect.signature(read).bind(PIECE_SIZE)
-    except (TypeError, ValueError):  # a `read` of another kind, that takes no size
-        return False
-    return True
-
-
-async def _pieces(file: AsyncFile) -> AsyncIterator[bytes]:
-    while piece := await file.read(PIECE_SIZE):
-        if isinstance(piece, str):
-            raise TypeError("body must be a file of bytes, not of text: open it in binary mode")
-        yield piece
 
 
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:

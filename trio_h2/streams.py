@@ -78,6 +78,13 @@ class Stream(trio.abc.HalfCloseableStream):
         self._ask_for_body()
         return await self._actor.inbox.receive_some(max_bytes)
 
+    async def __anext__(self) -> bytes:
+        """As `receive_some()`, until the body's end."""
+        data = await self.receive_some()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send octets of the body; returns when all of them are cut into frames.
 

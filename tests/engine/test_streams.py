@@ -1100,6 +1100,11 @@ async def test_a_streams_connection_is_typed_as_its_sides_own(
     assert get_type_hints(stream.connection.fget)["return"] is connection
 
 
+async def test_iterating_over_a_stream_is_typed_bytes() -> None:
+    for stream in (trio_h2.ServerStream, trio_h2.ClientStream):
+        assert get_type_hints(stream.__anext__)["return"] is bytes
+
+
 async def test_a_tunnel_has_no_trailers(autojump_clock: MockClock) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
         await stream.send_response(200)

@@ -15,9 +15,9 @@ import trio
 from ..protocol.field_rules import Fields
 from .sending import Sending
 
-__all__ = ["Body", "Pump"]
+__all__ = ["Pump"]
 
-Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
+Octets = bytes | bytearray | memoryview
 
 END = object()
 """What comes after an iterator's last chunk."""
@@ -31,7 +31,7 @@ class Pump:
             the stream.
     """
 
-    def __init__(self, body: Body, trailers: Fields | None, *, expect_continue: bool) -> None:
+    def __init__(self, body: Octets | AsyncIterable[Octets], trailers: Fields | None, *, expect_continue: bool) -> None:
         self._body = body
         self._trailers = trailers
         # Wait for a 100 (RFC 9110 section 10.1.1), or for a final response that makes it moot.
@@ -101,7 +101,7 @@ class Pump:
         if self._trailers is not None:
             await stream.send_trailers(self._trailers)
 
-    async def _send_chunks(self, stream: Sending, body: AsyncIterable[bytes]) -> None:
+    async def _send_chunks(self, stream: Sending, body: AsyncIterable[Octets]) -> None:
         chunks = await self._run_callers(_iterator, body)
         try:
             while (chunk := await self._run_callers(anext, chunks, END)) is not END:
@@ -130,5 +130,5 @@ async def _unprotected(step: Callable[..., Awaitable[Any]], *arguments: object) 
     return await step(*arguments)
 
 
-async def _iterator(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+async def _iterator(body: AsyncIterable[Octets]) -> AsyncIterator[Octets]:
     return aiter(body)
