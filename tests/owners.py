@@ -27,6 +27,7 @@ PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
 FOREIGN = {
     "__cause__": "an exception's",
+    "__context__": "an exception's",
     "__traceback__": "an exception's",
     "body_len": "hyperframe's frames'",
     "check_hostname": "ssl.SSLContext's",

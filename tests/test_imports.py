@@ -57,6 +57,7 @@ LAYERS = {
     ),
     "server_connection": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES),
     "server": layer(BASE | {"actors", "connection", "requests", "server_connection", "streams"}, CORE_LIBRARIES),
+    "testing": layer(BASE | {"actors", "client", "client_connection", "connection", "server_connection"}, {"trio"}),
     "__init__": layer(
         PURE | {"actors", "connection", "streams", "client", "client_connection", "server", "server_connection"}, set()
     ),
@@ -76,6 +77,7 @@ HOUSE = {
     "requests",
     "server",
     "server_connection",
+    "testing",
     "streams",
     "headers",
     "codes",

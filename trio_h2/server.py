@@ -16,7 +16,7 @@ from .actors.room import Room
 from .actors.stopping import Stopping
 from .config import Config
 from .connection import checked_config, counted
-from .server_connection import Handler, Served
+from .server_connection import Handler, Served, checked_handler
 
 __all__ = ["H2Server", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
 
@@ -152,7 +152,7 @@ async def serve_h2_connection(handler: Handler, transport: trio.abc.Stream, *, c
     """
     if not isinstance(transport, trio.abc.Stream):
         raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
-    await Served(_callable(handler), transport, checked_config(config)).run()
+    await Served(checked_handler(handler), transport, checked_config(config)).run()
 
 
 async def serve_h2_listeners(
@@ -185,7 +185,7 @@ async def serve_h2_listeners(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     room = _checked_room(max_connections, max_handshakes)
-    server = H2Server(_callable(handler), listeners, checked_config(config), room)
+    server = H2Server(checked_handler(handler), listeners, checked_config(config), room)
     await server._run(handler_nursery, task_status)
 
 
@@ -219,7 +219,7 @@ async def serve_h2(
     """
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
-    _callable(handler)
+    checked_handler(handler)
     checked_config(config)
     _checked_room(max_connections, max_handshakes)
     if ssl_context is not None:
@@ -238,9 +238,3 @@ async def serve_h2(
         handler_nursery=handler_nursery,
         task_status=task_status,
     )
-
-
-def _callable(handler: Handler) -> Handler:
-    if not callable(handler):
-        raise TypeError(f"handler must be an async function of one stream, not {type(handler).__name__}")
-    return handler

@@ -19,16 +19,31 @@ from .connection import ServerConnection
 from .requests import split_request
 from .streams import ServerStream
 
-__all__ = ["Handler", "Served"]
+__all__ = ["Handler", "Served", "checked_handler"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
+
+
+def checked_handler(handler: Handler) -> Handler:
+    """What a caller gave as `handler`. Raises TypeError."""
+    if not callable(handler):
+        raise TypeError(f"handler must be an async function of one stream, not {type(handler).__name__}")
+    return handler
 
 
 class Served:
     """One connection being served."""
 
-    def __init__(self, handler: Handler, transport: trio.abc.Stream, config: Config, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        transport: trio.abc.Stream,
+        config: Config,
+        room: Room | None = None,
+        on_handler_error: Callable[[str, BaseException], None] | None = None,
+    ) -> None:
         self._handler: Handler | None = handler
+        self._on_handler_error = on_handler_error
         self._transport = transport
         self._config = config
         self._room = room
@@ -56,6 +71,7 @@ class Served:
                     nursery,
                     client=False,
                     handler=self._handle,
+                    on_handler_error=self._on_handler_error,
                     on_idle=None if room is None else partial(room.idle, self),
                     on_busy=None if room is None else partial(room.busy, self),
                 )
@@ -65,7 +81,7 @@ class Served:
         finally:
             self._closed = self.actor is not None and self.actor.life.closed.is_set()
             # What the connection was given leads here, and where the user's handler leads we don't know: no circles.
-            self.actor = self._connection = self._handler = None
+            self.actor = self._connection = self._handler = self._on_handler_error = None
 
     async def _handshake(self) -> bool | None:
         """Whether the client speaks HTTP/2 for sure; None if TLS failed, which is the client's affair."""

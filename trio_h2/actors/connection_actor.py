@@ -68,6 +68,7 @@ class ConnectionActor:
         *,
         client: bool,
         handler: RunHandler | None = None,
+        on_handler_error: Callable[[str, BaseException], None] | None = None,
         on_idle: Callable[[], None] | None = None,
         on_busy: Callable[[], None] | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class ConnectionActor:
             nursery: where the tasks run, and `run` among them.
             client: Whether this side is the client.
             handler: what a server runs for every request.
+            on_handler_error: as for StreamContext.
             on_idle: what a server calls when the first SETTINGS are there, and when the last stream has ended.
             on_busy: what it calls when the first stream opens.
         """
@@ -93,7 +95,13 @@ class ConnectionActor:
             self.machine, self.deadlines, config.max_concurrent_streams, on_idle=on_idle, on_busy=on_busy
         )
         self.context = StreamContext(
-            self.machine, self.writer, self.streams.slots, config, client=client, peer_address=address
+            self.machine,
+            self.writer,
+            self.streams.slots,
+            config,
+            client=client,
+            peer_address=address,
+            on_handler_error=on_handler_error,
         )
         self.pings = Pings(self.machine, self.writer)
         self.events = EventQueue(self.machine, config)

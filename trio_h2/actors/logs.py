@@ -17,7 +17,7 @@ import trio
 
 from ..exceptions import H2Error
 
-__all__ = ["close_at_once", "escaped", "logger", "peer_name", "request_line", "tells_nothing"]
+__all__ = ["close_at_once", "escaped", "log_handler_error", "logger", "peer_name", "request_line", "tells_nothing"]
 
 MAX_LENGTH = 200
 
@@ -45,6 +45,11 @@ def request_line(fields: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
     values = dict(iter(fields))
     target = values.get(b":path") or values.get(b":authority", b"")
     return values[b":method"].decode("latin-1"), target.split(b"?", 1)[0].decode("latin-1")
+
+
+def log_handler_error(handler: str, error: BaseException) -> None:
+    """What a handler raised, with its traceback: an ERROR."""
+    logger.error("%s raised", handler, exc_info=error)
 
 
 def tells_nothing(error: BaseException) -> bool:

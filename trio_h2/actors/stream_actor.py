@@ -23,7 +23,7 @@ from ..protocol.request_rules import RequestHead
 from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 from ..protocol.windows import InboundWindow
 from .errors import raised, without_cancelled
-from .logs import escaped, logger, request_line, tells_nothing
+from .logs import escaped, log_handler_error, logger, request_line, tells_nothing
 from .pump import Pump
 from .sending import CLOSED_HERE, Sending
 from .stream_context import StreamContext
@@ -403,11 +403,15 @@ class StreamActor(Sending):
 
     def _handler_raised(self, error: BaseException | None) -> bool:
         """See to what a handler raised, None if it was cancelled. Whether that is done, and it goes no further."""
-        if not isinstance(error, Exception):
+        report = self._context.on_handler_error
+        if error is None or (report is None and not isinstance(error, Exception)):
             return False
         # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
         if self.failure is None or self.closed_by_user or not tells_nothing(error):
-            logger.error("%s raised", self.handler, exc_info=error)
+            if report is None:
+                log_handler_error(self.handler, error)
+            else:
+                report(self.handler, error)
         if self.failure is None:
             self.answer_failure()
         return True

@@ -5,6 +5,7 @@ It points at no stream and at no connection actor, so a stream that has ended is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -31,9 +32,21 @@ class StreamContext:
         client: Whether this side is the client.
         now: trio's clock, bound: what `trio.current_time()` asks.
         peer_address: the peer's socket address, for what is logged; None if the transport has none.
+        on_handler_error: what a server calls with what a handler raised, and a name for that handler, in place of
+            logging an Exception and letting another BaseException propagate.
     """
 
-    __slots__ = ("channels", "client", "config", "machine", "now", "peer_address", "slots", "writer")
+    __slots__ = (
+        "channels",
+        "client",
+        "config",
+        "machine",
+        "now",
+        "on_handler_error",
+        "peer_address",
+        "slots",
+        "writer",
+    )
 
     def __init__(
         self,
@@ -44,6 +57,7 @@ class StreamContext:
         *,
         client: bool,
         peer_address: Any,
+        on_handler_error: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self.machine = machine
         self.writer = writer
@@ -53,6 +67,7 @@ class StreamContext:
         self.client = client
         self.now = trio.lowlevel.current_clock().current_time
         self.peer_address = peer_address
+        self.on_handler_error = on_handler_error
 
     @property
     def peer(self) -> str:
