@@ -87,9 +87,21 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in headings(linked), target
 
 
-def test_the_readme_links_to_every_document() -> None:
+def test_the_readme_names_every_document() -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## The documents\n")[2]
+    named = re.findall(r"^- `(docs/[^`]+)`: ", section, re.MULTILINE)
+    assert sorted(named) == sorted(["docs/examples", *(f"docs/{path.name}" for path in DOCUMENTS[1:])])
+
+
+def test_the_readme_renders_outside_the_repository() -> None:
+    """A package index shows it alone, and takes no HTML: links lead to the network, or to a heading of its own."""
     readme = (ROOT / "README.md").read_text()
-    assert [path.name for path in DOCUMENTS[1:] if f"(docs/{path.name})" not in readme] == []
+    prose = re.sub(r"^```.*?^```$|`[^`\n]+`", "", readme, flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)]*)\)|\]:\s*(\S+)", prose)
+    assert targets
+    for target in map("".join, targets):
+        assert target.startswith(("https://", "#")), target
+    assert "<" not in prose
 
 
 def test_the_tree_in_the_architecture_has_every_file() -> None:
