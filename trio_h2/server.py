@@ -59,6 +59,11 @@ class H2Server:
         that shields itself from that, or waits for a thread, is named in a WARNING and not waited for; `serve_h2` does
         wait for it. A second call joins the first, and the sooner end of both counts.
 
+        Called in a handler, or in a task that it started, it returns when every other stream has ended, or `grace` is
+        over; streams of handlers that also wait for that are not among them. Its own stream may then answer, until the
+        end of `grace` and a fifth of a second more, and `serve_h2` returns after it. A task that has outlived its
+        handler is like any other.
+
         Args:
             grace: seconds, 10 by default.
 
@@ -71,8 +76,13 @@ class H2Server:
             raise ValueError(f"grace must not be negative: {grace}")
         if self._nursery is not None and not self._stopping.done.is_set():
             # In tasks of the server's own: a handler that calls this is itself among what ends.
+            asking = self._stopping.asking()
             self._stopping.begin(self._nursery, grace)
-            await self._stopping.done.wait()
+            if asking is None:
+                await self._stopping.done.wait()
+            else:
+                with asking:
+                    await self._stopping.others_ended()
 
     async def _serve(self, served: Served) -> None:
         try:

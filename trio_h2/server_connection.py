@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from functools import partial
 
 import trio
@@ -22,6 +24,10 @@ from .streams import ServerStream
 __all__ = ["Handler", "Served", "checked_handler"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
+
+# Which handler the code that runs belongs to: trio gives a task the context of the one that starts it. It is the scope
+# that is kept, because a task may outlive its handler, and a scope leads to no connection.
+_running: ContextVar[trio.CancelScope | None] = ContextVar("the handler's scope", default=None)
 
 
 def checked_handler(handler: Handler) -> Handler:
@@ -54,12 +60,13 @@ class Served:
         self._closed = False
 
     async def run(self) -> None:
-        with self._scope:
-            speaks_h2 = await self._handshake()
-            if speaks_h2 is None:
-                self._past_handshake.set()
-            else:
-                await self._be_connection(speaks_h2)
+        try:
+            with self._scope:
+                speaks_h2 = await self._handshake()
+                if speaks_h2 is not None:
+                    await self._be_connection(speaks_h2)
+        finally:
+            self._past_handshake.set()
 
     async def _be_connection(self, speaks_h2: bool) -> None:
         room = self._room
@@ -107,6 +114,7 @@ class Served:
         assert self._connection is not None
         assert self._handler is not None
         split = split_request(request.headers, actor.priority)
+        _running.set(actor.scope)
         await self._handler(ServerStream(actor, self._connection, split))
 
     async def shutdown(self, deadline: float) -> None:
@@ -122,6 +130,23 @@ class Served:
         else:
             await self.actor.shutdown(deadline)
 
+    def asking(self) -> AbstractContextManager[None] | None:
+        """Where a handler of it, whose code runs now, has to wait for all other streams; None if none of its does."""
+        scope = _running.get()
+        actor = None if self.actor is None or scope is None else self.actor.streams.run_by(scope)
+        return None if self.actor is None or actor is None else self.actor.streams.asking(actor)
+
+    @property
+    def asked(self) -> bool:
+        """Whether there are handlers that have waited so, or do."""
+        return self.actor is not None and self.actor.streams.asked
+
+    async def others_ended(self) -> None:
+        """Wait until there are no streams but theirs."""
+        await self._past_handshake.wait()
+        if self.actor is not None:
+            await self.actor.life.drained.wait()
+
     def leave(self) -> None:
         """Its place is wanted, and it is idle."""
         assert self.actor is not None
@@ -136,7 +161,7 @@ class Served:
 
     def force(self) -> None:
         """Its time is over."""
-        self._scope.cancel()
+        self._scope.cancel("the server was shut down, and its grace is over")
 
     async def close(self) -> None:
         """Close the transport, if that is still to be done."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 import trio_h2
 from trio_h2 import ErrorCodes
 
-from .helpers import POST, RawPeer, raw_client
+from .helpers import POST, MemoryListener, RawPeer, raw_client, serving
 
 # Why it is cancelled
 
@@ -68,3 +70,190 @@ async def test_a_handler_is_told_why_it_is_cancelled(
         await trio.sleep(1)
     assert len(told) == 1
     assert f"with reason {reason!r}" in told[0]
+
+
+# A handler that shuts its server down
+
+
+class Site:
+    """A server with a path for each way to go on, and what came of them.
+
+    `/stop` shuts the server down and then answers; `/after` is answered after `delay` seconds, `/never` never.
+
+    Attributes:
+        log: what happened, and how many seconds after the beginning.
+    """
+
+    def __init__(self, grace: float, *, delay: float = 1) -> None:
+        self.grace = grace
+        self.delay = delay
+        self.log: list[tuple[str, float]] = []
+        self._began = trio.current_time()
+        self._server: trio_h2.H2Server | None = None
+        self._to_come = 0
+        self._all_here = trio.Event()
+
+    def note(self, what: str) -> None:
+        self.log.append((what, round(trio.current_time() - self._began, 3)))
+
+    def when(self, what: str) -> float:
+        """Seconds to the moment of what happened once."""
+        (time,) = [time for happened, time in self.log if happened == what]
+        return time
+
+    async def handler(self, stream: trio_h2.ServerStream) -> None:
+        path = stream.request.path
+        assert path is not None
+        self._to_come -= 1
+        if not self._to_come:
+            self._all_here.set()
+        await self._all_here.wait()
+        try:
+            await getattr(self, path[1:])(stream)
+            self.note(f"{path} has ended")
+        except trio.Cancelled:
+            self.note(f"{path} was cancelled")
+            raise
+
+    async def shut_down(self) -> None:
+        assert self._server is not None
+        await self._server.shutdown(self.grace)
+        self.note("shut down")
+
+    async def stop(self, stream: trio_h2.ServerStream) -> None:
+        await self.shut_down()
+        await stream.respond(200, (), b"stopped")
+
+    async def stop_in_a_task(self, stream: trio_h2.ServerStream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.shut_down)
+        await stream.respond(200, (), b"stopped")
+
+    async def stop_and_hang(self, stream: trio_h2.ServerStream) -> None:
+        await self.shut_down()
+        await trio.sleep_forever()
+
+    async def give_up(self, stream: trio_h2.ServerStream) -> None:
+        with trio.move_on_after(0.5):
+            await self.shut_down()
+        await trio.sleep(self.delay)
+        await stream.respond(200, (), b"given up")
+
+    async def after(self, stream: trio_h2.ServerStream) -> None:
+        await trio.sleep(self.delay)
+        await stream.respond(200, (), b"late")
+
+    async def never(self, stream: trio_h2.ServerStream) -> None:
+        await trio.sleep_forever()
+
+    async def request(self, connection: trio_h2.ClientConnection, path: str) -> None:
+        try:
+            response = await connection.request("GET", f"/{path}")
+        except trio_h2.H2Error:
+            self.note(f"/{path} failed")
+        else:
+            self.note(f"{response.status} {response.body.decode()}")
+
+    async def run(self, *connections: Sequence[str]) -> None:
+        """Make each connection's requests, in order, and wait for the server's end."""
+        listener = MemoryListener()
+        self._to_come = sum(map(len, connections))
+        async with serving(self.handler, listener) as (self._server, _, nursery):
+            self._began = trio.current_time()
+            for paths in connections:
+                nursery.start_soon(self._be_client, listener.connect(), paths)
+        self.note("served")
+
+    async def _be_client(self, transport: trio.abc.Stream, paths: Sequence[str]) -> None:
+        async with trio_h2.connect_over(transport, authority="example.org") as connection:
+            async with trio.open_nursery() as nursery:
+                for path in paths:
+                    nursery.start_soon(self.request, connection, path)
+
+
+@pytest.mark.parametrize("grace", [0, 0.1, 5, math.inf])
+@pytest.mark.parametrize("how", ["stop", "stop_in_a_task"])
+async def test_a_handler_that_shuts_its_server_down_may_answer(
+    how: str, grace: float, autojump_clock: MockClock
+) -> None:
+    site = Site(grace)
+    await site.run([how])
+    assert [what for what, _ in site.log] == ["shut down", f"/{how} has ended", "200 stopped", "served"]
+    assert site.log[-1][1] < 0.1
+
+
+@pytest.mark.parametrize(
+    "connections", [[["after", "stop"]], [["after"], ["stop"]], [["after"], [], ["after", "stop"]]]
+)
+async def test_it_waits_for_every_other_stream(connections: list[list[str]], autojump_clock: MockClock) -> None:
+    site = Site(10)
+    await site.run(*connections)
+    assert site.when("shut down") == site.when("served") == pytest.approx(1, abs=0.01)
+    assert ("200 late", 1) in site.log
+    assert ("200 stopped", site.when("shut down")) in site.log
+
+
+@pytest.mark.parametrize("grace", [0, 1, 10])
+@pytest.mark.parametrize("connections", [[["never", "stop"]], [["never"], ["stop"]], [["never"], ["never", "stop"]]])
+async def test_it_waits_no_longer_than_its_grace_and_still_may_answer(
+    connections: list[list[str]], grace: float, autojump_clock: MockClock
+) -> None:
+    site = Site(grace)
+    await site.run(*connections)
+    assert ("/never failed", site.when("shut down")) in site.log
+    assert 0.85 * grace <= site.when("shut down") <= grace + 0.051
+    assert ("200 stopped", site.when("served")) in site.log
+    assert site.when("served") <= grace + 0.1
+
+
+@pytest.mark.parametrize(
+    "connections", [[["stop", "stop"]], [["stop"], ["stop"]], [["stop", "after"], ["stop", "stop"]]]
+)
+async def test_handlers_that_both_shut_their_server_down_do_not_wait_for_each_other(
+    connections: list[list[str]], autojump_clock: MockClock
+) -> None:
+    site = Site(10)
+    await site.run(*connections)
+    stops = sum(paths.count("stop") for paths in connections)
+    assert [what for what, _ in site.log].count("200 stopped") == stops
+    assert site.when("served") == pytest.approx(max(1 if "after" in paths else 0 for paths in connections), abs=0.01)
+
+
+async def test_a_handler_that_never_answers_after_its_shutdown_is_cut_off(autojump_clock: MockClock) -> None:
+    """The deadline holds for it, too, with a moment in which it may answer."""
+    site = Site(3)
+    await site.run(["stop_and_hang"])
+    assert site.when("shut down") < 0.1
+    assert site.when("/stop_and_hang failed") == site.when("served") == pytest.approx(3.25, abs=0.01)
+
+
+async def test_a_handler_that_gave_its_shutdown_up_is_a_stream_like_any_other(autojump_clock: MockClock) -> None:
+    site = Site(10, delay=3)
+    await site.run(["give_up"], ["stop", "never"])
+    assert ("200 given up", 3.5) in site.log
+    assert site.when("shut down") == pytest.approx(9.5, abs=0.01)
+    site = Site(10, delay=3)
+    await site.run(["give_up", "stop", "after"])
+    assert ("200 given up", 3.5) in site.log
+    assert site.when("shut down") == pytest.approx(3.5, abs=0.01)
+    site = Site(2, delay=3)
+    await site.run(["give_up"], ["never"])
+    assert site.when("/give_up failed") <= 2
+
+
+async def test_a_task_that_outlives_its_handler_waits_for_all(autojump_clock: MockClock) -> None:
+    site = Site(10)
+
+    async def later() -> None:
+        await trio.sleep(0.5)
+        await site.shut_down()
+
+    async with trio.open_nursery() as nursery:
+
+        async def leave_a_task(stream: trio_h2.ServerStream) -> None:
+            nursery.start_soon(later)
+            await stream.respond(200, (), b"left")
+
+        site.leave_a_task = leave_a_task  # type: ignore[attr-defined]
+        await site.run(["after", "leave_a_task"])
+    assert site.when("shut down") == site.when("served") == 1

@@ -200,6 +200,13 @@ class Ending:
     async def drained(self) -> None:
         """Wait until no stream is left, or the connection has ended."""
         while self._streams and self.life.cause is None:
+            if self._streams.others_ended:
+                self.life.drained.set()
+            await self._streams.quiet()
+
+    async def answered(self) -> None:
+        """Wait until no handler is left that asked for the end of all others, or the connection has ended."""
+        while self._streams.asked and self.life.cause is None:
             await self._streams.quiet()
 
     # After the end

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -46,6 +47,7 @@ class LiveStreams:
         self._on_busy = on_busy or _nothing
         self._open: dict[int, StreamActor] = {}
         self._live: set[StreamActor] = set()
+        self._asking: list[StreamActor] = []  # once for each call: the tasks of a handler may make several
         self._quiet = trio.lowlevel.ParkingLot()
         self.get = self._open.get
         self.slots: Slots[StreamActor] = Slots(machine, self._open.__setitem__)
@@ -100,10 +102,51 @@ class LiveStreams:
             self._on_idle()
             self._deadlines.quiet()
             self._quiet.unpark_all()
+        elif self._asking:
+            self._quiet.unpark_all()
 
     async def quiet(self) -> None:
-        """Wait until the last stream is removed, or the connection ends."""
+        """Wait until the last stream is removed, those that ask for it are all that is left, or the connection ends."""
         await self._quiet.park()
+
+    # Handlers that ask for the end of all other streams, and then answer
+
+    @contextmanager
+    def asking(self, actor: StreamActor) -> Iterator[None]:
+        """The actor's handler waits in here for the other streams to end. Nobody waits for its own from now on.
+
+        Who leaves with an error has given up: its stream counts again.
+        """
+        self._asking.append(actor)
+        self._quiet.unpark_all()
+        try:
+            yield
+        except BaseException:
+            self._asking.remove(actor)
+            self._quiet.unpark_all()
+            raise
+
+    @property
+    def asked(self) -> bool:
+        """Whether there are streams that ask, or have asked."""
+        return not self._live.isdisjoint(self._asking)
+
+    @property
+    def others_ended(self) -> bool:
+        """Whether none is left but those."""
+        return self._live.issubset(self._asking)
+
+    def end_others(self, cause: H2Error) -> None:
+        """The time of all but those is over."""
+        for actor in self._live.difference(self._asking):
+            actor.reset(ErrorCodes.CANCEL)
+            actor.fail(cause)
+            if self.permits.withdraw(actor):
+                self._release(actor)
+
+    def run_by(self, scope: trio.CancelScope) -> StreamActor | None:
+        """The actor whose handler runs in this scope."""
+        return next((actor for actor in self._live if actor.scope is scope), None)
 
     # Endings of streams that come from outside of them
 

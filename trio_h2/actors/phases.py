@@ -89,6 +89,7 @@ class Life:
         refusal: why nothing new begins on it, once that is so.
         cause: why everything on it is over, once that is so.
         settings_received: set when the peer's first SETTINGS are in force, or never will be.
+        drained: set when a shutdown has left no stream but those whose handlers asked for it, and with `closed`.
         closed: set when the transport is closed.
     """
 
@@ -97,6 +98,7 @@ class Life:
         self.refusal: H2Error | None = None
         self.cause: H2Error | None = None
         self.settings_received = trio.Event()
+        self.drained = trio.Event()
         self.closed = trio.Event()
 
     @property
@@ -111,6 +113,7 @@ class Life:
             return False
         self.phase = target
         if target is ConnectionPhase.CLOSED:
+            self.drained.set()
             self.closed.set()
         return True
 

@@ -3,6 +3,9 @@
 First GOAWAY goes out with the highest stream ID there is, and a PING after it: its answer proves that the client has
 seen the GOAWAY, so that every request it made before is here. Then the GOAWAY with the real last stream ID follows,
 and the streams may finish. Each stage leaves some of the time there is to those after it.
+
+A handler may ask for it. Its stream is then not waited for, and not cut off at the deadline either: once the others
+have ended it may still answer. How long that may take is for those to say who were asked.
 """
 
 from __future__ import annotations
@@ -46,11 +49,13 @@ class Shutdown:
         self._pings = pings
         self._deadline = math.inf
         self._stage: Stage | None = None
+        self._asked = False  # did handlers that still run at the deadline ask for all this?
 
     async def run(self, deadline: float) -> bool:
         """Let streams finish until `deadline`, and close. Whether that is done by then.
 
-        A second call joins the first, whose stages stay; of both deadlines the sooner one counts.
+        A second call joins the first, whose stages stay; of both deadlines the sooner one counts. Where handlers asked
+        for it, it takes as long as they do.
         """
         self._deadline = min(self._deadline, deadline)
         life = self._ending.life
@@ -63,6 +68,9 @@ class Shutdown:
             await self._announce()
         if life.cause is None:
             await self._drain()
+        if self._asked:
+            await life.closed.wait()
+            return True
         with self._begin_stage(share=0, most=0) as scope:
             await life.closed.wait()
         return not scope.cancelled_caught
@@ -79,8 +87,14 @@ class Shutdown:
         self._context.writer.wake()
         with self._begin_stage(share=0.1, most=0.5):
             await self._ending.drained()
+        cause = ConnectionTerminatedError("the server was shut down", initiator="local")
+        if self._streams.asked:
+            self._asked = True
+            self._streams.end_others(cause)
+            self._ending.life.drained.set()
+            await self._ending.answered()
         self._streams.reset_all()
-        self._ending.end(ConnectionTerminatedError("the server was shut down", initiator="local"))
+        self._ending.end(cause)
 
     def _begin_stage(self, *, share: float, most: float, lasts: float = math.inf) -> trio.CancelScope:
         self._stage = Stage(trio.CancelScope(deadline=trio.current_time() + lasts), share, most)

@@ -2,13 +2,15 @@
 
 All connections are told at once, and what waits in the backlogs is accepted beside it for a short time. Each connection
 ends itself by a deadline of its own; they are spread over the end of the grace, because ending many takes time. After
-the grace what is left is closed by force, and soon after that nothing is waited for any more.
+the grace what is left is closed by force, and soon after that nothing is waited for any more. The streams of handlers
+that called for the shutdown have a moment longer: they may answer when all others have ended.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import trio
@@ -21,7 +23,10 @@ __all__ = ["Ending", "Stopping"]
 FORCE = 0.05
 """Seconds after a shutdown's deadline at which what is still there is closed by force."""
 
-GIVE_UP = 0.35
+ANSWER = 0.2
+"""Seconds after that for which a handler that called for the shutdown may still answer."""
+
+GIVE_UP = 0.15
 """Seconds after that at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
 
 COST = 0.002
@@ -59,6 +64,16 @@ class Ending(Protocol):
 
     def left(self) -> list[str]:
         """What of it is still there, in words."""
+
+    def asking(self) -> AbstractContextManager[None] | None:
+        """Where a handler of it, whose code runs now, has to wait for all other streams; None if none of its does."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether there are handlers that have waited so, or do."""
+
+    async def others_ended(self) -> None:
+        """Wait until there are no streams but theirs."""
 
 
 class Stopping:
@@ -106,6 +121,16 @@ class Stopping:
         self.connections.discard(connection)
         self._gone.unpark_all()
 
+    def asking(self) -> AbstractContextManager[None] | None:
+        """If the code that runs is a handler's of one of these connections: where that waits for `others_ended`."""
+        return next((asking for each in self.connections if (asking := each.asking()) is not None), None)
+
+    async def others_ended(self) -> None:
+        """Wait until no stream is left but those of handlers that wait in here."""
+        await self.accepting_ended.wait()
+        for each in list(self.connections):
+            await each.others_ended()
+
     async def _tell_all(self, nursery: trio.Nursery) -> None:
         """Have every connection end by the deadline, but not all in one step, nor all at the deadline."""
         everyone = sorted([(each.streams, id(each), each) for each in self.connections])
@@ -123,8 +148,11 @@ class Stopping:
             self._stop_accepting()
             await self.accepting_ended.wait()
             await self._all_gone()
-        await self._force()
         # From now on, not from the deadline: something may have held up the loop past both.
+        await self._force([each for each in self.connections if not each.asked])
+        with trio.move_on_after(ANSWER):
+            await self._all_gone()
+        await self._force(list(self.connections))
         with trio.move_on_after(GIVE_UP):
             await self._all_gone()
         if self.connections:
@@ -149,10 +177,10 @@ class Stopping:
         while self.connections:
             await self._gone.park()
 
-    async def _force(self) -> None:
+    async def _force(self, connections: Sequence[Ending]) -> None:
         """The deadline has passed: close what is left."""
         self._stop_accepting()
-        for number, each in enumerate(list(self.connections), 1):
+        for number, each in enumerate(connections, 1):
             each.force()
             if number % CHUNK == 0:
                 await trio.lowlevel.checkpoint()
