@@ -16,7 +16,7 @@ from .client_connection import ClientConnection, EnteredOnce
 from .config import Config
 from .connection import checked_config
 from .exceptions import HandshakeError, InternalError
-from .origin import origin_of
+from .origin import origin_of, tls_name_of
 from .requests import request_fields
 
 __all__ = ["connect", "connect_over"]
@@ -49,9 +49,7 @@ class connect_over(EnteredOnce[ClientConnection]):
         scheme: str = "http",
         config: Config | None = None,
     ) -> None:
-        if not isinstance(transport, trio.abc.Stream):
-            raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
-        self._transport = transport
+        self._transport = _checked_transport(transport)
         self._prepare(authority, scheme, config)
 
     def _prepare(self, authority: str, scheme: str, config: Config | None) -> None:
@@ -99,8 +97,8 @@ class connect(connect_over):
     """An HTTP/2 connection to a URL: `async with connect("https://example.org") as connection`.
 
     `https` is TLS with ALPN `h2` and verified certificate and host name; `http` is HTTP/2 with prior knowledge (RFC
-    9113 section 3.3). All addresses of the host are tried, by `trio.open_tcp_stream`. There is no timeout here: use
-    `trio.fail_after`. For the rest see `connect_over`.
+    9113 section 3.3). All addresses of the host are tried, by `trio.open_tcp_stream`; with `transport`, nothing is
+    looked up or opened. There is no timeout here: use `trio.fail_after`. For the rest see `connect_over`.
 
     Args:
         url: scheme, host and perhaps port; no path, no user. A host in ASCII is taken as it is, any other goes through
@@ -109,6 +107,10 @@ class connect(connect_over):
         ssl_context: for `https`; by default `ssl.create_default_context()`. ALPN `h2` is set on it, and that TLS does
             not renegotiate (RFC 9113 section 9.2.1).
         config: by default `Config()`.
+        transport: a connected `trio.abc.Stream` to take in place of a new TCP connection: a CONNECT tunnel's stream, a
+            unix socket. With `https` TLS is done over it. It is closed at the end, also when entering fails or is
+            cancelled; the host and port of the URL are then for `:authority` and TLS alone.
+        server_hostname: for `https`: the name, or address, that TLS asks for and verifies, in place of the URL's host.
 
     Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
         OSError: no address could be reached.
@@ -116,7 +118,15 @@ class connect(connect_over):
             only if the transport broke.
     """
 
-    def __init__(self, url: str, *, ssl_context: ssl.SSLContext | None = None, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        config: Config | None = None,
+        transport: trio.abc.Stream | None = None,
+        server_hostname: str | None = None,
+    ) -> None:
         if not isinstance(url, str):
             raise TypeError(f"url must be a str, not {type(url).__name__}")
         self._origin = origin = origin_of(url)
@@ -125,34 +135,49 @@ class connect(connect_over):
         if ssl_context is not None and origin.scheme == "http":
             raise ValueError("ssl_context: an http:// url has no use for one")
         self._ssl_context = ssl_context
+        if server_hostname is not None and origin.scheme == "http":
+            raise ValueError("server_hostname: an http:// url has no use for one")
+        self._tls_name = origin.name if server_hostname is None else tls_name_of(server_hostname)
+        self._given = None if transport is None else _checked_transport(transport)
         self._prepare(origin.authority, origin.scheme, config)
 
     async def _connected(self) -> trio.abc.Stream:
-        stream = await trio.open_tcp_stream(self._origin.host, self._origin.port)
+        stream: trio.abc.Stream
+        if self._given is None:
+            stream = await trio.open_tcp_stream(self._origin.host, self._origin.port)
+        else:
+            stream = self._given
         if self._scheme == "http":
             return stream
-        tls: trio.abc.Stream = stream
+        below = UnderTLS(stream)
         try:
             context = self._ssl_context or ssl.create_default_context()
             context.set_alpn_protocols(["h2"])
             context.options |= ssl.OP_NO_RENEGOTIATION
-            below = UnderTLS(stream)
-            tls = trio.SSLStream(below, context, server_hostname=self._origin.name, https_compatible=True)
+            tls = trio.SSLStream(below, context, server_hostname=self._tls_name, https_compatible=True)
+            await self._shake_hands(tls)
+        except BaseException:
+            await close_at_once(below)
+            raise
+        below.handshake_done()
+        return tls
+
+    async def _shake_hands(self, tls: trio.SSLStream[UnderTLS]) -> None:
+        try:
             await tls.do_handshake()
-            below.handshake_done()
-            selected = tls.selected_alpn_protocol()
-            if selected != "h2":
-                text = f"the server selected {selected or 'no protocol'} by ALPN, not h2"
-                raise broken(HandshakeError(text, safe_to_retry=False))
-        except trio.BrokenResourceError as error:
+        except Exception as error:  # a transport that was given may raise anything
             logger.debug("TLS with %s failed: %s", escaped(self._origin.host), escaped(why(error)))
-            await close_at_once(tls)
-            if isinstance(error, HandshakeError):
-                raise
             text = f"TLS with {self._origin.host} failed: {why(error)}"
             failure = HandshakeError(text, safe_to_retry=not refused_by_tls(error))
             raise broken(failure) from (error.__cause__ or error)
-        except BaseException:
-            await close_at_once(tls)
-            raise
-        return tls
+        selected = tls.selected_alpn_protocol()
+        if selected != "h2":
+            text = f"the server selected {selected or 'no protocol'} by ALPN, not h2"
+            logger.debug("TLS with %s failed: %s", escaped(self._origin.host), escaped(text))
+            raise broken(HandshakeError(text, safe_to_retry=False))
+
+
+def _checked_transport(transport: trio.abc.Stream) -> trio.abc.Stream:
+    if not isinstance(transport, trio.abc.Stream):
+        raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
+    return transport

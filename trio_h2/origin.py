@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import idna
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["Origin", "origin_of", "tls_name_of"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,18 @@ def origin_of(url: str) -> Origin:
     if port != default_port:
         authority += f":{port}"
     return Origin(scheme, host, port, name, authority)
+
+
+def tls_name_of(server_hostname: str) -> str:
+    """What TLS asks for and verifies, of a name or an address that was given. Raises ValueError or TypeError."""
+    if not isinstance(server_hostname, str):
+        raise TypeError(f"server_hostname must be a str, not {type(server_hostname).__name__}")
+    try:
+        if ":" in server_hostname:
+            return _ipv6_address(server_hostname)[0]
+        return _domain_name(server_hostname).removesuffix(".")
+    except ValueError as error:
+        raise ValueError(f"server_hostname is not a domain name or an address: {server_hostname!r}") from error
 
 
 def _domain_name(host: str) -> str:
