@@ -55,11 +55,19 @@ LAYERS = {
     "client": layer(
         BASE | {"actors", "client_connection", "connection", "origin", "requests", "streams"}, CORE_LIBRARIES
     ),
-    "server_connection": layer(BASE | {"actors", "connection", "requests", "streams"}, CORE_LIBRARIES),
-    "server": layer(BASE | {"actors", "connection", "requests", "server_connection", "streams"}, CORE_LIBRARIES),
+    "server_statistics": layer(BASE | {"actors"}, CORE_LIBRARIES),
+    "server_connection": layer(
+        BASE | {"actors", "connection", "requests", "server_statistics", "streams"}, CORE_LIBRARIES
+    ),
+    "server": layer(
+        BASE | {"actors", "connection", "requests", "server_connection", "server_statistics", "streams"}, CORE_LIBRARIES
+    ),
     "testing": layer(BASE | {"actors", "client", "client_connection", "connection", "server_connection"}, {"trio"}),
     "__init__": layer(
-        PURE | {"actors", "connection", "streams", "client", "client_connection", "server", "server_connection"}, set()
+        PURE
+        | {"actors", "connection", "streams", "client", "client_connection"}
+        | {"server", "server_connection", "server_statistics"},
+        set(),
     ),
     "adapters": layer(set(), {"trio"}, public_only=True),
     "cli": layer(set(), {"trio", "click", "rich", "trustme"}, public_only=True),
@@ -77,6 +85,7 @@ HOUSE = {
     "requests",
     "server",
     "server_connection",
+    "server_statistics",
     "testing",
     "streams",
     "headers",

@@ -63,6 +63,7 @@ from .protocol.settings import ChangedSetting, SettingCodes
 from .requests import Request, Response
 from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
 from .server_connection import Handler
+from .server_statistics import ServerStatistics
 from .streams import ServerStream
 
 __all__ = [
@@ -113,6 +114,7 @@ __all__ = [
     "ResponseReceived",
     "ResponseTooLargeError",
     "ServerConnection",
+    "ServerStatistics",
     "ServerStream",
     "SettingCodes",
     "SettingsAcknowledged",

@@ -6,6 +6,7 @@ import enum
 
 __all__ = [
     "NEEDS_ANOTHER_PROTOCOL",
+    "OTHER_CODE",
     "ErrorCodes",
     "SettingCodes",
     "error_code_from_int",
@@ -31,6 +32,10 @@ class ErrorCodes(enum.IntEnum):
     ENHANCE_YOUR_CALM = 0xB
     INADEQUATE_SECURITY = 0xC
     HTTP_1_1_REQUIRED = 0xD
+
+
+OTHER_CODE = len(ErrorCodes)
+"""What counts of error codes have in the place of every code that RFC 9113 does not define."""
 
 
 def error_code_from_int(code: int) -> ErrorCodes | int:

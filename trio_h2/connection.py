@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ __all__ = [
     "TLSInfo",
     "WindowStatistics",
     "checked_config",
+    "checked_grace",
     "counted",
 ]
 
@@ -148,6 +150,15 @@ class ConnectionStatistics:
     write_buffered: int
     dropped_events: int
     limits_hit: Mapping[str, int] = attrs.field(hash=False)
+
+
+def checked_grace(grace: float) -> float:
+    """What a caller gave as `grace`. Raises TypeError, ValueError."""
+    if isinstance(grace, bool) or not isinstance(grace, int | float):
+        raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
+    if math.isnan(grace) or grace < 0:
+        raise ValueError(f"grace must not be negative: {grace}")
+    return grace
 
 
 def checked_config(config: Config | None) -> Config:
@@ -301,7 +312,30 @@ class Connection:
 
 
 class ServerConnection(Connection):
-    """A server's side of a connection, as `ServerStream.connection` gives it."""
+    """A server's side of a connection, as `ServerStream.connection` and `H2Server.connections` give it."""
+
+    async def shutdown(self, grace: float = 10) -> None:
+        """End this connection, and no other, gracefully, and return when its transport is closed.
+
+        The client is told in two phases, as by `H2Server.shutdown`, and open streams may finish; what is still open at
+        the end of `grace` is cancelled. That goes on if this call is cancelled. A second call joins the first, and the
+        sooner end of both counts. Called in one of the connection's handlers it returns when every other stream has
+        ended, or `grace` is over; its own may then answer.
+
+        Args:
+            grace: seconds, 10 by default.
+
+        Raises:
+            ValueError, TypeError: `grace` is not a number of seconds.
+        """
+        deadline = trio.current_time() + checked_grace(grace)
+        asking = self._actor.streams.asking()
+        self._actor.begin_shutdown(deadline)
+        if asking is None:
+            await self._actor.life.closed.wait()
+        else:
+            with asking:
+                await self._actor.life.drained.wait()
 
 
 def _tls_info(transport: trio.abc.Stream) -> TLSInfo | None:

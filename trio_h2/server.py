@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +14,9 @@ from .actors.logs import logger
 from .actors.room import Room
 from .actors.stopping import Stopping
 from .config import Config
-from .connection import checked_config, counted
+from .connection import ServerConnection, checked_config, checked_grace, counted
 from .server_connection import Handler, Served, checked_handler
+from .server_statistics import ServerStatistics, Totals
 
 __all__ = ["H2Server", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
 
@@ -26,6 +26,8 @@ class H2Server:
 
     Attributes:
         listeners: the listeners it accepts from.
+        closing: set when `shutdown` is called, or the server has ended without: what the handlers of endless responses
+            wait for, so that they end theirs within the grace.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class H2Server:
         self._config = config
         self._room = room
         self._shortage = Shortage()
-        self._stopping = Stopping(self.listeners)
+        self._totals = Totals()
+        self._stopping: Stopping[Served] = Stopping(self.listeners)
+        self.closing = self._stopping.begun
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
@@ -49,6 +53,17 @@ class H2Server:
     def port(self) -> int | None:
         """The TCP port it listens on, or did; None if it listens on something without ports."""
         return self._port
+
+    @property
+    def connections(self) -> tuple[ServerConnection, ...]:
+        """The HTTP/2 connections that are open now, oldest first: not those in their TLS handshake, nor HTTP/1.x."""
+        return tuple(served.connection for served in self._stopping.connections if served.connection is not None)
+
+    def statistics(self) -> ServerStatistics:
+        """What it has counted since it began, also of connections that have ended, and what is open now."""
+        connections = self._stopping.connections
+        actors = [served.actor for served in connections if served.actor is not None]
+        return self._totals.statistics(len(connections), self._room.evicted, actors)
 
     async def shutdown(self, grace: float = 10) -> None:
         """Stop accepting, end every connection gracefully, and return when they are closed.
@@ -70,10 +85,7 @@ class H2Server:
         Raises:
             ValueError, TypeError: `grace` is not a number of seconds.
         """
-        if isinstance(grace, bool) or not isinstance(grace, int | float):
-            raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
-        if math.isnan(grace) or grace < 0:
-            raise ValueError(f"grace must not be negative: {grace}")
+        checked_grace(grace)
         if self._nursery is not None and not self._stopping.done.is_set():
             # In tasks of the server's own: a handler that calls this is itself among what ends.
             asking = self._stopping.asking()
@@ -103,7 +115,7 @@ class H2Server:
                 task_status.started(self)
                 await self._stopping.done.wait()
         finally:
-            self._stopping.done.set()
+            self._stopping.ended()
 
     async def _accept(self, handler_nursery: trio.Nursery) -> None:
         try:
@@ -131,7 +143,8 @@ class H2Server:
 
     def _admit(self, transport: trio.abc.Stream) -> Served:
         """From its first step on a shutdown knows of the connection."""
-        served = Served(self._handler, transport, self._config, self._room)
+        self._totals.accepted()
+        served = Served(self._handler, transport, self._config, room=self._room, totals=self._totals)
         self._stopping.came(served)
         return served
 

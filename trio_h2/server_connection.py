@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from functools import partial
 
 import trio
@@ -13,21 +12,20 @@ import trio
 from . import events as ev
 from .actors.addresses import socket_address
 from .actors.connection_actor import ConnectionActor
+from .actors.live_streams import handler_scope
 from .actors.logs import close_at_once, escaped, logger, peer_name
+from .actors.phases import ConnectionPhase
 from .actors.room import MERCY, Room
 from .actors.stream_actor import StreamActor
 from .config import Config
 from .connection import ServerConnection
 from .requests import split_request
+from .server_statistics import Totals
 from .streams import ServerStream
 
 __all__ = ["Handler", "Served", "checked_handler"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
-
-# Which handler the code that runs belongs to: trio gives a task the context of the one that starts it. It is the scope
-# that is kept, because a task may outlive its handler, and a scope leads to no connection.
-_running: ContextVar[trio.CancelScope | None] = ContextVar("the handler's scope", default=None)
 
 
 def checked_handler(handler: Handler) -> Handler:
@@ -46,6 +44,7 @@ class Served:
         transport: trio.abc.Stream,
         config: Config,
         room: Room | None = None,
+        totals: Totals | None = None,
         on_handler_error: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self._handler: Handler | None = handler
@@ -53,6 +52,7 @@ class Served:
         self._transport = transport
         self._config = config
         self._room = room
+        self._totals = Totals() if totals is None else totals
         self._scope = trio.CancelScope()
         self._connection: ServerConnection | None = None
         self.actor: ConnectionActor | None = None
@@ -60,12 +60,15 @@ class Served:
         self._closed = False
 
     async def run(self) -> None:
+        speaks_h2 = None
         try:
             with self._scope:
                 speaks_h2 = await self._handshake()
                 if speaks_h2 is not None:
                     await self._be_connection(speaks_h2)
         finally:
+            if speaks_h2 is None:
+                self._totals.handshake_failed()
             self._past_handshake.set()
 
     async def _be_connection(self, speaks_h2: bool) -> None:
@@ -86,9 +89,19 @@ class Served:
                 self._past_handshake.set()
                 await self.actor.run(speaks_h2=speaks_h2)
         finally:
-            self._closed = self.actor is not None and self.actor.life.closed.is_set()
+            if self.actor is not None:
+                self._closed = self.actor.life.closed.is_set()
+                self._count(self.actor)
             # What the connection was given leads here, and where the user's handler leads we don't know: no circles.
             self.actor = self._connection = self._handler = self._on_handler_error = None
+
+    def _count(self, actor: ConnectionActor) -> None:
+        """The connection has ended."""
+        self._totals.ended(actor)
+        if actor.life.spoke_http1:
+            self._totals.http1()
+        elif not actor.machine.remote_settings.received:
+            self._totals.handshake_failed()
 
     async def _handshake(self) -> bool | None:
         """Whether the client speaks HTTP/2 for sure; None if TLS failed, which is the client's affair."""
@@ -114,7 +127,7 @@ class Served:
         assert self._connection is not None
         assert self._handler is not None
         split = split_request(request.headers, actor.priority)
-        _running.set(actor.scope)
+        handler_scope.set(actor.scope)
         await self._handler(ServerStream(actor, self._connection, split))
 
     async def shutdown(self, deadline: float) -> None:
@@ -132,9 +145,7 @@ class Served:
 
     def asking(self) -> AbstractContextManager[None] | None:
         """Where a handler of it, whose code runs now, has to wait for all other streams; None if none of its does."""
-        scope = _running.get()
-        actor = None if self.actor is None or scope is None else self.actor.streams.run_by(scope)
-        return None if self.actor is None or actor is None else self.actor.streams.asking(actor)
+        return None if self.actor is None else self.actor.streams.asking()
 
     @property
     def asked(self) -> bool:
@@ -167,6 +178,17 @@ class Served:
         """Close the transport, if that is still to be done."""
         if not self._closed:
             await close_at_once(self._transport)
+
+    @property
+    def connection(self) -> ServerConnection | None:
+        """What its users see of it; None while it is not known to be HTTP/2, or if it is not open any more."""
+        if self.actor is None or self.actor.life.phase in (
+            ConnectionPhase.LOOKING,
+            ConnectionPhase.ANSWERING_HTTP1,
+            ConnectionPhase.CLOSED,
+        ):
+            return None
+        return self._connection
 
     @property
     def streams(self) -> int:

@@ -159,9 +159,9 @@ async def test_a_connection_that_has_ended_in_the_backlog_is_not_served(
     served: list[trio.abc.Stream] = []
 
     class Served(server_module.Served):
-        def __init__(self, handler: Any, transport: trio.abc.Stream, *arguments: Any) -> None:
+        def __init__(self, handler: Any, transport: trio.abc.Stream, *arguments: Any, **named: Any) -> None:
             served.append(transport)
-            super().__init__(handler, transport, *arguments)
+            super().__init__(handler, transport, *arguments, **named)
 
     monkeypatch.setattr(server_module, "Served", Served)
     context = server_ssl_context if tls else None

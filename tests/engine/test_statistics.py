@@ -8,8 +8,20 @@ import trio.testing
 from trio.testing import MockClock
 
 import trio_h2
-from tests.engine.helpers import CONNECT, GET, OK, client_and_server, hello, raw_client, raw_server
-from trio_h2 import Config
+from tests.engine.helpers import (
+    CONNECT,
+    GET,
+    OK,
+    POST,
+    RawPeer,
+    client_and_server,
+    hello,
+    raw_client,
+    raw_server,
+    serving,
+)
+from tests.frames import PREFACE
+from trio_h2 import Config, ErrorCodes
 
 # Streams
 
@@ -116,3 +128,243 @@ async def test_a_stream_that_is_closed_is_not_listed_though_it_is_in_use(autojum
         await trio.testing.wait_all_tasks_blocked()
         assert pair.client.statistics().streams == ()
         assert pair.client.statistics().unread == len(await stream.receive_some())
+
+
+# Servers
+
+
+async def test_a_server_counts_requests_and_responses(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.path != "/nothing":
+            await stream.respond(int((stream.request.path or "/")[1:]), body=b"x")
+
+    async with serving(handler) as (server, listener, _):
+        assert server.statistics().requests == server.statistics().responses == {}
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as client:
+            for method, status in [("GET", 200), ("GET", 201), ("PATCH", 404), ("FROB", 503), ("BREW", 418)]:
+                await client.request(method, f"/{status}")
+            assert (await client.request("GET", "/nothing")).status == 500
+            during = server.statistics()
+        await trio.sleep(5)
+        after = server.statistics()
+        for seen in (during, after):
+            assert seen.requests == {"GET": 3, "PATCH": 1, "_OTHER": 2}
+            assert seen.responses == {"2xx": 2, "4xx": 2, "5xx": 2}
+            assert (seen.streams, seen.streams_open) == (6, 0)
+        assert (during.connections, during.connections_open) == (1, 1)
+        assert (after.connections, after.connections_open) == (1, 0)
+        await server.shutdown()
+
+
+async def test_a_server_counts_octets_resets_and_limits_and_keeps_them(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.method == "POST":
+            await trio.sleep_forever()
+        await stream.respond(200)
+
+    config = Config(max_concurrent_streams=2, max_header_list_size=200)
+    async with serving(handler, config=config) as (server, listener, _):
+        for number in (1, 2):
+            peer = RawPeer(listener.connect(), client=True)
+            await peer.handshake()
+            await peer.send(peer.headers(1, POST), peer.rst(1, ErrorCodes.CANCEL))
+            await peer.send(peer.headers(3, POST), peer.rst(3, 0xABCDEF))
+            await peer.send(peer.headers(5, (*GET, ("x", "y" * 200)), end_stream=True))
+            await peer.send(peer.headers(7, POST), peer.headers(9, POST), peer.headers(11, POST))
+            assert await peer.expect_rst(11) == ErrorCodes.REFUSED_STREAM
+            await peer.send(peer.headers(7, [("x", "y")]))
+            assert await peer.expect_rst(7) == ErrorCodes.PROTOCOL_ERROR
+            seen = server.statistics()
+            assert (seen.streams_open, seen.connections_open) == (1, 1)
+            await peer.transport.aclose()
+            await trio.sleep(5)
+            seen = server.statistics()
+            assert (seen.streams, seen.streams_open) == (5 * number, 0)
+            assert seen.requests == {"POST": 4 * number, "_OTHER": number}
+            assert seen.responses == {"4xx": number}
+            assert seen.resets_received == {"CANCEL": number, "_OTHER": number}
+            assert seen.resets_sent["REFUSED_STREAM"] == seen.resets_sent["PROTOCOL_ERROR"] == number
+            assert seen.limits_hit == {"max_header_list_size": number}
+            sent = sum(9 + frame.body_len for frame in peer.log)
+            assert seen.bytes_sent >= number * sent > 0
+            assert seen.bytes_received > number * len(PREFACE)
+            assert seen.handshakes_failed == 0
+        await server.shutdown()
+
+
+async def test_a_server_counts_connections_that_come_to_nothing(autojump_clock: MockClock) -> None:
+    async with serving(hello, max_connections=1) as (server, listener, _):
+        first = RawPeer(listener.connect(), client=True)
+        await first.handshake()
+        await trio.sleep(5)
+        silent = listener.connect()  # in its place, and in turn it has to go
+        await trio.sleep(5)
+        assert server.statistics().connections_evicted == 1
+        http1 = listener.connect()
+        await http1.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        await trio.sleep(5)
+        assert server.statistics().connections_evicted == 2
+        assert (await http1.receive_some(12)).endswith(b"505")
+        await http1.aclose()
+        await trio.sleep(5)
+        nobody = listener.connect()
+        await nobody.send_all(b"nonsense\r\n")
+        await trio.sleep(5)
+        seen = server.statistics()
+        assert (seen.connections, seen.connections_open, seen.connections_http1) == (4, 0, 1)
+        assert seen.handshakes_failed == 2
+        for transport in (first.transport, silent, nobody):
+            await transport.aclose()
+        await server.shutdown()
+    assert server.statistics() == seen
+
+
+async def test_a_server_lists_its_connections_oldest_first(autojump_clock: MockClock) -> None:
+    seen: list[trio_h2.ServerConnection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        assert isinstance(stream.connection, trio_h2.ServerConnection)
+        seen.append(stream.connection)
+        await stream.respond(200)
+
+    async with serving(handler) as (server, listener, _):
+        assert server.connections == ()
+        silent = listener.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.connections == ()  # nobody knows yet whether that speaks HTTP/2
+        peers = [RawPeer(listener.connect(), client=True) for _ in range(10)]
+        for peer in peers:
+            await peer.handshake()
+            await peer.send(peer.headers(1, GET, end_stream=True))
+            await peer.sync()
+        assert server.connections[-10:] == tuple(seen)
+        await peers[3].transport.aclose()
+        await trio.sleep(5)
+        assert server.connections[-9:] == (*seen[:3], *seen[4:])
+        for peer in (*peers, RawPeer(silent, client=True)):
+            await peer.transport.aclose()
+        await trio.sleep(5)
+        assert server.connections == ()
+        await server.shutdown()
+
+
+async def test_one_connection_of_a_server_is_shut_down_alone(autojump_clock: MockClock) -> None:
+    release = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await release.wait()
+        await stream.respond(200)
+
+    async with serving(handler) as (server, listener, _):
+        async with (
+            trio_h2.connect_over(listener.connect(), authority="example.org") as one,
+            trio_h2.connect_over(listener.connect(), authority="example.org") as other,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(one.request, "GET", "/")
+            await trio.testing.wait_all_tasks_blocked()
+            connection = server.connections[0]
+            nursery.start_soon(connection.shutdown)
+            nursery.start_soon(connection.shutdown, 20)  # joins it
+            await trio.sleep(1)
+            assert (one.accepting, other.accepting, server.closing.is_set()) == (False, True, False)
+            release.set()
+            await one.wait_closed()
+            assert (await other.request("GET", "/")).status == 200
+            await connection.shutdown()  # which is over
+            with pytest.raises(ValueError, match="grace must not be negative"):
+                await connection.shutdown(-1)
+        await server.shutdown()
+
+
+async def test_a_connections_shutdown_ends_with_its_grace_though_its_caller_is_cancelled(
+    autojump_clock: MockClock,
+) -> None:
+    cancelled = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.append(trio.current_time())
+
+    async with serving(handler) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.sync()
+        begun = trio.current_time()
+        with trio.move_on_after(1):
+            await server.connections[0].shutdown(grace=10)
+        await peer.to_end()
+        await peer.transport.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert begun + 9 <= cancelled[0] <= begun + 10
+        assert server.connections == ()
+        nursery.start_soon(server.shutdown)
+
+
+async def test_a_handler_that_shuts_its_connection_down_may_answer_when_the_others_have(
+    autojump_clock: MockClock,
+) -> None:
+    ended = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.path == "/shutdown":
+            begun = trio.current_time()
+            await stream.connection.shutdown(30)
+            ended.append(trio.current_time() - begun)
+        else:
+            await trio.sleep(5)
+        await stream.respond(200)
+
+    async with serving(handler) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        target = (*GET[:3], (":path", "/shutdown"))
+        await peer.send(peer.headers(1, GET, end_stream=True), peer.headers(3, target, end_stream=True))
+        frames = await peer.to_end()
+        assert [frame.fields for frame in frames if frame.type == 1] == 2 * [
+            [(b":status", b"200"), (b"content-length", b"0")]
+        ]
+        assert ended == [5]
+        nursery.start_soon(server.shutdown)
+
+
+async def test_a_handler_that_shuts_its_connection_down_does_not_outlast_the_grace(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.connection.shutdown(10)
+        await trio.sleep_forever()
+
+    async with serving(handler) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        begun = trio.current_time()
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await peer.to_end()
+        assert trio.current_time() - begun <= 12
+        await peer.transport.aclose()
+        await trio.sleep(2)
+        assert server.statistics().connections_open == 0
+        nursery.start_soon(server.shutdown)
+
+
+@pytest.mark.parametrize("how", ["shutdown", "cancelled"])
+async def test_closing_is_set_when_a_server_ends(how: str, autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await server.closing.wait()
+        await stream.send_all(b"bye")
+
+    async with serving(handler) as (server, listener, nursery):
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as client:
+            async with client.stream("GET", "/") as stream:
+                await stream.response()
+                assert not server.closing.is_set()
+                if how == "shutdown":
+                    nursery.start_soon(server.shutdown)
+                    assert await stream.receive_some() == b"bye"
+                    assert await stream.receive_some() == b""
+                else:
+                    nursery.cancel_scope.cancel()
+        assert server.closing.is_set()

@@ -31,7 +31,7 @@ from .phases import Life, Step
 from .pings import Pings
 from .reading import read
 from .routing import ROUTES, keep
-from .shutdown import Shutdown
+from .shutdown import ANSWER, Shutdown
 from .slices import PATIENCE, Slice
 from .stream_actor import StreamActor
 from .stream_context import StreamContext
@@ -265,6 +265,17 @@ class ConnectionActor:
     async def aclose(self, *, drain: bool) -> None:
         """Send GOAWAY, let open streams finish in bounded time if `drain`, and close. Idempotent."""
         await self.ending.aclose(drain=drain)
+
+    def begin_shutdown(self, deadline: float) -> None:
+        """As `shutdown`, in a task of the connection's own; a handler that called for it has a moment longer."""
+        if not self.life.closed.is_set():
+            self._nursery.start_soon(self._shutdown_alone, deadline)
+
+    async def _shutdown_alone(self, deadline: float) -> None:
+        with trio.move_on_at(deadline + ANSWER) as scope:
+            await self.shutdown(deadline)
+        if scope.cancelled_caught:
+            self._nursery.cancel_scope.cancel("the connection was shut down, and its grace is over")
 
     @trio.lowlevel.enable_ki_protection
     async def shutdown(self, deadline: float) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 
 import trio
 
@@ -16,7 +17,11 @@ from .deadlines import Deadlines
 from .errors import retryable
 from .stream_actor import StreamActor
 
-__all__ = ["LiveStreams"]
+__all__ = ["LiveStreams", "handler_scope"]
+
+# Which handler the code that runs belongs to: trio gives a task the context of the one that starts it. It is the scope
+# that is kept, because a task may outlive its handler, and a scope leads to no connection.
+handler_scope: ContextVar[trio.CancelScope | None] = ContextVar("the scope of the handler that runs", default=None)
 
 
 def _nothing() -> None:
@@ -111,8 +116,17 @@ class LiveStreams:
 
     # Handlers that ask for the end of all other streams, and then answer
 
+    def asking(self) -> AbstractContextManager[None] | None:
+        """Where the handler whose code runs now has to wait for the other streams; None if it is none of this object's.
+
+        A task that a handler started runs its code, too.
+        """
+        scope = handler_scope.get()
+        asking = None if scope is None else next((actor for actor in self._live if actor.scope is scope), None)
+        return None if asking is None else self._waiting_for_others(asking)
+
     @contextmanager
-    def asking(self, actor: StreamActor) -> Iterator[None]:
+    def _waiting_for_others(self, actor: StreamActor) -> Iterator[None]:
         """The actor's handler waits in here for the other streams to end. Nobody waits for its own from now on.
 
         Who leaves with an error has given up: its stream counts again.
@@ -143,10 +157,6 @@ class LiveStreams:
             actor.fail(cause)
             if self.permits.withdraw(actor):
                 self._release(actor)
-
-    def run_by(self, scope: trio.CancelScope) -> StreamActor | None:
-        """The actor whose handler runs in this scope."""
-        return next((actor for actor in self._live if actor.scope is scope), None)
 
     # Endings of streams that come from outside of them
 

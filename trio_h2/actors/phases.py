@@ -91,6 +91,7 @@ class Life:
         settings_received: set when the peer's first SETTINGS are in force, or never will be.
         drained: set when a shutdown has left no stream but those whose handlers asked for it, and with `closed`.
         closed: set when the transport is closed.
+        spoke_http1: Whether the client is one of HTTP/1.x.
     """
 
     def __init__(self) -> None:
@@ -100,6 +101,7 @@ class Life:
         self.settings_received = trio.Event()
         self.drained = trio.Event()
         self.closed = trio.Event()
+        self.spoke_http1 = False
 
     @property
     def begins(self) -> bool:
@@ -112,7 +114,9 @@ class Life:
         if target is None:
             return False
         self.phase = target
-        if target is ConnectionPhase.CLOSED:
+        if target is ConnectionPhase.ANSWERING_HTTP1:
+            self.spoke_http1 = True
+        elif target is ConnectionPhase.CLOSED:
             self.drained.set()
             self.closed.set()
         return True

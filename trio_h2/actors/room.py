@@ -39,6 +39,9 @@ class Room:
     """Who is in, and in which state. Owner of every field: this object.
 
     Nothing here takes longer the more connections there are.
+
+    Attributes:
+        evicted: how many had to go so far because others wanted the place.
     """
 
     def __init__(self, max_connections: int, max_handshakes: int) -> None:
@@ -52,6 +55,7 @@ class Room:
         self._new: dict[Guest, float] = {}  # idle ones that have opened no stream yet, since when
         self._leaving: OrderedDict[Guest, float] = OrderedDict()  # since when; the oldest first
         self._door = trio.lowlevel.ParkingLot()
+        self.evicted = 0
         self._waiting = False  # at the door; kept beside it, because `idle` is called often
 
     async def enter(self, guest: Guest) -> None:
@@ -75,6 +79,7 @@ class Room:
         now = trio.current_time()
         if now >= self._next_idle():
             guest = next(iter(self._idle))
+            self.evicted += 1
             self.left(guest)
             self._leaving[guest] = now
             guest.leave()
@@ -82,6 +87,7 @@ class Room:
                 self._leaving.popitem(last=False)[0].drop()
         elif now >= self._next_overdue():
             guest = next(iter(self._handshaking))
+            self.evicted += 1
             self.left(guest)
             guest.drop()
         return not self._full

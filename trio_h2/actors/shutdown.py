@@ -21,7 +21,10 @@ from .phases import Step
 from .pings import Pings
 from .stream_context import StreamContext
 
-__all__ = ["Shutdown"]
+__all__ = ["ANSWER", "Shutdown"]
+
+ANSWER = 0.2
+"""Seconds after a shutdown's deadline for which a handler that called for it may still answer."""
 
 
 class Stage:

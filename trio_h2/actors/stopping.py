@@ -11,20 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
 from .listening import has_backlog, stop_listening
 from .logs import logger
+from .shutdown import ANSWER
 
 __all__ = ["Ending", "Stopping"]
 
 FORCE = 0.05
 """Seconds after a shutdown's deadline at which what is still there is closed by force."""
-
-ANSWER = 0.2
-"""Seconds after that for which a handler that called for the shutdown may still answer."""
 
 GIVE_UP = 0.15
 """Seconds after that at which a shutdown waits no more: a handler shields itself, or sits in a thread."""
@@ -76,11 +74,15 @@ class Ending(Protocol):
         """Wait until there are no streams but theirs."""
 
 
-class Stopping:
+E = TypeVar("E", bound=Ending)
+
+
+class Stopping(Generic[E]):
     """A server's connections, and its end. Owner of every field: this object.
 
     Attributes:
-        connections: those that are there, from the step on in which they are accepted.
+        connections: those that are there, in the order in which they were accepted, from that step on.
+        begun: set when the shutdown begins, or the server has ended without one.
         accepting: cancelled when no more are taken.
         accepting_ended: set by the server when that has come about.
         done: set when the shutdown is over, or the server has ended without one.
@@ -88,7 +90,8 @@ class Stopping:
 
     def __init__(self, listeners: Sequence[trio.abc.Listener[Any]]) -> None:
         self._listeners = listeners
-        self.connections: set[Ending] = set()
+        self.connections: dict[E, None] = {}
+        self.begun = trio.Event()
         self.accepting = trio.CancelScope()
         self.accepting_ended = trio.Event()
         self.done = trio.Event()
@@ -101,24 +104,25 @@ class Stopping:
     def begin(self, nursery: trio.Nursery, grace: float) -> None:
         """End all within `grace`, in tasks of this nursery; or sooner than was asked for before."""
         first, self._nursery = self._nursery is None, nursery
+        self.begun.set()
         self._deadline = min(self._deadline, trio.current_time() + grace)
         self._forced.deadline = self._deadline + FORCE
         nursery.start_soon(self._tell_all, nursery)
         if first:
             nursery.start_soon(self._end)
 
-    def came(self, connection: Ending) -> None:
+    def came(self, connection: E) -> None:
         """A connection was accepted; if all are ending it does, too."""
-        self.connections.add(connection)
+        self.connections[connection] = None
         if self._nursery is not None:
             self._nursery.start_soon(connection.shutdown, self._deadline)
             self._drained += 1
             if self._drained >= DRAIN_NUMBER:
                 self.accepting.cancel()
 
-    def went(self, connection: Ending) -> None:
+    def went(self, connection: E) -> None:
         """Nothing of the connection is left."""
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         self._gone.unpark_all()
 
     def asking(self) -> AbstractContextManager[None] | None:
@@ -159,6 +163,11 @@ class Stopping:
             left = [name for each in self.connections for name in each.left()]
             more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
             logger.warning("a shutdown went on without %s%s", ", ".join(left[:NAMED]), more)
+        self.ended()
+
+    def ended(self) -> None:
+        """The shutdown is over, or the server has ended without one."""
+        self.begun.set()
         self.done.set()
 
     async def _drain(self) -> None:

@@ -58,6 +58,8 @@ class ConnectionMachine(Sender):
         held_headers: header sections that are held for the user, until he is done with their stream.
         late_data: DATA that may still come on streams that we have reset.
         limits_hit: how often which limit was passed, by its field of Config.
+        requests: how many requests came, by method.
+        resets_received: how many streams the peer has reset, by error code.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class ConnectionMachine(Sender):
         self.reader = FrameReader(limits, rules, expect_preface=not client)
         self._receiver = Receiver(state, self.reader)
         self.receive_frame = self._receiver.receive
+        self.requests = self._receiver.messages.requests
+        self.resets_received = self._receiver.control.resets
 
     # What changes in the state
 
@@ -110,6 +114,11 @@ class ConnectionMachine(Sender):
     def goaway_last_stream_id(self) -> int | None:
         """The last stream ID of the last GOAWAY sent, or None before the first."""
         return self.state.goaway_last_stream_id
+
+    @property
+    def too_large(self) -> int:
+        """How many requests were answered with 431 in the place of the user; `responses` does not have them."""
+        return self._receiver.messages.too_large
 
     @property
     def replies(self) -> int:

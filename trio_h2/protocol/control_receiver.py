@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import events as ev
-from ..codes import ErrorCodes, SettingCodes, error_code_from_int
+from ..codes import OTHER_CODE, ErrorCodes, SettingCodes, error_code_from_int
 from ..events import ChangedSetting
 from ..exceptions import FlowControlError
 from .connection_state import ConnectionState
@@ -21,6 +21,9 @@ class ControlReceiver:
     Args:
         state: the connection's.
         reader: goes by our settings, once they are acknowledged.
+
+    Attributes:
+        resets: how many RST_STREAMs came on live streams, by error code, as `FrameWriter.resets` has ours.
     """
 
     def __init__(self, state: ConnectionState, reader: FrameReader) -> None:
@@ -28,6 +31,7 @@ class ControlReceiver:
         self._reader = reader
         self._table = state.table
         self._budgets = state.budgets
+        self.resets: dict[int, int] = {}
 
     # RST_STREAM (6.4)
 
@@ -38,6 +42,8 @@ class ControlReceiver:
             if self._table.is_idle(frame.stream_id) and not self._state.ignores(frame.stream_id):
                 return protocol_error(f"RST_STREAM on idle stream {frame.stream_id}")
             return IGNORE
+        code = min(frame.error_code, OTHER_CODE)
+        self.resets[code] = self.resets.get(code, 0) + 1
         stream.receive(Input.RECV_RST_STREAM)
         completed = self._table.close(stream, CloseReason.RESET_BY_PEER)
         events.append(ev.StreamReset(frame.stream_id, error_code_from_int(frame.error_code)))

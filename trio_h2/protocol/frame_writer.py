@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import hyperframe.frame as hf
 
+from ..codes import OTHER_CODE
 from .compression import FieldEncoder
 from .field_rules import Fields
 from .frames import (
@@ -48,12 +49,14 @@ class FrameWriter:
         max_frame_size: the largest payload the peer accepts.
         size: octets waiting to be taken.
         taken: octets that were taken so far.
+        resets: how many RST_STREAMs were put here, by error code; `OTHER_CODE` has those that RFC 9113 does not define.
     """
 
     def __init__(self) -> None:
         self.max_frame_size = MIN_FRAME_SIZE
         self.size = 0
         self.taken = 0
+        self.resets: dict[int, int] = {}
         self._encoder = FieldEncoder()
         self._pieces: list[bytes | memoryview] = []
 
@@ -142,6 +145,8 @@ class FrameWriter:
 
     def rst_stream(self, stream_id: int, error_code: int) -> None:
         """RST_STREAM (6.4)."""
+        code = min(error_code, OTHER_CODE)
+        self.resets[code] = self.resets.get(code, 0) + 1
         self._hyperframe(hf.RstStreamFrame(stream_id, error_code))
 
     def settings(self, values: Sequence[tuple[int, int]]) -> None:

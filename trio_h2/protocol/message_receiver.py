@@ -16,7 +16,12 @@ from .priority_receiver import PriorityReceiver, priority_event
 from .stream_machine import CloseReason, Input, Phase, StreamMachine
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, malformed, protocol_error
 
-__all__ = ["MessageReceiver"]
+__all__ = ["OTHER", "MessageReceiver"]
+
+METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"))
+"""What requests are counted by: the methods of RFC 9110 section 9, and RFC 5789's."""
+
+OTHER = b"_OTHER"
 
 
 class MessageReceiver:
@@ -25,6 +30,10 @@ class MessageReceiver:
     Args:
         state: the connection's.
         priorities: what is known of the priorities of requests that are still to come.
+
+    Attributes:
+        requests: how many came, by method; `OTHER` has those of other methods, and those that were too large to read.
+        too_large: how many of them were answered with 431.
     """
 
     def __init__(self, state: ConnectionState, priorities: PriorityReceiver) -> None:
@@ -34,6 +43,8 @@ class MessageReceiver:
         self._budgets = state.budgets
         self._priorities = priorities
         config = state.config
+        self.requests: dict[bytes, int] = {}
+        self.too_large = 0
         self._interim_limits = InterimLimits(config.max_interim_responses, config.max_interim_octets)
 
     def _late(self, stream_id: int, input_: Input) -> Verdict:
@@ -177,6 +188,8 @@ class MessageReceiver:
             if self._budgets.held_headers.never_fits(frame.section.size):
                 return self._answer_431(stream, frame.end_stream, excess)
             return excess.on_stream(stream_id, ErrorCodes.REFUSED_STREAM, fault=False)
+        method = head.method if head.method in METHODS else OTHER
+        self.requests[method] = self.requests.get(method, 0) + 1
         stream.begin_request(head, stream.receiving)
         self._priorities.begin(stream, frame.section.priority)
         return self._finish_headers(stream, frame, ev.RequestReceived, events)
@@ -191,6 +204,8 @@ class MessageReceiver:
         state = self._state
         state.complain(stream.stream_id, excess.reason)
         self._budgets.count_limit(excess.limit)
+        self.requests[OTHER] = self.requests.get(OTHER, 0) + 1
+        self.too_large += 1
         state.outbox.headers(stream.stream_id, [(b":status", b"431")], end_stream=True)
         if not end_stream:
             state.expect_unseen_data()

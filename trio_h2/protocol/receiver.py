@@ -26,13 +26,18 @@ __all__ = ["Receiver"]
 
 
 class Receiver:
-    """The receiving half of a connection."""
+    """The receiving half of a connection.
+
+    Attributes:
+        messages: the part that knows HEADERS and DATA; it counts requests.
+        control: the part that knows RST_STREAM and its like; it counts resets.
+    """
 
     def __init__(self, state: ConnectionState, reader: FrameReader) -> None:
         self._state = state
         self._priorities = priorities = PriorityReceiver(state)
-        messages = MessageReceiver(state, priorities)
-        control = ControlReceiver(state, reader)
+        self.messages = messages = MessageReceiver(state, priorities)
+        self.control = control = ControlReceiver(state, reader)
         extensions = ExtensionReceiver(state)
         # By type, methods of the parts; none of this object, which would hold itself.
         self._methods: dict[type, Callable[[Any, list[ev.Event]], Verdict | None]] = {

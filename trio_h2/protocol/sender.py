@@ -39,6 +39,7 @@ class Sender:
         outbound: the connection's window.
         outbox: what is cut and waits to be taken.
         acknowledge: gives credit back for octets of a stream that the application took, or threw away.
+        responses: how many final responses were begun, by status class: 2 is 2xx.
         take: gives what is cut, with the WINDOW_UPDATEs that are due, joined once; at most `amount` octets of it.
     """
 
@@ -54,6 +55,7 @@ class Sender:
         self._credit = state.credit
         self.acknowledge = state.credit.acknowledge
         self.take = state.take
+        self.responses: dict[int, int] = {}
         self._max_frame_size = state.config.max_outbound_frame_size
         self._abandoned_above = MAX_STREAM_ID
 
@@ -252,6 +254,8 @@ class Sender:
         self.outbox.headers(stream.stream_id, fields, end_stream=end_stream)
         if interim:
             return
+        status_class = head.status // 100
+        self.responses[status_class] = self.responses.get(status_class, 0) + 1
         stream.begin_response(head, stream.sending)
         if end_stream and stream.send_end():
             self.table.close(stream, CloseReason.ENDED)
@@ -276,6 +280,8 @@ class Sender:
             return False
         half.begin(head.content_length, status=head.status)
         half.count(length)
+        status_class = head.status // 100
+        self.responses[status_class] = self.responses.get(status_class, 0) + 1
         stream.outbound.consume(length)
         self.outbound.consume(length)
         self.outbox.headers(stream.stream_id, fields, end_stream=False)
