@@ -214,8 +214,12 @@ async def run_server(
     scheme: Literal["http", "https"],
     log: Path,
     cwd: Path | None = None,
+    may_end: bool = False,
 ) -> AsyncIterator[Peer]:
-    """Run any server program that will listen on `port`; what it writes goes to the file `log`."""
+    """Run any server program that will listen on `port`; what it writes goes to the file `log`.
+
+    With `may_end` it may have ended, by exit code 0, before the block does.
+    """
     with log.open("ab") as output:
         process = await trio.lowlevel.open_process(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd
@@ -224,7 +228,7 @@ async def run_server(
     try:
         await _wait_until_accepting(peer)
         yield peer
-        if process.poll() is not None:
+        if process.poll() is not None and not (may_end and process.returncode == 0):
             raise AssertionError(f"{name} ended by itself with exit code {process.returncode}")
     except BaseException as error:
         error.add_note(f"--- {name} wrote:\n{peer.output()[-OUTPUT_SHOWN:]}")
