@@ -30,6 +30,7 @@ HIERARCHY: list[tuple[type[H2Error], type[Exception], ErrorCodes, str, str, bool
     (e.RFC1122Error, e.H2Error, Code.PROTOCOL_ERROR, "connection", "local", False),
     (e.DenialOfServiceError, e.ProtocolError, Code.ENHANCE_YOUR_CALM, "connection", "library", False),
     (e.StreamResetError, e.H2Error, Code.CANCEL, "stream", "library", False),
+    (e.RequestTooLargeError, e.H2Error, Code.CANCEL, "stream", "local", False),
     (e.ResponseTooLargeError, e.H2Error, Code.CANCEL, "stream", "local", False),
     (e.ConnectionTerminatedError, e.H2Error, Code.NO_ERROR, "connection", "library", False),
 ]

@@ -15,7 +15,7 @@ from .actors.pump import Pump
 from .actors.stream_actor import StreamActor
 from .bodies import Body, pieces, reads_pieces
 from .connection import Connection, Incoming, PeerSettings
-from .exceptions import H2Error, ProtocolError
+from .exceptions import H2Error, ProtocolError, ResponseTooLargeError
 from .headers import Headers, HeadersLike
 from .protocol.field_rules import Fields
 from .protocol.priority import DEFAULT_PRIORITY, Priority
@@ -29,14 +29,14 @@ from .requests import (
     split_response,
     trailer_fields,
 )
-from .streams import Stream
+from .streams import Stream, check_max_body
 
 __all__ = ["ClientConnection", "ClientStream", "EnteredOnce", "PushedStream"]
 
 T = TypeVar("T")
 
 MAX_BODY = 2**30
-"""What `request()` holds in memory by default, in octets."""
+"""What `request()` and a client's `read()` hold in memory by default, in octets."""
 
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 
@@ -162,10 +162,7 @@ class ClientConnection(Connection):
         method = method_text(method)
         if method == "CONNECT":
             raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
-        if max_body is not None and (isinstance(max_body, bool) or not isinstance(max_body, int)):
-            raise TypeError(f"max_body must be an int or None, not {type(max_body).__name__}")
-        if max_body is not None and max_body < 0:
-            raise ValueError(f"max_body must not be negative: {max_body}")
+        check_max_body(max_body)
         if body is not None:
             if isinstance(body, bytes | bytearray | memoryview):
                 headers = _with_length(headers, memoryview(body).nbytes)
@@ -292,6 +289,32 @@ class ClientStream(Stream):
         event = await self._actor.inbox.receive_head()
         return split_response(event.headers)
 
+    async def read(self, *, max_body: int | None = MAX_BODY) -> bytes:
+        """The rest of the body, whole: what `receive_some` has not given yet; b"" if there is no more. See `trailers`.
+
+        It waits for the response's headers first, which `response()` gives. Reading is acknowledging, so the server
+        goes on sending; the whole body is held in memory. What it raises, also Cancelled, loses nothing:
+        `receive_some`, or another `read`, begins where this one did.
+
+        Args:
+            max_body: the most there may be of it, in octets; None for no limit. 1 GiB by default.
+
+        Raises:
+            ResponseTooLargeError: there is more than `max_body`; at once, if a content-length says so. The stream goes
+                on; leaving its block cancels it.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended before the body did;
+                `.safe_to_retry` says whether the server certainly did not process the request.
+            trio.BusyResourceError: another task is receiving from this stream, or `events()` is in use.
+            ValueError, TypeError: `max_body` is not None or an int of at least 0.
+        """
+        check_max_body(max_body)
+        if self._actor.inbox.head is None:
+            await self._actor.inbox.receive_head()
+        return await self._read_body(max_body)
+
+    def _too_large(self, reason: str) -> ResponseTooLargeError:
+        return ResponseTooLargeError(reason, stream_id=self.stream_id)
+
     @property
     def informational(self) -> list[Response]:
         """The interim (1xx) responses that came before the final one, so far as it has been read."""
@@ -360,7 +383,9 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
     body: list[bytes] = []
     try:
-        await actor.inbox.receive_message(body, max_body)
+        if not await actor.inbox.receive_message(body, max_body):
+            reason = f"the response has more than {max_body} octets, its max_body"
+            raise ResponseTooLargeError(reason, stream_id=actor.stream_id)
     except H2Error as error:
         error.add_response(_received(actor.inbox, body))
         raise

@@ -33,6 +33,7 @@ __all__ = [
     "NoSuchStreamError",
     "ProtocolError",
     "RFC1122Error",
+    "RequestTooLargeError",
     "ResponseTooLargeError",
     "Scope",
     "StreamClosedError",
@@ -236,8 +237,16 @@ class StreamResetError(H2Error):
     scope: Scope = "stream"
 
 
+class RequestTooLargeError(H2Error):
+    """A request's body is larger than the handler's `read()` allowed; a handler that raises it answers with 413."""
+
+    error_code = ErrorCodes.CANCEL
+    scope: Scope = "stream"
+    initiator: Initiator = "local"
+
+
 class ResponseTooLargeError(H2Error):
-    """A response's body is larger than the caller of `request()` allowed."""
+    """A response's body is larger than the caller of `request()` or `read()` allowed."""
 
     error_code = ErrorCodes.CANCEL
     scope: Scope = "stream"

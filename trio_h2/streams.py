@@ -13,7 +13,7 @@ import trio
 from . import events as ev
 from .actors.stream_actor import StreamActor
 from .connection import Connection, Incoming, ServerConnection
-from .exceptions import ErrorCodes
+from .exceptions import ErrorCodes, H2Error, RequestTooLargeError
 from .headers import Headers, HeadersLike, trusted_headers
 from .protocol.priority import DEFAULT_PRIORITY
 from .protocol.response_rules import WITHOUT_CONTENT
@@ -26,7 +26,10 @@ from .requests import (
     trailer_fields,
 )
 
-__all__ = ["ServerStream", "Stream"]
+__all__ = ["ServerStream", "Stream", "check_max_body"]
+
+MAX_REQUEST_BODY = 2**20
+"""What a server's `read()` holds in memory by default, in octets."""
 
 
 class Stream(trio.abc.HalfCloseableStream):
@@ -172,6 +175,33 @@ class Stream(trio.abc.HalfCloseableStream):
         self._ask_for_body()
         return await self._actor.inbox.receive_event()
 
+    @trio.lowlevel.enable_ki_protection
+    async def _read_body(self, max_body: int | None) -> bytes:
+        """The rest of the body. If it raises, what has been taken of it is there again."""
+        inbox = self._actor.inbox
+        left = self._actor.body_left
+        announced = max_body is not None and left is not None and left > max_body and inbox.failure is None
+        # Where there is something to wait for, the wait is the checkpoint.
+        if announced or inbox.ended or inbox.failure is not None:
+            await trio.lowlevel.checkpoint()
+        if announced:
+            raise self._too_large(f"the body has {left} octets to come by its content-length, max_body is {max_body}")
+        self._ask_for_body()
+        body: list[bytes] = []
+        whole = False
+        try:
+            whole = await inbox.receive_message(body, max_body)
+        finally:
+            if not whole:
+                inbox.give_back(body)
+        if not whole:
+            raise self._too_large(f"the body has more than {max_body} octets, its max_body")
+        return b"".join(body)
+
+    def _too_large(self, reason: str) -> H2Error:
+        """What `_read_body` raises where there is more than was allowed."""
+        raise NotImplementedError
+
     def _ask_for_body(self) -> None:
         """What a first read has to do before it waits: on a client, nothing."""
 
@@ -222,6 +252,30 @@ class ServerStream(Stream):
         self._read = True
         if "100-continue" in self.request.headers.get("expect", "").lower():
             self._actor.send_continue()
+
+    async def read(self, *, max_body: int | None = MAX_REQUEST_BODY) -> bytes:
+        """The rest of the body, whole: what `receive_some` has not given yet; b"" if there is no more. See `trailers`.
+
+        Reading is acknowledging, so the client goes on sending; the whole body is held in memory. What it raises, also
+        Cancelled, loses nothing: `receive_some`, or another `read`, begins where this one did.
+
+        Args:
+            max_body: the most there may be of it, in octets; None for no limit. 1 MiB by default.
+
+        Raises:
+            RequestTooLargeError: there is more than `max_body`. A content-length that says so raises at once, and the
+                client is not asked for the body (RFC 9110 section 10.1.1). The request can still be answered; a
+                handler that lets this error out answers with 413 (section 15.5.14), or resets the stream if its
+                response has begun, and is one line at INFO in the log.
+            StreamResetError, ConnectionTerminatedError: the stream or the connection ended before the body did.
+            trio.BusyResourceError: another task is receiving from this stream, or `events()` is in use.
+            ValueError, TypeError: `max_body` is not None or an int of at least 0.
+        """
+        check_max_body(max_body)
+        return await self._read_body(max_body)
+
+    def _too_large(self, reason: str) -> RequestTooLargeError:
+        return RequestTooLargeError(reason, stream_id=self.stream_id)
 
     async def send_informational(self, status: int, headers: HeadersLike = ()) -> None:
         """Send an interim response: a status of 100 to 199 but 101 (RFC 9113 section 8.1).
@@ -321,6 +375,16 @@ class ServerStream(Stream):
         await actor.ready_to_send()
         pushed = self._connection._actor.start_pushed_stream(actor.promise(fields, head))
         return ServerStream(pushed, self._connection, split_request(trusted_headers(fields), DEFAULT_PRIORITY))
+
+
+def check_max_body(max_body: object) -> None:
+    """Raise ValueError or TypeError if this is neither None nor a number of octets."""
+    if max_body is None:
+        return
+    if isinstance(max_body, bool) or not isinstance(max_body, int):
+        raise TypeError(f"max_body must be an int or None, not {type(max_body).__name__}")
+    if max_body < 0:
+        raise ValueError(f"max_body must not be negative: {max_body}")
 
 
 def _status(status: object, low: int, high: int) -> None:

@@ -27,6 +27,9 @@ is in the channel or on its way is still taken, and counts as unread until then;
 `close` is for when nobody takes anything any more. It gives all that is unread back at once; so an item that
 is on its way to a task then is paid for already, and that task drops it.
 
+Who takes a whole body and cannot finish gives back what it took (`give_back`): that is held, before everything else,
+and is taken again. It became credit when it was taken the first time, and does not become it once more: `_paid`.
+
 One hand-off
 ============
 
@@ -46,7 +49,7 @@ from typing import Literal, NoReturn
 import trio
 
 from .. import events as ev
-from ..exceptions import H2Error, ResponseTooLargeError
+from ..exceptions import H2Error
 from .errors import closed, raised
 from .messages import Chunk, Latest
 from .spare_channels import Channel, Item, SpareChannels
@@ -85,6 +88,7 @@ class Inbox:
         "_latest",
         "_now",
         "_outcome",
+        "_paid",
         "_queued",
         "_receive",
         "_send",
@@ -113,6 +117,7 @@ class Inbox:
         self._last: Chunk | None = None
         self._latest: dict[type[ev.Event], Latest] = {}
         self._held: Chunk | None = None  # the consumer's: taken from the channel, and not wholly from here
+        self._paid = 0  # octets at its beginning that were given back: credit was given for them before
         self._outcome: ev.StreamEnded | ev.StreamReset | None = None  # what `events()` gives last
         self._done = False  # whether it has
         self._waits = False
@@ -219,6 +224,7 @@ class Inbox:
             elif self._send is not None:
                 self._spare.put((self._send, self._receive))
             self._send = self._receive = self._held = self._last = None
+            self._paid = 0
         if self.unread:
             unread, self.unread = self.unread, 0
             self._give_credit(unread)
@@ -233,6 +239,11 @@ class Inbox:
         return self._waits and not self._queued and not self.ended and self.failure is None
 
     # The consumer's side
+
+    @property
+    def here(self) -> int:
+        """Octets of the body that can be taken without waiting."""
+        return self.unread + self._paid
 
     def claim(self, consumer: Literal["stream", "events"]) -> None:
         """Be this stream's consumer. Raises trio.BusyResourceError if the other kind is, or one is waiting."""
@@ -332,13 +343,23 @@ class Inbox:
                 break
             self._held = None
             chunk = self._advance() if self._queued else None
-        self.unread -= size
-        self._give_credit(size)
+        self._took(size)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _took(self, count: int) -> None:
+        if self._paid:
+            paid = min(count, self._paid)
+            self._paid -= paid
+            count -= paid
         self.unread -= count
         self._give_credit(count)
+
+    def give_back(self, body: list[bytes]) -> None:
+        """What `receive_message` took is to be taken again, before what is here; nothing, if the inbox is closed."""
+        if body and self._receive is not None:
+            data = b"".join(body)
+            self._paid += len(data)
+            self._held = Chunk(data if self._held is None else data + self._held.take(None))
 
     @trio.lowlevel.enable_ki_protection
     async def receive_event(self) -> ev.Event | None:
@@ -375,15 +396,22 @@ class Inbox:
         return item
 
     @trio.lowlevel.enable_ki_protection
-    async def receive_message(self, body: list[bytes], max_body: int | None) -> None:
-        """Wait for the whole message and put its body into `body`; a checkpoint only if it has to wait.
+    async def receive_message(self, body: list[bytes], max_body: int | None) -> bool:
+        """Wait for the rest of the message and put its body into `body`; a checkpoint only if it has to wait.
 
-        What is there is taken in one step, so a small response costs one wake-up. Raises the stream's failure, and
-        ResponseTooLargeError past `max_body` octets; what came before is in `body` then.
+        What is there is taken in one step, so a small response costs one wake-up. Raises the stream's failure; what
+        came before is in `body` then.
+
+        Returns:
+            Whether that is all of it: not if there are more than `max_body` octets. Those are left in here.
         """
         self.claim("stream")
         size = 0
         while True:
+            if max_body is not None and size + self.here > max_body:
+                if size < max_body:
+                    body.append(self._take(self._advance(), max_body - size))
+                return False
             taken = 0
             while (chunk := self._advance()) is not None:
                 self._held = None
@@ -393,13 +421,8 @@ class Inbox:
             if taken:
                 self._took(taken)
                 size += taken
-                if max_body is not None and size > max_body:
-                    body[:] = [b"".join(body)[:max_body]]
-                    raise ResponseTooLargeError(
-                        f"the response has more than {max_body} bytes", stream_id=self._stream_id
-                    )
             if self.failure is not None:
                 self._raise_failure()
             if self.ended:
-                return
+                return True
             self._note(await self._wait())

@@ -1,7 +1,7 @@
 """What is logged, on the logger `trio_h2`: an ERROR is a bug, the user's or ours, and DEBUG says what peers do wrong.
 
 INFO has one line for each connection that ended because its peer went over a limit of `Config`, or was slower than one
-allows.
+allows, and one for each request that was refused because its body was larger than its handler's `read()` takes.
 
 A line shows no header value and no query, which may be secrets, and of what a peer wrote nothing unescaped.
 """
@@ -15,9 +15,18 @@ from typing import Any
 
 import trio
 
-from ..exceptions import H2Error
+from ..exceptions import H2Error, RequestTooLargeError
 
-__all__ = ["close_at_once", "escaped", "log_handler_error", "logger", "peer_name", "request_line", "tells_nothing"]
+__all__ = [
+    "close_at_once",
+    "escaped",
+    "log_handler_error",
+    "logger",
+    "peer_name",
+    "request_line",
+    "tells_nothing",
+    "too_large",
+]
 
 MAX_LENGTH = 200
 
@@ -62,6 +71,14 @@ def tells_nothing(error: BaseException) -> bool:
     if not isinstance(error, H2Error | trio.ClosedResourceError | trio.BrokenResourceError | trio.Cancelled):
         return False
     return error.__context__ is None or error.__suppress_context__ or tells_nothing(error.__context__)
+
+
+def too_large(error: BaseException) -> RequestTooLargeError | None:
+    """What a handler's error says of a request's body that was too large, if it says nothing else."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error if isinstance(error, RequestTooLargeError) else None
+    found = [too_large(each) for each in error.exceptions]
+    return None if None in found else found[0]
 
 
 async def close_at_once(transport: trio.abc.AsyncResource) -> None:

@@ -201,21 +201,21 @@ class Sending:
         self._context.machine.count_reply()
         self.sent()
 
-    def answer_failure(self) -> None:
-        """Nobody will respond any more: 500 if that can still be said, else RST_STREAM."""
+    def answer_failure(self, status: int) -> None:
+        """Nobody will respond any more: this status if it can still be said, else RST_STREAM."""
         stream = self.machine
         if not stream.closed and stream.sending.phase is Phase.HEAD and not stream.reserved:
-            self.answer_500()
+            self.answer_alone(status)
             if not stream.closed:
                 self.reset(ErrorCodes.NO_ERROR)
         else:
             self.reset(ErrorCodes.INTERNAL_ERROR)
         self._context.writer.wake()
 
-    def answer_500(self) -> None:
-        """Send a 500, counted as a reply; the caller has looked whether a response has begun."""
-        fields = [(b":status", b"500"), (b"content-length", b"0")]
-        self._context.machine.send_response(self.machine, fields, ResponseHead(500, 0, 1), end_stream=True)
+    def answer_alone(self, status: int) -> None:
+        """Send this status and no body, counted as a reply; the caller has looked whether a response has begun."""
+        fields = [(b":status", b"%d" % status), (b"content-length", b"0")]
+        self._context.machine.send_response(self.machine, fields, ResponseHead(status, 0, 1), end_stream=True)
         self._context.machine.count_reply()
 
     @trio.lowlevel.enable_ki_protection

@@ -23,7 +23,7 @@ from ..protocol.request_rules import RequestHead
 from ..protocol.stream_machine import Phase, StreamMachine, StreamState
 from ..protocol.windows import InboundWindow
 from .errors import raised, without_cancelled
-from .logs import escaped, log_handler_error, logger, request_line, tells_nothing
+from .logs import escaped, log_handler_error, logger, request_line, tells_nothing, too_large
 from .pump import Pump
 from .sending import CLOSED_HERE, Sending
 from .stream_context import StreamContext
@@ -127,6 +127,12 @@ class StreamActor(Sending):
         """Octets of the message's body so far; None where none is to come, and for a tunnel."""
         stream = self.machine
         return stream.receiving.seen if stream.receiving.phase is Phase.BODY and not stream.tunnel else None
+
+    @property
+    def body_left(self) -> int | None:
+        """Octets of the message's body that are still to be taken by its content-length; None without one."""
+        half = self.machine.receiving
+        return None if half.expected is None else half.expected - half.seen + self.inbox.here
 
     @property
     def waits_for(self) -> str | None:
@@ -406,14 +412,17 @@ class StreamActor(Sending):
         report = self._context.on_handler_error
         if error is None or (report is None and not isinstance(error, Exception)):
             return False
+        refused = too_large(error)
         # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
         if self.failure is None or self.closed_by_user or not tells_nothing(error):
-            if report is None:
+            if refused is not None and tells_nothing(error):
+                logger.info("%s does not take its body: %s", self.handler, refused)
+            elif report is None:
                 log_handler_error(self.handler, error)
             else:
                 report(self.handler, error)
         if self.failure is None:
-            self.answer_failure()
+            self.answer_failure(500 if refused is None else 413)
         return True
 
     @property
@@ -431,7 +440,7 @@ class StreamActor(Sending):
             return
         if stream.sending.phase is Phase.HEAD:
             logger.warning("%s returned without responding: it gets 500", self.handler)
-            self.answer_500()
+            self.answer_alone(500)
         elif stream.tunnel:
             if self._cut_short:
                 logger.warning("%s returned %s: the stream is reset", self.handler, CUT)
