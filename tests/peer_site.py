@@ -89,8 +89,8 @@ async def site(stream: trio_h2.ServerStream) -> None:
     """The handler.
 
     /hello says hello, /bytes/SIZE sends a body of that size, /digest answers with the SHA-256 of the request's body,
-    /echo sends that body back as it comes, and its trailers, /empty is a 204, /trailers has trailers, /early does not
-    wait for the request's body, and anything else is a 404.
+    /whole with that of a body that it reads in one, /echo sends that body back as it comes, and its trailers, /empty is
+    a 204, /trailers has trailers, /early does not wait for the request's body, and anything else is a 404.
     """
     assert stream.request.path is not None
     match stream.request.path.strip("/").split("/"):
@@ -101,6 +101,9 @@ async def site(stream: trio_h2.ServerStream) -> None:
         case ["digest"]:
             value = await stream_digest(stream)
             await stream.respond(200, [TEXT], value.encode())
+        case ["whole"]:
+            body = await stream.read()
+            await stream.respond(200, [TEXT], hashlib.sha256(body).hexdigest().encode())
         case ["echo"]:
             await _echo(stream)
         case ["empty"]:

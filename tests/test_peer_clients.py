@@ -89,6 +89,12 @@ async def test_curl_expects_100_continue(served: Site, tmp_path: Path) -> None:
     assert text == digest(4 * MIB)
 
 
+async def test_curl_sends_a_body_that_is_read_whole(served: Site, tmp_path: Path) -> None:
+    body = write_body(tmp_path / "body", MIB)
+    done = await curl(served, "--data-binary", f"@{body}", f"{served.url}/whole")
+    assert done.text == digest(MIB)
+
+
 async def test_curl_big_download(served: Site) -> None:
     done = await curl(served, f"{served.url}/bytes/{DOWNLOAD}")
     assert done.stdout == b"".join(blocks(DOWNLOAD))
@@ -286,6 +292,17 @@ async def test_nghttp_expects_100_continue(served: Site, tmp_path: Path) -> None
     done = await nghttp("-v", "--expect-continue", "-d", body, f"{served.url}/digest")
     assert done.text.index(":status: 100") < done.text.index("send DATA") < done.text.index(":status: 200")
     assert digest(200_000) in done.text
+
+
+@pytest.mark.parametrize("option", ["--no-content-length", "--expect-continue", "--padding=0"])
+async def test_nghttp_uploads_a_file_that_is_too_large(served: Site, tmp_path: Path, option: str) -> None:
+    body = write_body(tmp_path / "body", 4 * MIB)
+    done = await nghttp("-v", option, "-d", body, f"{served.url}/whole")
+    assert ":status: 413" in done.text
+    assert "(error_code=NO_ERROR(0x00))" in done.text.partition("recv RST_STREAM frame")[2]
+    if option == "--expect-continue":
+        assert ":status: 100" not in done.text
+        assert "send DATA" not in done.text
 
 
 async def test_nghttp_a_hundred_at_once(served: Site) -> None:
