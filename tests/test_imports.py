@@ -19,7 +19,7 @@ from tests.touches import touching_faults
 
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
-BASE = {"codes", "protocol", "events", "exceptions", "headers", "config"}
+BASE = {"codes", "protocol", "events", "exceptions", "headers", "config", "trace"}
 PURE = BASE | {"bodies", "origin", "requests", "sansio"}
 """What may be read, tested and fuzzed without trio."""
 
@@ -88,6 +88,7 @@ HOUSE = {
     "server_statistics",
     "testing",
     "streams",
+    "trace",
     "headers",
     "codes",
     "config",

@@ -66,6 +66,7 @@ from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
 from .server_connection import Handler
 from .server_statistics import ServerStatistics
 from .streams import ServerStream
+from .trace import Trace
 
 __all__ = [
     "AlternativeServiceAvailable",
@@ -128,6 +129,7 @@ __all__ = [
     "StreamStatistics",
     "TLSInfo",
     "TooManyStreamsError",
+    "Trace",
     "TrailersReceived",
     "UnknownFrameReceived",
     "UnsupportedFrameError",

@@ -18,6 +18,7 @@ from .connection import checked_config
 from .exceptions import HandshakeError, InternalError
 from .origin import origin_of, tls_name_of
 from .requests import request_fields
+from .trace import Trace, checked_trace
 
 __all__ = ["connect", "connect_over"]
 
@@ -36,6 +37,7 @@ class connect_over(EnteredOnce[ClientConnection]):
         authority: the `:authority` of requests, host and port.
         scheme: their `:scheme`, `"http"` by default.
         config: by default `Config()`.
+        trace: is told what the connection does; by default nobody is.
 
     Raises, in the call: ValueError or TypeError naming the argument. Leaving it raises:
         InternalError: a bug in trio_h2 ended the connection.
@@ -48,12 +50,14 @@ class connect_over(EnteredOnce[ClientConnection]):
         authority: str,
         scheme: str = "http",
         config: Config | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self._transport = _checked_transport(transport)
-        self._prepare(authority, scheme, config)
+        self._prepare(authority, scheme, config, trace)
 
-    def _prepare(self, authority: str, scheme: str, config: Config | None) -> None:
+    def _prepare(self, authority: str, scheme: str, config: Config | None, trace: Trace | None) -> None:
         self._config = checked_config(config)
+        self._trace = checked_trace(trace)
         # The check of a request's fields is the check of what they are made of.
         request_fields("GET", "/", scheme=scheme, authority=authority, headers=())
         self._authority = authority
@@ -68,9 +72,11 @@ class connect_over(EnteredOnce[ClientConnection]):
         transport = await self._connected()
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
-        self._actor = ConnectionActor(transport, self._config, self._nursery, client=True)
+        self._actor = ConnectionActor(transport, self._config, self._nursery, client=True, trace=self._trace)
+        connection = ClientConnection(self._actor, self._authority, self._scheme)
+        self._actor.begin(connection)
         self._nursery.start_soon(self._actor.run)
-        return ClientConnection(self._actor, self._authority, self._scheme)
+        return connection
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -111,6 +117,7 @@ class connect(connect_over):
             unix socket. With `https` TLS is done over it. It is closed at the end, also when entering fails or is
             cancelled; the host and port of the URL are then for `:authority` and TLS alone.
         server_hostname: for `https`: the name, or address, that TLS asks for and verifies, in place of the URL's host.
+        trace: as for `connect_over`.
 
     Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
         OSError: no address could be reached.
@@ -126,6 +133,7 @@ class connect(connect_over):
         config: Config | None = None,
         transport: trio.abc.Stream | None = None,
         server_hostname: str | None = None,
+        trace: Trace | None = None,
     ) -> None:
         if not isinstance(url, str):
             raise TypeError(f"url must be a str, not {type(url).__name__}")
@@ -139,7 +147,7 @@ class connect(connect_over):
             raise ValueError("server_hostname: an http:// url has no use for one")
         self._tls_name = origin.name if server_hostname is None else tls_name_of(server_hostname)
         self._given = None if transport is None else _checked_transport(transport)
-        self._prepare(origin.authority, origin.scheme, config)
+        self._prepare(origin.authority, origin.scheme, config, trace)
 
     async def _connected(self) -> trio.abc.Stream:
         stream: trio.abc.Stream

@@ -17,6 +17,7 @@ from .config import Config
 from .connection import ServerConnection, checked_config, checked_grace, counted
 from .server_connection import Handler, Served, checked_handler
 from .server_statistics import ServerStatistics, Totals
+from .trace import Trace, checked_trace
 
 __all__ = ["H2Server", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
 
@@ -31,12 +32,18 @@ class H2Server:
     """
 
     def __init__(
-        self, handler: Handler, listeners: Sequence[trio.abc.Listener[Any]], config: Config, room: Room
+        self,
+        handler: Handler,
+        listeners: Sequence[trio.abc.Listener[Any]],
+        config: Config,
+        trace: Trace | None,
+        room: Room,
     ) -> None:
         self.listeners = tuple(listeners)
         self._port = port_of(self.listeners)  # now, because a socket that is closed has forgotten it
         self._handler = handler
         self._config = config
+        self._trace = trace
         self._room = room
         self._shortage = Shortage()
         self._totals = Totals()
@@ -144,7 +151,7 @@ class H2Server:
     def _admit(self, transport: trio.abc.Stream) -> Served:
         """From its first step on a shutdown knows of the connection."""
         self._totals.accepted()
-        served = Served(self._handler, transport, self._config, room=self._room, totals=self._totals)
+        served = Served(self._handler, transport, self._config, trace=self._trace, room=self._room, totals=self._totals)
         self._stopping.came(served)
         return served
 
@@ -158,7 +165,9 @@ def _checked_room(max_connections: int, max_handshakes: int) -> Room:
     return Room(max_connections, max_handshakes)
 
 
-async def serve_h2_connection(handler: Handler, transport: trio.abc.Stream, *, config: Config | None = None) -> None:
+async def serve_h2_connection(
+    handler: Handler, transport: trio.abc.Stream, *, config: Config | None = None, trace: Trace | None = None
+) -> None:
     """Serve one connection over any connected `trio.abc.Stream`, until it ends.
 
     A `trio.SSLStream` does its handshake here. An HTTP/1.x client gets a 505 that says what to do. Returns when the
@@ -169,13 +178,14 @@ async def serve_h2_connection(handler: Handler, transport: trio.abc.Stream, *, c
             when it returns, or raises, ends its own stream alone; other BaseExceptions propagate.
         transport: connected.
         config: by default `Config()`.
+        trace: is told what the connection does; by default nobody is.
 
     Raises:
         TypeError: an argument has the wrong type.
     """
     if not isinstance(transport, trio.abc.Stream):
         raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
-    await Served(checked_handler(handler), transport, checked_config(config)).run()
+    await Served(checked_handler(handler), transport, checked_config(config), checked_trace(trace)).run()
 
 
 async def serve_h2_listeners(
@@ -183,6 +193,7 @@ async def serve_h2_listeners(
     listeners: Sequence[trio.abc.Listener[Any]],
     *,
     config: Config | None = None,
+    trace: Trace | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
     handler_nursery: trio.Nursery | None = None,
@@ -191,7 +202,7 @@ async def serve_h2_listeners(
     """Serve HTTP/2 on listeners, until `H2Server.shutdown`; the conventions are those of `trio.serve_listeners`.
 
     Args:
-        handler, config: as for `serve_h2_connection`.
+        handler, config, trace: as for `serve_h2_connection`.
         listeners: TCP, TLS or unix listeners; closed at the end. For TLS the context has to have ALPN `h2` and
             `ssl.OP_NO_RENEGOTIATION` (RFC 9113 section 9.2.1) set.
         max_connections: how many are served at once, 1,000 by default: of a few dozen kilobytes each when idle, and
@@ -208,7 +219,7 @@ async def serve_h2_listeners(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     room = _checked_room(max_connections, max_handshakes)
-    server = H2Server(checked_handler(handler), listeners, checked_config(config), room)
+    server = H2Server(checked_handler(handler), listeners, checked_config(config), checked_trace(trace), room)
     await server._run(handler_nursery, task_status)
 
 
@@ -220,6 +231,7 @@ async def serve_h2(
     ssl_context: ssl.SSLContext | None = None,
     backlog: int | None = None,
     config: Config | None = None,
+    trace: Trace | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
     handler_nursery: trio.Nursery | None = None,
@@ -228,7 +240,8 @@ async def serve_h2(
     """Serve HTTP/2 on a TCP port, until `H2Server.shutdown`: `server = await nursery.start(serve_h2, handler, 0)`.
 
     Args:
-        handler, config, max_connections, max_handshakes, handler_nursery, task_status: as for `serve_h2_listeners`.
+        handler, config, trace, max_connections, max_handshakes, handler_nursery, task_status: as for
+            `serve_h2_listeners`.
         port: 0 picks a free one, the same for every address family; see `H2Server.port`.
         host: what to bind, by default every interface.
         ssl_context: TLS; ALPN `h2` is set on it, and that it does not renegotiate (RFC 9113 section 9.2.1). Without
@@ -244,6 +257,7 @@ async def serve_h2(
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
     checked_handler(handler)
     checked_config(config)
+    checked_trace(trace)
     _checked_room(max_connections, max_handshakes)
     if ssl_context is not None:
         check_serves(ssl_context)
@@ -256,6 +270,7 @@ async def serve_h2(
         handler,
         listeners,
         config=config,
+        trace=trace,
         max_connections=max_connections,
         max_handshakes=max_handshakes,
         handler_nursery=handler_nursery,

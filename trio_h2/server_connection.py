@@ -22,6 +22,7 @@ from .connection import ServerConnection
 from .requests import split_request
 from .server_statistics import Totals
 from .streams import ServerStream
+from .trace import Trace
 
 __all__ = ["Handler", "Served", "checked_handler"]
 
@@ -43,6 +44,7 @@ class Served:
         handler: Handler,
         transport: trio.abc.Stream,
         config: Config,
+        trace: Trace | None = None,
         room: Room | None = None,
         totals: Totals | None = None,
         on_handler_error: Callable[[str, BaseException], None] | None = None,
@@ -51,6 +53,7 @@ class Served:
         self._on_handler_error = on_handler_error
         self._transport = transport
         self._config = config
+        self._trace = trace
         self._room = room
         self._totals = Totals() if totals is None else totals
         self._scope = trio.CancelScope()
@@ -84,8 +87,10 @@ class Served:
                     on_handler_error=self._on_handler_error,
                     on_idle=None if room is None else partial(room.idle, self),
                     on_busy=None if room is None else partial(room.busy, self),
+                    trace=self._trace,
                 )
                 self._connection = ServerConnection(self.actor)
+                self.actor.begin(self._connection)
                 self._past_handshake.set()
                 await self.actor.run(speaks_h2=speaks_h2)
         finally:

@@ -13,6 +13,7 @@ from .client import connect_over
 from .client_connection import ClientConnection, EnteredOnce
 from .config import Config
 from .server_connection import Handler, Served, checked_handler
+from .trace import Trace
 
 __all__ = ["in_memory"]
 
@@ -34,6 +35,7 @@ class in_memory(EnteredOnce[ClientConnection]):
         handler: called as `await handler(stream)` for every request, as by `serve_h2`.
         config: the client's; by default `Config()`.
         server_config: the server's; by default `Config()`.
+        trace: is told what the client's connection does; by default nobody is.
         raise_handler_errors: True by default. With False a handler that raises is answered for with a 500 and logged,
             as on a network; only what is no Exception still leaves the block.
 
@@ -47,6 +49,7 @@ class in_memory(EnteredOnce[ClientConnection]):
         *,
         config: Config | None = None,
         server_config: Config | None = None,
+        trace: Trace | None = None,
         raise_handler_errors: bool = True,
     ) -> None:
         if not isinstance(raise_handler_errors, bool):
@@ -57,7 +60,7 @@ class in_memory(EnteredOnce[ClientConnection]):
         self._served = Served(
             checked_handler(handler), server_end, server_config or Config(), on_handler_error=self._handler_raised
         )
-        self._client = connect_over(client_end, authority="example.org", config=config)
+        self._client = connect_over(client_end, authority="example.org", config=config, trace=trace)
         self._raise_errors = raise_handler_errors
         self._error: BaseException | None = None
         self._server_ended = trio.Event()

@@ -76,6 +76,8 @@ async def client_and_server(
     config: Config | None = None,
     server_config: Config | None = None,
     transports: tuple[trio.abc.Stream, trio.abc.Stream] | None = None,
+    trace: trio_h2.Trace | None = None,
+    server_trace: trio_h2.Trace | None = None,
 ) -> AsyncIterator[Pair]:
     """A client and a server of this package, connected; both are closed, and awaited, at the end."""
     client_end, server_end = transports or trio.testing.memory_stream_pair()
@@ -87,13 +89,14 @@ async def client_and_server(
 
     async def serve() -> None:
         try:
-            await trio_h2.serve_h2_connection(handle, server_end, config=server_config)
+            await trio_h2.serve_h2_connection(handle, server_end, config=server_config, trace=server_trace)
         finally:
             pairs[0].server_done.set()
 
     with trio.fail_after(FOREVER):
         async with trio.open_nursery() as nursery:
-            async with trio_h2.connect_over(client_end, authority="example.org", config=config) as client:
+            connecting = trio_h2.connect_over(client_end, authority="example.org", config=config, trace=trace)
+            async with connecting as client:
                 pairs.append(Pair(client))
                 nursery.start_soon(serve)
                 yield pairs[0]
@@ -314,11 +317,13 @@ async def raw_server(
     settings: dict[int, int] | None = None,
     transports: tuple[trio.abc.Stream, trio.abc.Stream] | None = None,
     handshake: bool = True,
+    trace: trio_h2.Trace | None = None,
 ) -> AsyncIterator[tuple[trio_h2.ClientConnection, RawPeer]]:
     """This package's client, and a server made by hand."""
     client_end, peer_end = transports or trio.testing.memory_stream_pair()
     with trio.fail_after(FOREVER):
-        async with trio_h2.connect_over(client_end, authority="example.org", config=config) as connection:
+        connecting = trio_h2.connect_over(client_end, authority="example.org", config=config, trace=trace)
+        async with connecting as connection:
             peer = RawPeer(peer_end, client=False)
             if handshake:
                 await peer.handshake(settings)
@@ -334,6 +339,7 @@ async def raw_client(
     settings: dict[int, int] | None = None,
     transports: tuple[trio.abc.Stream, trio.abc.Stream] | None = None,
     handshake: bool = True,
+    trace: trio_h2.Trace | None = None,
 ) -> AsyncIterator[RawPeer]:
     """This package's server, and a client made by hand."""
     peer_end, server_end = transports or trio.testing.memory_stream_pair()
@@ -341,7 +347,7 @@ async def raw_client(
 
     async def serve() -> None:
         try:
-            await trio_h2.serve_h2_connection(handler, server_end, config=config)
+            await trio_h2.serve_h2_connection(handler, server_end, config=config, trace=trace)
         finally:
             served.set()
 

@@ -111,6 +111,31 @@ async def test_a_connection_that_ended_cleanly_is_freed(connected: Connected) ->
     await watched.check("ClientConnection", "ServerConnection", "ClientStream", "ServerStream")
 
 
+class Quiet(trio_h2.Trace):
+    """Looks at everything, and keeps nothing."""
+
+    def connection_ended(self, connection: trio_h2.Connection, error: trio_h2.H2Error | None) -> None:
+        pass
+
+    def wait_ended(self, connection: trio_h2.Connection, stream_id: int, reason: str) -> None:
+        pass
+
+    def frame_sent(self, connection: trio_h2.Connection, type: int, flags: int, stream_id: int, length: int) -> None:
+        pass
+
+
+@asynccontextmanager
+async def traced(handler: Handler) -> AsyncIterator[trio_h2.ClientConnection]:
+    async with client_and_server(handler, trace=Quiet(), server_trace=Quiet()) as pair:
+        yield pair.client
+
+
+async def test_a_connection_with_a_trace_is_freed() -> None:
+    watched = Watched()
+    await exchange(traced, watched)
+    await watched.check("ClientConnection", "ServerConnection", "ClientStream", "ServerStream")
+
+
 async def lose(connected: Connected, watched: Watched) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
         watched.connection(stream.connection)

@@ -19,6 +19,7 @@ import trio
 
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
+from ..trace import Trace, Tracer
 from .addresses import socket_address
 from .deadlines import Deadlines
 from .ending import Ending
@@ -71,8 +72,9 @@ class ConnectionActor:
         on_handler_error: Callable[[str, BaseException], None] | None = None,
         on_idle: Callable[[], None] | None = None,
         on_busy: Callable[[], None] | None = None,
+        trace: Trace | None = None,
     ) -> None:
-        """Begin; a client's preface is queued at once.
+        """Make what there is of it; `begin` follows, and `run`.
 
         Args:
             transport: connected.
@@ -83,16 +85,18 @@ class ConnectionActor:
             on_handler_error: as for StreamContext.
             on_idle: what a server calls when the first SETTINGS are there, and when the last stream has ended.
             on_busy: what it calls when the first stream opens.
+            trace: the user's, who is told what happens.
         """
         address = socket_address(transport, "getpeername")
+        tracer = None if trace is None else Tracer(trace, trio.current_time, client=client)
         self.transport = transport
         self.machine = ConnectionMachine(
-            config, client=client, clock=trio.current_time, complain=partial(_complain, address)
+            config, client=client, clock=trio.current_time, complain=partial(_complain, address), tracer=tracer
         )
-        self.writer = Writer(self.machine, transport, config)
+        self.writer = Writer(self.machine, transport, config, tracer)
         self.deadlines = Deadlines(config, self.writer, client=client)
         self.streams = LiveStreams(
-            self.machine, self.deadlines, config.max_concurrent_streams, on_idle=on_idle, on_busy=on_busy
+            self.machine, self.deadlines, config.max_concurrent_streams, tracer, on_idle=on_idle, on_busy=on_busy
         )
         self.context = StreamContext(
             self.machine,
@@ -102,6 +106,7 @@ class ConnectionActor:
             client=client,
             peer_address=address,
             on_handler_error=on_handler_error,
+            tracer=tracer,
         )
         self.pings = Pings(self.machine, self.writer)
         self.events = EventQueue(self.machine, config)
@@ -112,7 +117,13 @@ class ConnectionActor:
         self._shutdown = Shutdown(self.context, self.ending, self.streams, self.pings)
         self._slice = Slice()
         self._nursery = nursery
-        if client:
+
+    def begin(self, connection: object) -> None:
+        """The user's handle on it is made. On a client its preface is queued, before anything else."""
+        tracer = self.context.tracer
+        if tracer is not None:
+            tracer.connection_made(connection)
+        if self.context.client:
             self._initiate()
 
     # The tasks
@@ -175,7 +186,7 @@ class ConnectionActor:
             await self._replies_taken()
             data = await read(self.transport)
             if not data:
-                self.ending.lost("the peer closed the transport")
+                self.ending.left()
 
     async def receive(self, data: bytes | bytearray) -> None:
         """Let each frame of a read have its effect and hand out what it brings, in slices.

@@ -65,16 +65,23 @@ class Ending:
         self._pings = pings
         self._events = events
         self._lasting = False  # whether a new connection would end in the same way
+        self._clean = False  # whether it ended as it should, with nothing cut short by the peer
 
     # The one door
 
-    def end(self, cause: H2Error) -> None:
-        """Nothing goes on: every waiting call fails, and the reader's task winds the connection down."""
+    def end(self, cause: H2Error, *, orderly: bool = False) -> None:
+        """Nothing goes on: every waiting call fails, and the reader's task winds the connection down.
+
+        Args:
+            cause: why; an earlier refusal goes before it.
+            orderly: Whether the peer went in the way that it should.
+        """
         if self.life.cause is not None:
             return
         if cause.initiator != "local" and logger.isEnabledFor(logging.DEBUG):
             logger.debug("the connection with %s ended: %s", self._context.peer, escaped(cause))
         cause = self.life.end(cause)
+        self._clean = _is_clean(cause, orderly=orderly and not self._context.machine.table)
         self._context.writer.fail(cause)
         self._streams.refuse(self._refusal(cause))
         self._streams.end(cause)
@@ -93,6 +100,10 @@ class Ending:
     def lost(self, reason: str, cause: Exception | None = None) -> None:
         """The peer went away; what is cut is still written, if the transport takes it."""
         self.end(_lost(reason, cause))
+
+    def left(self) -> None:
+        """The peer closed the transport."""
+        self.end(_lost("the peer closed the transport", None), orderly=True)
 
     def give_up(self, reason: str) -> None:
         """The peer is there no more, or does not read: there is no use in writing to it."""
@@ -123,6 +134,7 @@ class Ending:
         logger.error("a bug in trio_h2 ended a connection", exc_info=error)
         self._context.machine.fail(ConnectionFailure(ErrorCodes.INTERNAL_ERROR, "internal error"))
         self.life.blame(failure)
+        self._clean = False
         self.end(failure)
 
     def idle(self, reason: str) -> None:
@@ -178,7 +190,7 @@ class Ending:
         if self._context.client and machine.remote_goaway is not None and not self._streams and self.life.cause is None:
             assert self.life.refusal is not None
             machine.goaway()
-            self.end(self.life.refusal)
+            self.end(self.life.refusal, orderly=True)
 
     async def aclose(self, *, drain: bool) -> None:
         """Send GOAWAY, let open streams finish in bounded time if `drain`, and close. Idempotent."""
@@ -235,6 +247,8 @@ class Ending:
                     await close_at_once(self._transport)
             finally:
                 self.life.step(Step.TRANSPORT_CLOSED)
+                if self._context.tracer is not None:
+                    self._context.tracer.connection_ended(None if self._clean else self.life.cause)
 
     async def _close_gently(self) -> None:
         """Close; a server first ends its half and reads on to the client's end.
@@ -249,6 +263,13 @@ class Ending:
                 while await self._transport.receive_some(READ_SIZE):
                     pass
         await self._transport.aclose()
+
+
+def _is_clean(cause: H2Error, *, orderly: bool) -> bool:
+    """Whether a connection ended as it should: because this side wanted it, or because the peer went, in order."""
+    if type(cause) is not ConnectionTerminatedError or cause.error_code != ErrorCodes.NO_ERROR:
+        return False
+    return cause.initiator == "local" or orderly
 
 
 def _lost(reason: str, cause: Exception | None) -> ConnectionTerminatedError:

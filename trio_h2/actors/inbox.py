@@ -50,6 +50,7 @@ import trio
 
 from .. import events as ev
 from ..exceptions import H2Error
+from ..trace import Tracer
 from .errors import closed, raised
 from .messages import Chunk, Latest
 from .spare_channels import Channel, Item, SpareChannels
@@ -94,6 +95,7 @@ class Inbox:
         "_send",
         "_spare",
         "_stream_id",
+        "_tracer",
         "_waits",
         "consumer",
         "ended",
@@ -108,9 +110,10 @@ class Inbox:
     _give_credit: Callable[[int], None]
     _stream_id: int
 
-    def __init__(self, spare: SpareChannels, now: Callable[[], float]) -> None:
+    def __init__(self, spare: SpareChannels, now: Callable[[], float], tracer: Tracer | None) -> None:
         self._spare = spare
         self._now = now
+        self._tracer = tracer
         self._send: trio.MemorySendChannel[Item] | None = None
         self._receive: trio.MemoryReceiveChannel[Item] | None = None
         self._queued = 0
@@ -257,6 +260,9 @@ class Inbox:
     async def _wait(self) -> Item | None:
         """Wait for the next item; None if there will be none, and what holds now is in plain state."""
         receive = self._receive or self._open()[1]
+        tracer = self._tracer
+        if tracer is not None:
+            tracer.reader_waits(self._stream_id, at_head=self.head is None)
         self._waits = True
         self.since = self._now()
         try:
@@ -265,6 +271,8 @@ class Inbox:
             return None
         finally:
             self._waits = False
+            if tracer is not None:
+                tracer.reader_goes_on(self._stream_id)
         return None if self._receive is None else item  # closed in between: it is paid for
 
     def _next(self) -> Item:
@@ -393,6 +401,8 @@ class Inbox:
             self._took(len(data))
             return ev.DataReceived(self._stream_id, data, len(data))
         assert isinstance(item, ev.Event)
+        if type(item) is ev.ResponseReceived:
+            self.head = item
         return item
 
     @trio.lowlevel.enable_ki_protection

@@ -12,6 +12,7 @@ from .. import events as ev
 from ..exceptions import ErrorCodes, H2Error
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamState
+from ..trace import Tracer
 from .admission import Permits, Slots
 from .deadlines import Deadlines
 from .errors import retryable
@@ -42,12 +43,14 @@ class LiveStreams:
         machine: ConnectionMachine,
         deadlines: Deadlines,
         max_handlers: int,
+        tracer: Tracer | None,
         *,
         on_idle: Callable[[], None] | None = None,
         on_busy: Callable[[], None] | None = None,
     ) -> None:
         self._machine = machine
         self._deadlines = deadlines
+        self._tracer = tracer
         self._on_idle = on_idle or _nothing
         self._on_busy = on_busy or _nothing
         self._open: dict[int, StreamActor] = {}
@@ -100,6 +103,8 @@ class LiveStreams:
         if actor.stream_id is not None:
             self._open.pop(actor.stream_id, None)
             self._machine.held_headers.release(actor.stream_id)
+            if self._tracer is not None:
+                self._tracer.stream_closed(actor.stream_id, None)
         else:
             self.slots.withdraw(actor)
         self.slots.grant()

@@ -84,6 +84,8 @@ def on_request(connection: Connection, event: ev.RequestReceived) -> None:
         return
     actor = StreamActor(connection.context, stream, event.headers, connection.deadlines.received_at)
     connection.streams.add(actor)
+    if connection.context.tracer is not None:
+        connection.context.tracer.stream_opened(event.stream_id, event.headers)
     if connection.streams.permits.take(actor, event):
         connection.tasks.start_handler(actor, event)
 
@@ -128,6 +130,8 @@ def on_push(connection: Connection, event: ev.PushedStreamReceived) -> None:
     wanted = connection.context.config.enable_push  # or it was promised before our SETTINGS came into force
     if wanted and connection.events.put_push(actor, event):
         connection.streams.add(actor)
+        if connection.context.tracer is not None:
+            connection.context.tracer.stream_opened(event.pushed_stream_id, event.headers)
         connection.tasks.start_client(actor)
         return
     if wanted:

@@ -25,6 +25,7 @@ from functools import partial
 
 import trio
 
+from ..codes import error_name
 from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
 from ..protocol.field_rules import Fields
 from ..protocol.priority import Priority
@@ -68,7 +69,7 @@ class Sending:
         self._context = context
         self.stream: StreamMachine | None = None
         self.stream_id: int | None = None
-        self.inbox = Inbox(context.channels, context.now)
+        self.inbox = Inbox(context.channels, context.now, context.tracer)
         self.failure: H2Error | None = None
         self.closed_by_user = False
         self._woken: trio.Event | None = None
@@ -115,15 +116,20 @@ class Sending:
         """
         self.check_sending()
         writer = self._context.writer
+        tracer = self._context.tracer
         self._busy = True
         try:
             await trio.lowlevel.checkpoint()
             while writer.full and self.failure is None and not self._answered_early:
+                if tracer is not None:
+                    tracer.sender_waits(self.machine.stream_id, "transport")
                 await writer.taken()
             if responding:
                 await self._wait_for_push_limit()
         finally:
             self._busy = False
+            if tracer is not None:
+                tracer.sender_waits(self.machine.stream_id, None)
         self.check_sending()
         if writer.failure is not None:
             raise raised(writer.failure)
@@ -135,6 +141,8 @@ class Sending:
         context = self._context
         while self.failure is None and self.machine.reserved and not context.machine.can_open:
             context.machine.check_push_limit()
+            if context.tracer is not None:
+                context.tracer.sender_waits(self.machine.stream_id, "slot")
             await context.slots.turn(self)
 
     @property
@@ -362,5 +370,14 @@ class Sending:
         self._context.writer.fail_sender(self.stream, CLOSED_HERE)
         if self._context.machine.reset_stream(self.stream, error_code):
             self._context.writer.wake()
+            tracer = self._context.tracer
+            if tracer is not None:
+                tracer.stream_closed(self.stream.stream_id, _reset_here(self.stream.stream_id, error_code))
         self._context.slots.wake(self)
         self._closed()
+
+
+def _reset_here(stream_id: int, error_code: int) -> StreamResetError:
+    """What a trace is told of a stream that we have reset."""
+    reason = f"this side reset stream {stream_id}: {error_name(error_code)}"
+    return StreamResetError(reason, error_code=error_code, initiator="local", stream_id=stream_id)

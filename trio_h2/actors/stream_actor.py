@@ -17,10 +17,11 @@ import trio
 from .. import events as ev
 from ..codes import error_name
 from ..exceptions import ErrorCodes, H2Error, StreamResetError
+from ..headers import trusted_headers
 from ..protocol.field_rules import Fields
 from ..protocol.priority import Priority
 from ..protocol.request_rules import RequestHead
-from ..protocol.stream_machine import Phase, StreamMachine, StreamState
+from ..protocol.stream_machine import CloseReason, Phase, StreamMachine, StreamState
 from ..protocol.windows import InboundWindow
 from .errors import raised, without_cancelled
 from .logs import escaped, log_handler_error, logger, request_line, tells_nothing, too_large
@@ -224,6 +225,8 @@ class StreamActor(Sending):
         self.inbox.fail(failure)
         if self.stream is not None:
             self._context.writer.fail_sender(self.stream, failure)
+            if self._context.tracer is not None:
+                self._context.tracer.stream_closed(self.stream.stream_id, None if self._ended else failure)
         if self.opened is not None:
             self.opened.set()
         self._stop_pump()
@@ -231,6 +234,11 @@ class StreamActor(Sending):
             self.scope.cancel(str(failure))
         self._context.slots.wake(self)
         self._wake()
+
+    @property
+    def _ended(self) -> bool:
+        """Whether both sides have ended the stream."""
+        return self.machine.close_reason is CloseReason.ENDED
 
     def lose_connection(self, failure: H2Error) -> None:
         """The connection has ended, and every stream with it."""
@@ -251,6 +259,8 @@ class StreamActor(Sending):
         since = self._context.now()
         promised = StreamActor(self._context, machine.promise(self.machine, fields, head), fields, since)
         promised.inbox.end(ev.StreamEnded(promised.machine.stream_id))  # the client sends nothing on it
+        if self._context.tracer is not None:
+            self._context.tracer.stream_opened(promised.machine.stream_id, trusted_headers(fields))
         return promised
 
     @trio.lowlevel.enable_ki_protection
@@ -311,7 +321,14 @@ class StreamActor(Sending):
         if self.stream is None and self.failure is None:
             assert self.opened is None, "another task waits for the stream already"
             self.opened = trio.Event()
-            await self.opened.wait()
+            tracer = self._context.tracer
+            if tracer is not None:
+                tracer.queued(self)
+            try:
+                await self.opened.wait()
+            finally:
+                if tracer is not None:
+                    tracer.unqueued(self)
         if self.stream is None:
             assert self.failure is not None
             raise raised(self.failure)
@@ -321,6 +338,10 @@ class StreamActor(Sending):
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
         self._bind(self._context.machine.open_stream(fields, head, end_stream=end_stream))
+        tracer = self._context.tracer
+        if tracer is not None:
+            tracer.unqueued(self)
+            tracer.stream_opened(self.machine.stream_id, trusted_headers(fields))
         self._context.writer.wake()
         if self.opened is not None:
             self.opened.set()

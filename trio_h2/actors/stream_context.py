@@ -13,6 +13,7 @@ import trio
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamMachine
+from ..trace import Tracer
 from .admission import Slots
 from .logs import peer_name
 from .spare_channels import SpareChannels
@@ -34,6 +35,7 @@ class StreamContext:
         peer_address: the peer's socket address, for what is logged; None if the transport has none.
         on_handler_error: what a server calls with what a handler raised, and a name for that handler, in place of
             logging an Exception and letting another BaseException propagate.
+        tracer: tells a user's Trace, if there is one.
     """
 
     __slots__ = (
@@ -45,6 +47,7 @@ class StreamContext:
         "on_handler_error",
         "peer_address",
         "slots",
+        "tracer",
         "writer",
     )
 
@@ -58,6 +61,7 @@ class StreamContext:
         client: bool,
         peer_address: Any,
         on_handler_error: Callable[[str, BaseException], None] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.machine = machine
         self.writer = writer
@@ -68,6 +72,7 @@ class StreamContext:
         self.now = trio.lowlevel.current_clock().current_time
         self.peer_address = peer_address
         self.on_handler_error = on_handler_error
+        self.tracer = tracer
 
     @property
     def peer(self) -> str:

@@ -37,6 +37,7 @@ from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.field_rules import Fields
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import StreamMachine
+from ..trace import Tracer
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend
 from .under_tls import under_tls
@@ -61,8 +62,11 @@ class Writer:
         failure: why nothing more is cut, once that is so; what is cut already still leaves.
     """
 
-    def __init__(self, machine: ConnectionMachine, transport: trio.abc.SendStream, config: Config) -> None:
+    def __init__(
+        self, machine: ConnectionMachine, transport: trio.abc.SendStream, config: Config, tracer: Tracer | None
+    ) -> None:
         self._machine = machine
+        self._tracer = tracer
         self._transport = transport
         self._under_tls = under_tls(transport)
         self._limit = config.write_buffer_size
@@ -208,12 +212,17 @@ class Writer:
         self._senders[sender.stream] = sender
         self._queue(sender)
         self._woken.set()
+        tracer = self._tracer
+        if tracer is not None:
+            tracer.sender_waits(sender.stream.stream_id, self.waits_for(sender.stream))
         try:
             await sender.wait()
         finally:
             sender.withdraw()
             self._unqueue(sender)
             self._senders.pop(sender.stream, None)
+            if tracer is not None:
+                tracer.sender_waits(sender.stream.stream_id, None)
         if sender.error is not None:
             raise raised(sender.error)
 
@@ -234,6 +243,8 @@ class Writer:
 
     def connection_credit(self) -> None:
         """The connection's window has opened further."""
+        if self._starved_since is not None:
+            self._tell_waits()
         self._starved_since = None
         self._woken.set()
 
@@ -265,6 +276,8 @@ class Writer:
         else:
             self._unqueue(sender)
             self._take_place(sender)
+        if self._tracer is not None and sender is not None:
+            self._tracer.sender_waits(stream.stream_id, self.waits_for(stream))
         self._woken.set()
 
     def _unqueue(self, sender: PendingSend) -> None:
@@ -308,6 +321,12 @@ class Writer:
         sender = self._senders.get(stream)
         return None if sender is None else sender.since
 
+    def _tell_waits(self) -> None:
+        """What senders wait for may have changed, of all of them."""
+        if self._tracer is not None:
+            for stream in self._senders:
+                self._tracer.sender_waits(stream.stream_id, self.waits_for(stream))
+
     # Cutting
 
     def _cut_for_waiting(self) -> None:
@@ -332,6 +351,7 @@ class Writer:
             self._starved_since = None
         elif self._starved_since is None and any(self._ready):
             self._starved_since = trio.current_time()
+        self._tell_waits()
 
     def _cut(self, sender: PendingSend, limit: int) -> None:
         """Cut frames for one sender while the outbox is under `limit`; note when all of it is cut."""

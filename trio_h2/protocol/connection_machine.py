@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from ..codes import SettingCodes
 from ..config import Config
 from ..events import Event
+from ..trace import Tracer
 from .bandwidth import MEASURING_PING
 from .connection_state import ConnectionState
 from .field_section import STRICT, InboundRules
@@ -47,6 +48,7 @@ class ConnectionMachine(Sender):
         rules: what is received is held to these.
         clock: what budgets that are counted over a time go by.
         complain: called with the stream ID and the reason for every request or frame of the peer's that is refused.
+        tracer: tells a user's Trace of frames, credit and round trips.
 
     Attributes:
         state: what the sending and the receiving half share. What lives as long as the connection is here, too.
@@ -70,8 +72,9 @@ class ConnectionMachine(Sender):
         rules: InboundRules = STRICT,
         clock: Callable[[], float] = _stopped,
         complain: Callable[[int, str], None] = _keep_silent,
+        tracer: Tracer | None = None,
     ) -> None:
-        state = ConnectionState(config, client=client, rules=rules, clock=clock, complain=complain)
+        state = ConnectionState(config, client=client, rules=rules, clock=clock, complain=complain, tracer=tracer)
         super().__init__(state)
         self.config = config
         self.complain = complain
@@ -87,7 +90,8 @@ class ConnectionMachine(Sender):
             max_fields=config.max_header_fields,
             max_remembered=config.max_remembered_blocks,
         )
-        self.reader = FrameReader(limits, rules, expect_preface=not client)
+        on_frame = None if tracer is None else tracer.on_frame_received
+        self.reader = FrameReader(limits, rules, expect_preface=not client, on_frame=on_frame)
         self._receiver = Receiver(state, self.reader)
         self.receive_frame = self._receiver.receive
         self.requests = self._receiver.messages.requests

@@ -13,6 +13,7 @@ from ..codes import ErrorCodes, SettingCodes
 from ..config import Config
 from ..events import ChangedSetting
 from ..exceptions import FlowControlError
+from ..trace import Tracer
 from .budgets import Budgets
 from .credit import Credit
 from .field_section import InboundRules
@@ -53,23 +54,25 @@ class ConnectionState:
         rules: InboundRules,
         clock: Callable[[], float],
         complain: Callable[[int, str], None],
+        tracer: Tracer | None = None,
     ) -> None:
         self.config = config
         self.client = client
         self.rules = rules
         self.complain = complain
+        self._tracer = tracer
         # Settings and streams
         self.local_settings = LocalSettings(client)
         self.remote_settings = RemoteSettings(peer_is_server=client)
         self.table = StreamTable(client=client, max_tombstones=config.max_closed_streams)
         # Output
-        self.outbox = FrameWriter()
+        self.outbox = FrameWriter(tracer)
         self.replies = 0
         self.pings_unanswered = 0
         # Windows
         self.outbound = ConnectionOutboundWindow()
         self.initial_outbound = InitialWindow()
-        self.credit = Credit(config, self.outbox)
+        self.credit = Credit(config, self.outbox, tracer)
         # What the peer may cost
         self.budgets = Budgets(config, self.table, self.outbox, clock, hold_headers=rules.hold_headers)
         # The end
@@ -152,9 +155,13 @@ class ConnectionState:
         """Queue a PING of 8 octets (6.7)."""
         self.pings_unanswered += 1
         self.outbox.ping(payload, ack=False)
+        if self._tracer is not None:
+            self._tracer.ping_sent(payload)
 
-    def ping_answered(self) -> bool:
+    def ping_answered(self, payload: bytes) -> bool:
         """The peer acknowledged a PING; whether one of ours was waiting for it."""
+        if self._tracer is not None:
+            self._tracer.ping_answered(payload)
         if not self.pings_unanswered:
             return False
         self.pings_unanswered -= 1

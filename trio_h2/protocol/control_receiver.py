@@ -97,7 +97,7 @@ class ControlReceiver:
         state = self._state
         if frame.ack:
             events.append(ev.PingAckReceived(frame.payload))
-            return None if state.ping_answered() else self._budgets.count_control_frame()
+            return None if state.ping_answered(frame.payload) else self._budgets.count_control_frame()
         state.outbox.ping(frame.payload, ack=True)
         state.count_reply()
         events.append(ev.PingReceived(frame.payload))

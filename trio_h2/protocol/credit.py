@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..config import Config
 from ..exceptions import FlowControlError
+from ..trace import Tracer
 from .bandwidth import BandwidthEstimator, GrowthBudget
 from .frame_writer import FrameWriter
 from .stream_machine import Input, Phase, StreamMachine
@@ -27,9 +28,10 @@ class Credit:
             leaves.
     """
 
-    def __init__(self, config: Config, outbox: FrameWriter) -> None:
+    def __init__(self, config: Config, outbox: FrameWriter, tracer: Tracer | None = None) -> None:
         self.inbound = ConnectionInboundWindow(config.max_unread)
         self._outbox = outbox
+        self._tracer = tracer
         self.creditable: dict[int, StreamMachine] = {}
         # Every stream that we allow can be full of unread octets, grown or not, without stalling another.
         budget = config.max_unread - config.max_concurrent_streams * config.initial_window_size
@@ -89,7 +91,10 @@ class Credit:
         window = self.inbound if stream is None else stream.inbound
         if not (window.regrant(increment) if regrant else window.grow(increment)):
             raise FlowControlError("the window would pass 2**31-1", initiator="local")
-        self._outbox.window_update(0 if stream is None else stream.stream_id, increment)
+        stream_id = 0 if stream is None else stream.stream_id
+        self._outbox.window_update(stream_id, increment)
+        if self._tracer is not None:
+            self._tracer.window_grown(stream_id, window.target)
 
     def look(self, now: float) -> bool:
         """So much was received that a PING may be wanted to measure by; whether it is."""
@@ -102,6 +107,8 @@ class Credit:
             increment = self.inbound.widen(self._grown_to - self.inbound.target)
             if increment:
                 self._outbox.window_update(0, increment)
+                if self._tracer is not None:
+                    self._tracer.window_grown(0, self.inbound.target)
 
     def _widen(self, stream: StreamMachine, taken: int) -> int:
         """Grow the window of a stream whose reader took `taken` octets since its last announcement; the octets.
@@ -118,6 +125,8 @@ class Credit:
             return 0
         increment = self._budget.take(stream, wanted)
         window.grow(increment)
+        if self._tracer is not None and increment:
+            self._tracer.window_grown(stream.stream_id, window.target)
         return increment
 
 

@@ -95,15 +95,30 @@ def _unpadded_untrusted(flags: int, payload: bytes) -> bytes | ConnectionFailure
 class FrameReader:
     """Bytes in, frames and verdicts out.
 
+    Args:
+        limits: what field blocks and sections are held to.
+        rules: as far as they concern this side.
+        expect_preface: Whether a client's preface comes first.
+        on_frame: called with type, flags, stream ID and length of each frame when it is there, before it is parsed, and
+            of one whose header breaks a rule.
+
     Attributes:
         max_frame_size: the largest payload we accept: our SETTINGS_MAX_FRAME_SIZE in force.
     """
 
-    def __init__(self, limits: HeaderLimits, rules: InboundRules = STRICT, *, expect_preface: bool) -> None:
+    def __init__(
+        self,
+        limits: HeaderLimits,
+        rules: InboundRules = STRICT,
+        *,
+        expect_preface: bool,
+        on_frame: Callable[[int, int, int, int], None] | None = None,
+    ) -> None:
         self.max_frame_size = MIN_FRAME_SIZE
         self._limits = limits
         self._decoder = FieldDecoder(limits, rules)
         self._server = expect_preface
+        self._on_frame = on_frame
         self._preface = PREFACE if expect_preface else b""
         self._parts: list[bytes] = []
         self._have = 0
@@ -161,6 +176,8 @@ class FrameReader:
                 if not self._is_ordinary(length, type_, stream_id):
                     failure = self._judge_header(length, type_, flags, stream_id)
                     if failure is not None:
+                        if self._on_frame is not None:
+                            self._on_frame(type_, flags, stream_id, length)
                         yield failure
                         return
                 end = offset + FRAME_HEADER_SIZE + length
@@ -169,6 +186,8 @@ class FrameReader:
                     break
                 payload = buffer[offset + FRAME_HEADER_SIZE : end]
                 offset = end
+                if self._on_frame is not None:
+                    self._on_frame(type_, flags, stream_id, length)
                 parser = _PARSERS.get(type_)
                 if parser is None:
                     yield UnknownFrame(type_, flags, stream_id, payload)

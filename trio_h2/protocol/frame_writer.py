@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import hyperframe.frame as hf
 
 from ..codes import OTHER_CODE
+from ..trace import Tracer
 from .compression import FieldEncoder
 from .field_rules import Fields
 from .frames import (
@@ -45,6 +46,9 @@ __all__ = ["FrameWriter"]
 class FrameWriter:
     """Frames in, bytes out. What is in here is cut: it leaves in this order.
 
+    Args:
+        tracer: is told of every frame, and what credit it gives.
+
     Attributes:
         max_frame_size: the largest payload the peer accepts.
         size: octets waiting to be taken.
@@ -52,13 +56,15 @@ class FrameWriter:
         resets: how many RST_STREAMs were put here, by error code; `OTHER_CODE` has those that RFC 9113 does not define.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer | None = None) -> None:
         self.max_frame_size = MIN_FRAME_SIZE
         self.size = 0
         self.taken = 0
         self.resets: dict[int, int] = {}
         self._encoder = FieldEncoder()
         self._pieces: list[bytes | memoryview] = []
+        self._tracer = tracer
+        self._on_frame = None if tracer is None else tracer.on_frame_sent
 
     def take(self, amount: int | None = None) -> bytes:
         """Everything that waits, joined once; or its first `amount` octets."""
@@ -85,11 +91,16 @@ class FrameWriter:
         if length:
             self._pieces.append(payload)
         self.size += FRAME_HEADER_SIZE + length
+        if self._on_frame is not None:
+            self._on_frame(type_, flags, stream_id, length)
 
     def _hyperframe(self, frame: hf.Frame) -> None:
         data = frame.serialize()
         self._pieces.append(data)
         self.size += len(data)
+        if self._on_frame is not None:
+            _, _, type_, flags, stream_id = FRAME_HEADER.unpack_from(data)
+            self._on_frame(type_, flags, stream_id, len(data) - FRAME_HEADER_SIZE)
 
     def preface(self) -> None:
         """The client's 24 octets (RFC 9113 section 3.4)."""
@@ -168,6 +179,8 @@ class FrameWriter:
     def window_update(self, stream_id: int, increment: int) -> None:
         """WINDOW_UPDATE (6.9)."""
         self._frame(WINDOW_UPDATE, 0, stream_id, UINT32.pack(increment))
+        if self._tracer is not None:
+            self._tracer.credit_given(stream_id, increment)
 
     def altsvc(self, stream_id: int, origin: bytes, field_value: bytes) -> None:
         """ALTSVC (RFC 7838 section 4)."""

@@ -1,0 +1,287 @@
+"""`Trace`, which shows a user what connections do, and `Tracer`, which tells it of one connection.
+
+A connection without a trace has no Tracer, and looks for one where there would be something to tell. A Tracer knows
+what it has told, so that streams are opened and closed, and waits begin and end, once each and within the life of their
+connection, or stream, whatever becomes of that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+from .exceptions import H2Error
+from .headers import Headers
+
+__all__ = ["Trace", "Tracer", "WaitReason", "checked_trace"]
+
+logger = logging.getLogger("trio_h2")
+
+WaitReason = Literal["stream window", "connection window", "transport", "slot", "headers", "body"]
+
+MAX_PINGS = 100
+"""Unanswered PINGs whose times are kept: a peer that answers none may not make us keep more."""
+
+
+class Trace:
+    """What connections do, as they do it: derive from it, in the manner of `trio.abc.Instrument`, and override.
+
+    `connect(trace=)`, `connect_over(trace=)` and `serve_h2(trace=)` and its siblings take one; one may serve any number
+    of connections. No method has to be overridden, and those that are not are not called.
+
+    They are called within a step of the connection, in the task that makes it. So they should be quick, may look
+    (`trio.current_time()`, `connection.statistics()`), and must use nothing that sends or closes. What one raises is
+    logged once, on the logger `trio_h2`, and switches its trace off, for all its connections, which go on.
+
+    What `connection_made` tells first and `connection_ended` last is the life of a connection; all else is in between.
+    In it `stream_opened` and `stream_closed` come once each for every stream, and so do `wait_began` and `wait_ended`
+    for every wait, also if the connection is lost.
+
+    In all methods:
+        connection: the ClientConnection or ServerConnection.
+        stream_id: the stream's ID, or 0 where it is about the connection as a whole.
+    """
+
+    _switched_off: bool = False
+
+    def _switch_off(self) -> None:
+        object.__setattr__(self, "_switched_off", True)  # also if the user's class is frozen
+
+    def connection_made(self, connection: Any) -> None:
+        """HTTP/2 begins on a connection, after TLS's handshake. No frame of it has been sent or received."""
+
+    def connection_ended(self, connection: Any, error: H2Error | None) -> None:
+        """The connection has ended, and its transport is closed.
+
+        Args:
+            connection: which.
+            error: why, as its calls raise it; None for a clean end: this side closed it, shut it down, cancelled it
+                or found it idle, or the peer went, by a GOAWAY with NO_ERROR or without, and no stream was open.
+        """
+
+    def stream_opened(self, connection: Any, stream_id: int, headers: Headers) -> None:
+        """A request begins: its HEADERS were cut, or received and found good. A pushed one begins by its promise.
+
+        Args:
+            connection: which.
+            stream_id: the stream's ID.
+            headers: the request's header section, with its pseudo-header fields. What must not be shown is
+                `NeverIndexed` or has a name that says so: `authorization`, `cookie`.
+        """
+
+    def stream_closed(self, connection: Any, stream_id: int, error: H2Error | None) -> None:
+        """A stream is over: both sides have ended it and its user is done with it, or it was cut short.
+
+        Args:
+            connection: which.
+            stream_id: the stream's ID.
+            error: None if both sides have ended it; else why it was cut short: a StreamResetError with the
+                `error_code` and `initiator` of the RST_STREAM, or what the connection ended by.
+        """
+
+    def frame_received(self, connection: Any, type: int, flags: int, stream_id: int, length: int) -> None:
+        """A frame has come, whatever is to be said of it: of an unknown type, on a stream that is not there.
+
+        It is told before what it brings. A frame whose header breaks a rule is told, too, and is the last.
+
+        Args:
+            connection: which.
+            type, flags: as in the frame's header (RFC 9113 section 4.1).
+            stream_id: the stream's ID, or 0.
+            length: octets of payload, without the nine of the header.
+        """
+
+    def frame_sent(self, connection: Any, type: int, flags: int, stream_id: int, length: int) -> None:
+        """A frame was cut: it leaves next in this order, or is lost if the connection ends before. Else as above."""
+
+    def wait_began(self, connection: Any, stream_id: int, reason: WaitReason) -> None:
+        """A call of the user's waits on a stream. If what it waits for changes, one wait ends and another begins.
+
+        Args:
+            connection: which.
+            stream_id: the stream's ID. A client's stream that waits for a slot has none yet: it goes by a negative
+                number of its own. When that wait ends and the stream opens, `stream_opened` follows at once.
+            reason: what its sender waits for, `"stream window"`, `"connection window"`, `"transport"` (the peer, or
+                the network, takes no more now) or `"slot"` (the peer's limit of concurrent streams); or its reader,
+                `"headers"` or `"body"`. A stream may have one wait of each kind.
+        """
+
+    def wait_ended(self, connection: Any, stream_id: int, reason: WaitReason) -> None:
+        """A wait is over, because what it waited for came, or it was cancelled, or failed."""
+
+    def credit_given(self, connection: Any, stream_id: int, octets: int) -> None:
+        """A WINDOW_UPDATE was cut: the peer may send so many octets more, on a stream or on all together (0)."""
+
+    def round_trip(self, connection: Any, seconds: float) -> None:
+        """A PING was answered after so long, whether it was the user's, or one of the connection's own."""
+
+    def window_grown(self, connection: Any, stream_id: int, target: int) -> None:
+        """A receive window became larger, a stream's or the connection's (0): it has `target` octets from now on.
+
+        Before, a stream has `Config.initial_window_size`, and the connection 65,535 octets (RFC 9113 section 6.9.2).
+        """
+
+
+_NAMES = [name for name in vars(Trace) if not name.startswith("_")]
+
+
+def checked_trace(trace: Trace | None) -> Trace | None:
+    """What a caller gave as `trace`. Raises TypeError."""
+    if trace is not None and not isinstance(trace, Trace):
+        raise TypeError(f"trace must be a Trace, not {type(trace).__name__}")
+    return trace
+
+
+def _overridden(trace: Trace) -> dict[str, Callable[..., None]]:
+    """The methods that are not the base class's own, by name."""
+    methods = {name: getattr(trace, name) for name in _NAMES}
+    return {
+        name: method
+        for name, method in methods.items()
+        if getattr(method, "__func__", None) is not getattr(Trace, name)
+    }
+
+
+class Tracer:
+    """Tells a Trace of one connection. Owner of every field: this object.
+
+    Nothing here waits, or raises. After the connection's end it tells nothing, and holds nothing.
+
+    Args:
+        trace: whom to tell.
+        clock: the time in seconds.
+        client: Whether this side is the client.
+    """
+
+    def __init__(self, trace: Trace, clock: Callable[[], float], *, client: bool) -> None:
+        self._trace = trace
+        self._methods = _overridden(trace)
+        self._clock = clock
+        self._client = client
+        self._connection: Any = None
+        # What was told to have begun, and not to have ended: streams, and what their senders and readers wait for.
+        self._streams: set[int] = set()
+        self._senders: dict[int, WaitReason] = {}
+        self._readers: dict[int, WaitReason] = {}
+        self._queued: dict[object, int] = {}
+        self._last_queued = 0
+        self._pings: dict[bytes, float] = {}
+
+    def _tell(self, name: str, *arguments: object) -> None:
+        method = self._methods.get(name)
+        if method is None or self._trace._switched_off:
+            return
+        try:
+            method(self._connection, *arguments)
+        except BaseException as error:  # as trio does it: in the middle of a step nothing may get out
+            self._trace._switch_off()
+            logger.error("%s.%s raised: that trace is switched off", type(self._trace).__name__, name, exc_info=error)
+
+    # The connection
+
+    def connection_made(self, connection: object) -> None:
+        """The user's handle on the connection is made."""
+        self._connection = connection
+        self._tell("connection_made")
+
+    def connection_ended(self, error: H2Error | None) -> None:
+        """The transport is closed; what is still open ends with it."""
+        for stream_id in list(self._streams):
+            self.stream_closed(stream_id, error)
+        for waiter in list(self._queued):
+            self.unqueued(waiter)
+        self._tell("connection_ended", error)
+        self._methods.clear()
+        self._pings.clear()
+        self._connection = None
+
+    # Streams
+
+    def stream_opened(self, stream_id: int, headers: Headers) -> None:
+        """A request begins."""
+        self._streams.add(stream_id)
+        self._tell("stream_opened", stream_id, headers)
+
+    def stream_closed(self, stream_id: int, error: H2Error | None) -> None:
+        """A stream is over; only the first time counts."""
+        if stream_id in self._streams:
+            self.sender_waits(stream_id, None)
+            self.reader_goes_on(stream_id)
+            self._streams.remove(stream_id)
+            self._tell("stream_closed", stream_id, error)
+
+    # Waits
+
+    def queued(self, waiter: object) -> None:
+        """A client's stream waits for a slot, and has no ID yet."""
+        self._last_queued -= 1
+        self._queued[waiter] = self._last_queued
+        self._tell("wait_began", self._last_queued, "slot")
+
+    def unqueued(self, waiter: object) -> None:
+        """It waits no more, if it did."""
+        number = self._queued.pop(waiter, None)
+        if number is not None:
+            self._tell("wait_ended", number, "slot")
+
+    def sender_waits(self, stream_id: int, reason: str | None) -> None:
+        """What the stream's sender waits for now, which may be what it waited for before; None for nothing."""
+        self._waits(self._senders, stream_id, cast("WaitReason | None", reason))
+
+    def reader_waits(self, stream_id: int, *, at_head: bool) -> None:
+        """The stream's reader waits; `at_head` before the response's headers came, if it is a response."""
+        self._waits(self._readers, stream_id, "headers" if at_head and self._client else "body")
+
+    def reader_goes_on(self, stream_id: int) -> None:
+        """The stream's reader waits no more, if it did."""
+        self._waits(self._readers, stream_id, None)
+
+    def _waits(self, waits: dict[int, WaitReason], stream_id: int, reason: WaitReason | None) -> None:
+        before = waits.get(stream_id)
+        if reason == before or stream_id not in self._streams:
+            return
+        if before is not None:
+            del waits[stream_id]
+            self._tell("wait_ended", stream_id, before)
+        if reason is not None:
+            waits[stream_id] = reason
+            self._tell("wait_began", stream_id, reason)
+
+    # Frames, credit and time
+
+    @property
+    def on_frame_received(self) -> Callable[[int, int, int, int], None] | None:
+        """What to call with type, flags, stream ID and length of each frame that came; None if nobody wants to know."""
+        return self._frame_received if "frame_received" in self._methods else None
+
+    def _frame_received(self, type_: int, flags: int, stream_id: int, length: int) -> None:
+        self._tell("frame_received", type_, flags, stream_id, length)
+
+    @property
+    def on_frame_sent(self) -> Callable[[int, int, int, int], None] | None:
+        """What to call with type, flags, stream ID and length of each frame that is cut; None if nobody cares."""
+        return self._frame_sent if "frame_sent" in self._methods else None
+
+    def _frame_sent(self, type_: int, flags: int, stream_id: int, length: int) -> None:
+        self._tell("frame_sent", type_, flags, stream_id, length)
+
+    def credit_given(self, stream_id: int, octets: int) -> None:
+        """A WINDOW_UPDATE was cut."""
+        self._tell("credit_given", stream_id, octets)
+
+    def window_grown(self, stream_id: int, target: int) -> None:
+        """A receive window has a larger target."""
+        self._tell("window_grown", stream_id, target)
+
+    def ping_sent(self, payload: bytes) -> None:
+        """A PING was cut."""
+        self._pings[payload] = self._clock()
+        if len(self._pings) > MAX_PINGS:
+            del self._pings[next(iter(self._pings))]
+
+    def ping_answered(self, payload: bytes) -> None:
+        """An acknowledgement came, perhaps of a PING."""
+        sent_at = self._pings.pop(payload, None)
+        if sent_at is not None:
+            self._tell("round_trip", self._clock() - sent_at)
