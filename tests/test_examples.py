@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx2
 import pytest
 import trio
+from prometheus_client.parser import text_string_to_metric_families
 
 import trio_h2
 from tests import peers
@@ -25,6 +27,9 @@ from tests.peer_site import MIB, start_server, write_body
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
 EIGHT = [
+    "service.py",
+    "events.py",
+    "metrics_exporter.py",
     "resilient_client.py",
     "reverse_proxy.py",
     "tunnel_proxy.py",
@@ -34,10 +39,14 @@ EIGHT = [
 
 @asynccontextmanager
 async def example(
-    directory: Path, name: str, *arguments: str | Path, scheme: Literal["http", "https"] = "http"
+    directory: Path,
+    name: str,
+    *arguments: str | Path,
+    scheme: Literal["http", "https"] = "http",
+    port: int | None = None,
 ) -> AsyncIterator[peers.Peer]:
     """A server among the examples, with its port before its other arguments; at SIGTERM it ends in order."""
-    port = peers.free_port()
+    port = port or peers.free_port()
     argv = [sys.executable, "-W", "error", str(EXAMPLES / name), str(port), *map(str, arguments)]
     async with peers.run_server(
         name, argv, port=port, scheme=scheme, log=directory / f"{name}.log", may_end=True
@@ -88,6 +97,122 @@ def test_an_example_is_short_and_hides_nothing_from_type_checkers(name: str) -> 
     text = (EXAMPLES / name).read_text()
     assert len(text.splitlines()) < 100
     assert re.findall(r"\bcast\b|type: *ignore|pyright: *ignore|noqa", text) == []
+
+
+# The service ----------------------------------------------------------------------------------------------------------
+
+
+async def test_curl_and_httpx_use_the_service(
+    tmp_path: Path, tls_files: peers.TLSFiles, client_ssl_context: ssl.SSLContext
+) -> None:
+    curl = peers.require_program("curl", package="curl")
+    how = ["-sS", "--http2", "--cacert", str(tls_files.ca), "--write-out", " %{http_version} %{http_code}"]
+
+    async def asked(*arguments: str) -> tuple[Any, str]:
+        body, _, said = (await peers.run_program(curl, *how, *arguments)).text.partition(" 2 ")
+        return json.loads(body) if body else None, said
+
+    async with example(tmp_path, "service.py", tls_files.certificate, tls_files.key, scheme="https") as peer:
+        notes = f"{peer.url}/notes"
+        assert await asked("--data", '{"text": "milk"}', notes) == ({"number": 1}, "201")
+        assert await asked("--data", '{"text": "bread"}', notes) == ({"number": 2}, "201")
+        assert await asked(f"{notes}/1") == ({"text": "milk"}, "200")
+        assert await asked("--request", "DELETE", f"{notes}/1") == ({}, "200")
+        assert await asked(f"{notes}/1?really") == ({"error": "there is no such thing"}, "404")
+        assert await asked("--data", "milk", notes) == ({"error": "the body is no JSON"}, "400")
+        assert await asked("--data", '{"text": 1}', notes) == ({"error": 'a note is {"text": "..."}'}, "400")
+        assert await asked("--data", "x" * 10_001, notes) == (None, "413")
+        async with httpx2.AsyncClient(http2=True, http1=False, verify=client_ssl_context) as client:
+            response = await client.get(notes)
+        assert (response.http_version, response.json()) == ("HTTP/2", {"2": "bread"})
+        lines = re.findall(r"service (\S+ \S+: \S+) after", peer.output())
+        assert lines[:2] == ["POST /notes: 201", "POST /notes: 201"]
+        assert lines[4] == "GET /notes/1?really: 404"
+
+
+# The events -----------------------------------------------------------------------------------------------------------
+
+EVENTS = """
+const source = new EventSource("https://ORIGIN/events");
+source.onopen = () => report({open: true});
+source.onmessage = event => report({id: event.lastEventId, data: event.data});
+"""
+
+
+async def test_a_browser_hears_of_events(
+    tmp_path: Path, tls_files: peers.TLSFiles, server_ssl_context: ssl.SSLContext
+) -> None:
+    curl = peers.require_program("curl", package="curl")
+
+    async def publish(text: str) -> None:
+        how = ["-sS", "--fail", "--http2", "--cacert", str(tls_files.ca)]
+        await peers.run_program(curl, *how, "--data-binary", text, f"https://{peers.HOST}:{port}/publish")
+
+    port = peers.free_port()
+    script = EVENTS.replace("ORIGIN", f"{peers.HOST}:{port}")
+    files = tls_files.certificate, tls_files.key
+    async with page_in_a_browser(server_ssl_context, script) as reports:
+        for _ in range(2):  # the second time by a server that was started again: the browser comes back by itself
+            async with example(tmp_path, "events.py", *files, scheme="https", port=port) as peer:
+                assert await reports.receive() == {"open": True}
+                await publish("one")
+                assert await reports.receive() == {"id": "1", "data": "one"}
+                await publish("two\nlines \u20ac")
+                assert await reports.receive() == {"id": "2", "data": "two\nlines \u20ac"}
+                peer.process.terminate()
+                with trio.fail_after(5):  # far less than the grace: the response has ended in order
+                    await peer.process.wait()
+
+
+async def test_a_listener_that_comes_back_hears_what_it_missed(tmp_path: Path, tls_files: peers.TLSFiles) -> None:
+    curl = peers.require_program("curl", package="curl")
+    how = ["-sS", "--http2", "--cacert", str(tls_files.ca)]
+    async with example(tmp_path, "events.py", tls_files.certificate, tls_files.key, scheme="https") as peer:
+        for text in ("one", "two", "three"):
+            await peers.run_program(curl, *how, "--data", text, f"{peer.url}/publish")
+        argv = [curl, *how, "--no-buffer", "--header", "last-event-id: 1", f"{peer.url}/events"]
+        process = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        with trio.fail_after(30):
+            async with process.stdout, aclosing(lines_of(process.stdout)) as lines:
+                told = [await anext(lines) for _ in range(8)]
+                assert told == ["retry: 1000", "", "id: 2", "data: two", "", "id: 3", "data: three", ""]
+                peer.process.terminate()
+                assert [line async for line in lines] == []
+            assert await process.wait() == 0  # curl: the response has ended in order
+            await peer.process.wait()
+
+
+# The metrics ----------------------------------------------------------------------------------------------------------
+
+
+async def test_prometheus_reads_what_the_exporter_exports(tmp_path: Path, tls_files: peers.TLSFiles) -> None:
+    curl = peers.require_program("curl", package="curl")
+    how = ["-sS", "--http2", "--cacert", str(tls_files.ca)]
+    metrics_port = peers.free_port()
+    files = tls_files.certificate, tls_files.key
+    async with example(tmp_path, "metrics_exporter.py", str(metrics_port), *files, scheme="https") as peer:
+        for method in ("GET", "GET", "POST", "BREW"):
+            await peers.run_program(curl, *how, "--request", method, peer.url)
+        url = f"https://{peers.HOST}:{metrics_port}/metrics"
+        done = await peers.run_program(curl, *how, "--write-out", "%{stderr}%{content_type}", url)
+        assert done.errors == "text/plain; version=0.0.4; charset=utf-8"
+    families = {family.name: family for family in text_string_to_metric_families(done.text)}
+    values = {
+        (sample.name, *sample.labels.values()): sample.value for each in families.values() for sample in each.samples
+    }
+    assert all(family.documentation for family in families.values())
+    assert families["h2_requests"].type == "counter"
+    assert families["h2_connections_open"].type == "gauge"
+    assert values["h2_requests_total", "GET"] == 2
+    assert values["h2_requests_total", "POST"] == 1
+    assert values["h2_requests_total", "_OTHER"] == 1
+    assert values["h2_responses_total", "2xx"] == 4
+    assert values["h2_streams_total",] == 4
+    assert values["h2_streams_open",] == 0
+    # One came to look whether somebody listens, and said nothing; if it was gone before it was accepted, it was none.
+    assert values["h2_connections_total",] - values["h2_handshakes_failed_total",] == 4
+    assert values["h2_bytes_received_total",] > 100
 
 
 # The proxies ----------------------------------------------------------------------------------------------------------

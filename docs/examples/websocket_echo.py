@@ -1,6 +1,7 @@
 """WebSockets over HTTP/2 (RFC 8441), with wsproto: `python websocket_echo.py PORT CERTIFICATE KEY` echoes messages.
 
-In a browser, whose console knows nothing of all this: `new WebSocket("wss://localhost:PORT/")`.
+In a browser, go to https://localhost:PORT/, and enter in its console: `socket = new WebSocket("wss://localhost:PORT/")`,
+`socket.onmessage = event => console.log(event.data)`, `socket.send("hello")`.
 """
 
 from __future__ import annotations
@@ -60,32 +61,29 @@ class WebSocket:
         await self.send(CloseConnection(code=CloseReason.GOING_AWAY))
 
 
-async def handler(closing: trio.Event, stream: trio_h2.ServerStream) -> None:
-    if stream.request.protocol != "websocket":
-        await stream.respond(404)
-    elif stream.request.headers.get("sec-websocket-version") != "13":
-        await stream.respond(400, [("sec-websocket-version", "13")])
-    else:
-        await stream.send_response(200)
-        websocket = WebSocket(stream)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(websocket.close_when, closing)
-            await websocket.echo()
-            nursery.cancel_scope.cancel()
-
-
 async def main(port: int, certificate: str, key: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    closing = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.protocol != "websocket":
+            await stream.respond(404)
+        elif stream.request.headers.get("sec-websocket-version") != "13":
+            await stream.respond(400, [("sec-websocket-version", "13")])
+        else:
+            await stream.send_response(200)
+            websocket = WebSocket(stream)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(websocket.close_when, server.closing)
+                await websocket.echo()
+                nursery.cancel_scope.cancel()
+
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            server: trio_h2.H2Server = await nursery.start(
-                partial(trio_h2.serve_h2, partial(handler, closing), port, ssl_context=context)
-            )
-            print(f"wss://localhost:{server.port}", flush=True)
+            serve = partial(trio_h2.serve_h2, handler, port, ssl_context=context)
+            server: trio_h2.H2Server = await nursery.start(serve)
+            print(f"https://localhost:{server.port}", flush=True)
             await anext(signals)
-        closing.set()
         await server.shutdown()
 
 
