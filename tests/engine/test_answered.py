@@ -17,7 +17,7 @@ Fields = tuple[tuple[str, str], ...]
 Answer = Callable[[trio_h2.ServerStream], Awaitable[object]]
 
 
-async def status_of(answer: Answer, request: Fields = GET) -> tuple[int | None, list[int]]:
+async def status_of(answer: Answer, request: Fields = GET, body: bytes = b"") -> tuple[int | None, list[int]]:
     """What `status` says of a stream when its handler has ended, and each status that the client saw."""
     streams = []
 
@@ -27,7 +27,9 @@ async def status_of(answer: Answer, request: Fields = GET) -> tuple[int | None, 
         await answer(stream)
 
     async with raw_client(handler) as peer:
-        await peer.send(peer.headers(1, request, end_stream=request is not CONNECT))
+        await peer.send(peer.headers(1, request, end_stream=not body and request is not CONNECT))
+        if body:
+            await peer.send(peer.data(1, body, end_stream=True))
         frames = await peer.sync()
         sections = [dict(frame.fields) for frame in of(frames, HeadersFrame, 1)]
         return streams[0].status, [int(fields[b":status"]) for fields in sections if b":status" in fields]
@@ -99,6 +101,37 @@ async def test_status_of_the_500_that_the_library_made(autojump_clock: MockClock
 
     assert await status_of(nothing) == (500, [500])
     assert await status_of(failing) == (500, [500])
+
+
+async def test_what_stands_around_a_handler_knows_what_was_answered(autojump_clock: MockClock) -> None:
+    """The example of docs/servers.md."""
+    lines = []
+
+    def around(handler: Answer) -> Answer:
+        async def answer(stream: trio_h2.ServerStream) -> None:
+            try:
+                await handler(stream)
+            except Exception as error:
+                if stream.status is None:
+                    await stream.respond(413 if isinstance(error, trio_h2.RequestTooLargeError) else 500)
+                raise
+            finally:
+                lines.append(stream.status)
+
+        return answer
+
+    async def failing_early(stream: trio_h2.ServerStream) -> None:
+        raise ValueError("a bug of the handler's")
+
+    async def failing_late(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(203)
+        raise ValueError("a bug of the handler's")
+
+    assert await status_of(around(lambda stream: stream.read(max_body=0)), POST, body=b"body") == (413, [413])
+    assert await status_of(around(failing_early)) == (500, [500])
+    assert await status_of(around(failing_late)) == (203, [203])
+    assert await status_of(around(lambda stream: stream.respond(204))) == (204, [204])
+    assert lines == [413, 500, 203, 204]
 
 
 async def test_status_stays_none_where_nothing_was_answered(autojump_clock: MockClock) -> None:
