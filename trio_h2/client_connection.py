@@ -381,7 +381,7 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
 
 
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
-    body: list[bytes] = []
+    body: list[bytes | bytearray] = []
     try:
         if not await actor.inbox.receive_message(body, max_body):
             reason = f"the response has more than {max_body} octets, its max_body"
@@ -394,9 +394,9 @@ async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
     return response
 
 
-def _received(inbox: Inbox, body: list[bytes]) -> Response | None:
+def _received(inbox: Inbox, body: list[bytes | bytearray]) -> Response | None:
     """The response, whole or as far as it came; None if its header section did not."""
     if inbox.head is None:
         return None
     trailers = None if inbox.trailers is None else inbox.trailers.headers
-    return split_response(inbox.head.headers, body[0] if len(body) == 1 else b"".join(body), trailers)
+    return split_response(inbox.head.headers, b"".join(body), trailers)

@@ -187,7 +187,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if announced:
             raise self._too_large(f"the body has {left} octets to come by its content-length, max_body is {max_body}")
         self._ask_for_body()
-        body: list[bytes] = []
+        body: list[bytes | bytearray] = []
         whole = False
         try:
             whole = await inbox.receive_message(body, max_body)

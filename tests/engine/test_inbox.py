@@ -373,3 +373,18 @@ async def test_a_reset_is_the_last_event_after_the_handler_that_it_cancelled(aut
         assert isinstance(await anext(events), trio_h2.StreamReset)
         with pytest.raises(StopAsyncIteration):
             await anext(events)
+
+
+async def test_a_body_read_as_it_comes_in_tiny_pieces_is_kept_in_large_ones(autojump_clock: MockClock) -> None:
+    """However a peer times its frames: two octets in an object of their own would take 28 times as much memory."""
+    pieces = [b"%02d" % (count % 100) for count in range(40_000)]
+    body: list[bytes | bytearray] = []
+    async with download() as it, trio.open_nursery() as nursery:
+        nursery.start_soon(it.stream._actor.inbox.receive_message, body, None)
+        for piece in pieces:
+            await trio.lowlevel.checkpoint()
+            await it.receive(it.peer.data(1, piece))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(body) == 2
+        await it.receive(it.peer.data(1, end_stream=True))
+    assert b"".join(body) == b"".join(pieces)

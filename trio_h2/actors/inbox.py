@@ -362,7 +362,7 @@ class Inbox:
         self.unread -= count
         self._give_credit(count)
 
-    def give_back(self, body: list[bytes]) -> None:
+    def give_back(self, body: list[bytes | bytearray]) -> None:
         """What `receive_message` took is to be taken again, before what is here; nothing, if the inbox is closed."""
         if body and self._receive is not None:
             data = b"".join(body)
@@ -406,7 +406,7 @@ class Inbox:
         return item
 
     @trio.lowlevel.enable_ki_protection
-    async def receive_message(self, body: list[bytes], max_body: int | None) -> bool:
+    async def receive_message(self, body: list[bytes | bytearray], max_body: int | None) -> bool:
         """Wait for the rest of the message and put its body into `body`; a checkpoint only if it has to wait.
 
         What is there is taken in one step, so a small response costs one wake-up. Raises the stream's failure; what
@@ -427,7 +427,10 @@ class Inbox:
                 self._held = None
                 data = chunk.take(None)
                 taken += len(data)
-                body.append(data)
+                if len(data) < JOIN_BELOW and body and len(body[-1]) < JOIN_UP_TO:
+                    _join(body, data)
+                else:
+                    body.append(data)
             if taken:
                 self._took(taken)
                 size += taken
@@ -436,3 +439,11 @@ class Inbox:
             if self.ended:
                 return True
             self._note(await self._wait())
+
+
+def _join(body: list[bytes | bytearray], data: bytes) -> None:
+    """Put a small piece behind the last one: an object for each frame would take many times the octets in it."""
+    last = body[-1]
+    if not isinstance(last, bytearray):
+        body[-1] = last = bytearray(last)
+    last += data
