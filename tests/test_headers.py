@@ -83,7 +83,14 @@ def test_rfc9110_5_3_a_dict_that_would_lose_a_value_is_a_type_error(make: Callab
     headers = Headers([("a", "1"), ("set-cookie", "secret"), ("Set-Cookie", "secret"), ("a", "2"), ("A", "3")])
     with pytest.raises(TypeError) as caught:
         make(headers)
-    assert str(caught.value) == "'a' is in there 3 times: use items(), or get_all()"
+    assert str(caught.value) == "the field 'a' is there 3 times, and a dict holds one: use items() or get_all()"
+
+
+def test_a_name_that_repeats_is_shown_escaped_and_cut() -> None:
+    with pytest.raises(TypeError) as caught:
+        dict(trusted_headers([(b"\xff\n" + b"a" * 10_000, b"1")] * 2))
+    assert "'\\xff\\n" in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
 def test_lookups_ignore_case_and_answer_text() -> None:

@@ -246,6 +246,15 @@ async def never_ending() -> Any:
     yield b""
 
 
+async def test_a_request_that_is_too_large_is_no_error_of_the_handler(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, [], await stream.read(max_body=3))
+
+    async with in_memory(handler) as connection:
+        assert (await connection.request("POST", "/", body=b"abc")).body == b"abc"
+        assert (await connection.request("POST", "/", body=b"abcd")).status == 413
+
+
 async def test_what_the_block_raises_leaves_it_as_it_is(autojump_clock: MockClock) -> None:
     error = BlockFailed()
     with pytest.raises(BlockFailed) as caught:

@@ -7,6 +7,7 @@ answers look-ups as text.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self, TypeVar, overload
 
@@ -143,8 +144,9 @@ class Headers:
         """
         names = [name.decode("latin-1") for name, _ in self._pairs]
         if len(set(names)) != len(names):
-            repeated = next(name for name in names if names.count(name) > 1)
-            raise TypeError(f"{repeated!r} is in there {names.count(repeated)} times: use items(), or get_all()")
+            name, times = Counter(names).most_common(1)[0]
+            text = f"the field {name[:60]!a} is there {times} times, and a dict holds one: use items() or get_all()"
+            raise TypeError(text)
         return names
 
     def _first(self, name: object) -> bytes | None:
