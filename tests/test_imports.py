@@ -156,6 +156,7 @@ HOUSE = {
             "phases",
             "pings",
             "reading",
+            "replayed",
             "routing",
             "shutdown",
             "watch",

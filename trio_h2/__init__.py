@@ -1,5 +1,6 @@
 """HTTP/2 for trio: client and server, one actor task per stream."""
 
+from .actors.replayed import ReplayedStream
 from .bodies import Body
 from .client import connect, connect_over
 from .client_connection import ClientConnection, ClientStream, PushedStream
@@ -63,7 +64,7 @@ from .protocol.priority import Priority
 from .protocol.settings import ChangedSetting, SettingCodes
 from .requests import Request, Response
 from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
-from .server_connection import Handler
+from .server_connection import Handler, Http1Handler
 from .server_statistics import ServerStatistics
 from .streams import ServerStream
 from .trace import Trace
@@ -92,6 +93,7 @@ __all__ = [
     "HandshakeError",
     "Headers",
     "HeadersLike",
+    "Http1Handler",
     "InformationalResponseReceived",
     "InternalError",
     "InvalidBodyLengthError",
@@ -110,6 +112,7 @@ __all__ = [
     "PushedStreamReceived",
     "RFC1122Error",
     "RemoteSettingsChanged",
+    "ReplayedStream",
     "Request",
     "RequestReceived",
     "RequestTooLargeError",

@@ -15,7 +15,7 @@ from .actors.room import Room
 from .actors.stopping import Stopping
 from .config import Config
 from .connection import ServerConnection, checked_config, checked_grace, counted
-from .server_connection import Handler, Served, checked_handler
+from .server_connection import Handler, Http1Handler, Served, checked_handler, checked_http1
 from .server_statistics import ServerStatistics, Totals
 from .trace import Trace, checked_trace
 
@@ -36,8 +36,11 @@ class H2Server:
         handler: Handler,
         listeners: Sequence[trio.abc.Listener[Any]],
         config: Config,
-        trace: Trace | None,
         room: Room,
+        *,
+        http1: Http1Handler | None,
+        sets_alpn: bool,
+        trace: Trace | None,
     ) -> None:
         self.listeners = tuple(listeners)
         self._port = port_of(self.listeners)  # now, because a socket that is closed has forgotten it
@@ -45,6 +48,8 @@ class H2Server:
         self._config = config
         self._trace = trace
         self._room = room
+        self._http1 = http1
+        self._expects_alpn = not sets_alpn
         self._shortage = Shortage()
         self._totals = Totals()
         self._stopping: Stopping[Served] = Stopping(self.listeners)
@@ -151,9 +156,26 @@ class H2Server:
     def _admit(self, transport: trio.abc.Stream) -> Served:
         """From its first step on a shutdown knows of the connection."""
         self._totals.accepted()
-        served = Served(self._handler, transport, self._config, trace=self._trace, room=self._room, totals=self._totals)
+        served = Served(
+            self._handler,
+            transport,
+            self._config,
+            http1=self._http1,
+            trace=self._trace,
+            room=self._room,
+            totals=self._totals,
+            on_no_alpn=self._no_alpn,
+        )
         self._stopping.came(served)
         return served
+
+    def _no_alpn(self, peer: str) -> None:
+        """A client has negotiated nothing. Where the TLS context is not ours to see to, that may be its fault."""
+        if self._expects_alpn:
+            self._expects_alpn = False
+            logger.warning(
+                "%s negotiated no protocol with TLS: is ALPN h2 set on the listeners' TLS context? (said once)", peer
+            )
 
 
 def _checked_room(max_connections: int, max_handshakes: int) -> Room:
@@ -166,17 +188,28 @@ def _checked_room(max_connections: int, max_handshakes: int) -> Room:
 
 
 async def serve_h2_connection(
-    handler: Handler, transport: trio.abc.Stream, *, config: Config | None = None, trace: Trace | None = None
+    handler: Handler,
+    transport: trio.abc.Stream,
+    *,
+    http1: Http1Handler | None = None,
+    config: Config | None = None,
+    trace: Trace | None = None,
 ) -> None:
     """Serve one connection over any connected `trio.abc.Stream`, until it ends.
 
-    A `trio.SSLStream` does its handshake here. An HTTP/1.x client gets a 505 that says what to do. Returns when the
-    connection is closed and every handler has returned; cancelled, it closes at once.
+    A `trio.SSLStream` does its handshake here. An HTTP/1.x client gets a 505 that says what to do, unless there is an
+    `http1`. Returns when the connection is closed and every handler has returned; cancelled, it closes at once.
 
     Args:
         handler: called as `await handler(stream)` for every request, each in a task of its own. What it leaves undone
             when it returns, or raises, ends its own stream alone; other BaseExceptions propagate.
         transport: connected.
+        http1: called as `await http1(stream)` with a `ReplayedStream`, a `trio.abc.Stream`, if the client speaks
+            HTTP/1.x: if it selected ALPN `http/1.1`, or its first octets are a request line of HTTP/1.x. They are the
+            first that the stream gives. Until the client's first octets nothing is sent then, and if they do not come
+            within `Config.handshake_timeout` the connection is closed. The stream is closed when `http1` returns; what
+            it raises is logged like what a handler raises, and other BaseExceptions propagate. Nothing of Config bounds
+            it: timeouts and limits of HTTP/1.x are its own. By default clients of HTTP/1.x are answered with 505.
         config: by default `Config()`.
         trace: is told what the connection does; by default nobody is.
 
@@ -185,13 +218,17 @@ async def serve_h2_connection(
     """
     if not isinstance(transport, trio.abc.Stream):
         raise TypeError(f"transport must be a trio.abc.Stream, not {type(transport).__name__}")
-    await Served(checked_handler(handler), transport, checked_config(config), checked_trace(trace)).run()
+    checked_handler(handler)
+    checked_http1(http1)
+    config = checked_config(config)
+    await Served(handler, transport, config, http1=http1, trace=checked_trace(trace)).run()
 
 
 async def serve_h2_listeners(
     handler: Handler,
     listeners: Sequence[trio.abc.Listener[Any]],
     *,
+    http1: Http1Handler | None = None,
     config: Config | None = None,
     trace: Trace | None = None,
     max_connections: int = 1_000,
@@ -203,8 +240,13 @@ async def serve_h2_listeners(
 
     Args:
         handler, config, trace: as for `serve_h2_connection`.
-        listeners: TCP, TLS or unix listeners; closed at the end. For TLS the context has to have ALPN `h2` and
-            `ssl.OP_NO_RENEGOTIATION` (RFC 9113 section 9.2.1) set.
+        listeners: TCP, TLS or unix listeners; closed at the end. Their TLS context is the caller's: it has to have ALPN
+            set, `h2` (and `http/1.1` where there is an `http1`), and `ssl.OP_NO_RENEGOTIATION` (RFC 9113 section
+            9.2.1). The first client that negotiates no protocol is one WARNING, because that looks like a context
+            without ALPN.
+        http1: as for `serve_h2_connection`. It runs where connections do, counts in `max_connections` until it returns,
+            and no other connection takes its place. A shutdown lets it go on until the end of its grace, and cancels
+            it then; `H2Server.closing` tells it of that.
         max_connections: how many are served at once, 1,000 by default: of a few dozen kilobytes each when idle, and
             as many file descriptors as most systems give a process. When one more comes, the connection that was idle
             longest gets GOAWAY and a second to close; its place is given away at once, so a tenth more may be closing.
@@ -219,7 +261,15 @@ async def serve_h2_listeners(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     room = _checked_room(max_connections, max_handshakes)
-    server = H2Server(checked_handler(handler), listeners, checked_config(config), checked_trace(trace), room)
+    server = H2Server(
+        checked_handler(handler),
+        listeners,
+        checked_config(config),
+        room,
+        http1=checked_http1(http1),
+        sets_alpn=False,
+        trace=checked_trace(trace),
+    )
     await server._run(handler_nursery, task_status)
 
 
@@ -228,6 +278,7 @@ async def serve_h2(
     port: int,
     *,
     host: str | bytes | None = None,
+    http1: Http1Handler | None = None,
     ssl_context: ssl.SSLContext | None = None,
     backlog: int | None = None,
     config: Config | None = None,
@@ -240,12 +291,12 @@ async def serve_h2(
     """Serve HTTP/2 on a TCP port, until `H2Server.shutdown`: `server = await nursery.start(serve_h2, handler, 0)`.
 
     Args:
-        handler, config, trace, max_connections, max_handshakes, handler_nursery, task_status: as for
+        handler, http1, config, trace, max_connections, max_handshakes, handler_nursery, task_status: as for
             `serve_h2_listeners`.
         port: 0 picks a free one, the same for every address family; see `H2Server.port`.
         host: what to bind, by default every interface.
-        ssl_context: TLS; ALPN `h2` is set on it, and that it does not renegotiate (RFC 9113 section 9.2.1). Without
-            one, HTTP/2 with prior knowledge (section 3.3).
+        ssl_context: TLS; ALPN `h2` is set on it, and `http/1.1` behind it where there is an `http1`, and that it does
+            not renegotiate (RFC 9113 section 9.2.1). Without one, HTTP/2 with prior knowledge (section 3.3).
         backlog: as for `trio.open_tcp_listeners`.
 
     Raises:
@@ -256,23 +307,16 @@ async def serve_h2(
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
     checked_handler(handler)
+    checked_http1(http1)
     checked_config(config)
     checked_trace(trace)
-    _checked_room(max_connections, max_handshakes)
+    room = _checked_room(max_connections, max_handshakes)
     if ssl_context is not None:
         check_serves(ssl_context)
     listeners: list[trio.abc.Listener[Any]] = list(await open_listeners(port, host, backlog))
     if ssl_context is not None:
-        ssl_context.set_alpn_protocols(["h2"])
+        ssl_context.set_alpn_protocols(["h2"] if http1 is None else ["h2", "http/1.1"])
         ssl_context.options |= ssl.OP_NO_RENEGOTIATION
         listeners = [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in listeners]
-    await serve_h2_listeners(
-        handler,
-        listeners,
-        config=config,
-        trace=trace,
-        max_connections=max_connections,
-        max_handshakes=max_handshakes,
-        handler_nursery=handler_nursery,
-        task_status=task_status,
-    )
+    server = H2Server(handler, listeners, checked_config(config), room, http1=http1, sets_alpn=True, trace=trace)
+    await server._run(handler_nursery, task_status)

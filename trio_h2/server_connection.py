@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
@@ -12,9 +13,12 @@ import trio
 from . import events as ev
 from .actors.addresses import socket_address
 from .actors.connection_actor import ConnectionActor
+from .actors.errors import TransportFailed, why, without_cancelled
+from .actors.http1 import begins_http1, first_look, may_become_http1
 from .actors.live_streams import handler_scope
-from .actors.logs import close_at_once, escaped, logger, peer_name
+from .actors.logs import close_at_once, escaped, log_handler_error, logger, peer_name, tells_nothing
 from .actors.phases import ConnectionPhase
+from .actors.replayed import ReplayedStream
 from .actors.room import MERCY, Room
 from .actors.stream_actor import StreamActor
 from .config import Config
@@ -24,9 +28,10 @@ from .server_statistics import Totals
 from .streams import ServerStream
 from .trace import Trace
 
-__all__ = ["Handler", "Served", "checked_handler"]
+__all__ = ["Handler", "Http1Handler", "Served", "checked_handler", "checked_http1"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
+Http1Handler = Callable[[ReplayedStream], Awaitable[object]]
 
 
 def checked_handler(handler: Handler) -> Handler:
@@ -36,25 +41,59 @@ def checked_handler(handler: Handler) -> Handler:
     return handler
 
 
+def checked_http1(http1: Http1Handler | None) -> Http1Handler | None:
+    """What a caller gave as `http1`. Raises TypeError."""
+    if http1 is not None and not callable(http1):
+        raise TypeError(f"http1 must be an async function of one stream, or None, not {type(http1).__name__}")
+    return http1
+
+
+class Spoken(enum.Enum):
+    """What a client speaks, as far as that is known before HTTP/2 begins."""
+
+    HTTP2 = enum.auto()
+    HTTP1 = enum.auto()  # and there is a handler for it
+    UNKNOWN = enum.auto()  # a connection actor finds out
+
+
 class Served:
-    """One connection being served."""
+    """One connection being served.
+
+    Args:
+        handler: for requests of HTTP/2.
+        transport: connected.
+        config: of the connection.
+        http1: for clients of HTTP/1.x, which get a 505 without.
+        trace: as for ConnectionActor.
+        room: has a place for it.
+        totals: where it is counted.
+        on_no_alpn: called with the peer's name if TLS has negotiated no protocol.
+        on_handler_error: as for StreamContext.
+    """
 
     def __init__(
         self,
         handler: Handler,
         transport: trio.abc.Stream,
         config: Config,
+        *,
+        http1: Http1Handler | None = None,
         trace: Trace | None = None,
         room: Room | None = None,
         totals: Totals | None = None,
+        on_no_alpn: Callable[[str], None] | None = None,
         on_handler_error: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self._handler: Handler | None = handler
         self._on_handler_error = on_handler_error
         self._transport = transport
         self._config = config
+        self._http1 = http1
+        self._http1_handler: str | None = None  # in words, while it runs
+        self._seen = b""
         self._trace = trace
         self._room = room
+        self._on_no_alpn = on_no_alpn
         self._totals = Totals() if totals is None else totals
         self._scope = trio.CancelScope()
         self._connection: ServerConnection | None = None
@@ -63,18 +102,23 @@ class Served:
         self._closed = False
 
     async def run(self) -> None:
-        speaks_h2 = None
+        spoken = None
         try:
             with self._scope:
-                speaks_h2 = await self._handshake()
-                if speaks_h2 is not None:
-                    await self._be_connection(speaks_h2)
+                spoken = await self._handshake()
+                if spoken is Spoken.UNKNOWN and self._http1 is not None:
+                    spoken = None
+                    spoken = await self._look()
+                if spoken is Spoken.HTTP1:
+                    await self._be_http1()
+                elif spoken is not None:
+                    await self._be_connection(speaks_h2=spoken is Spoken.HTTP2)
         finally:
-            if speaks_h2 is None:
+            if spoken is None:
                 self._totals.handshake_failed()
             self._past_handshake.set()
 
-    async def _be_connection(self, speaks_h2: bool) -> None:
+    async def _be_connection(self, *, speaks_h2: bool) -> None:
         room = self._room
         try:
             async with trio.open_nursery() as nursery:
@@ -92,13 +136,14 @@ class Served:
                 self._connection = ServerConnection(self.actor)
                 self.actor.begin(self._connection)
                 self._past_handshake.set()
-                await self.actor.run(speaks_h2=speaks_h2)
+                seen, self._seen = self._seen, b""
+                await self.actor.run(speaks_h2=speaks_h2, data=seen)
         finally:
             if self.actor is not None:
                 self._closed = self.actor.life.closed.is_set()
                 self._count(self.actor)
             # What the connection was given leads here, and where the user's handler leads we don't know: no circles.
-            self.actor = self._connection = self._handler = self._on_handler_error = None
+            self.actor = self._connection = self._handler = self._http1 = self._on_handler_error = None
 
     def _count(self, actor: ConnectionActor) -> None:
         """The connection has ended."""
@@ -108,11 +153,11 @@ class Served:
         elif not actor.machine.remote_settings.received:
             self._totals.handshake_failed()
 
-    async def _handshake(self) -> bool | None:
-        """Whether the client speaks HTTP/2 for sure; None if TLS failed, which is the client's affair."""
+    async def _handshake(self) -> Spoken | None:
+        """What the client said in TLS that it speaks; None if TLS failed, which is the client's affair."""
         if not isinstance(self._transport, trio.SSLStream):
-            return False
-        peer = socket_address(self._transport, "getpeername") if logger.isEnabledFor(logging.DEBUG) else None
+            return Spoken.UNKNOWN
+        peer = socket_address(self._transport, "getpeername")
         try:
             with trio.fail_after(self._config.handshake_timeout):
                 await self._transport.do_handshake()
@@ -124,7 +169,75 @@ class Served:
         except BaseException:
             await close_at_once(self._transport)
             raise
-        return bool(self._transport.selected_alpn_protocol() == "h2")
+        selected = self._transport.selected_alpn_protocol()
+        if selected is None and self._on_no_alpn is not None:
+            self._on_no_alpn(peer_name(peer))
+        if selected == "h2":
+            return Spoken.HTTP2
+        return Spoken.HTTP1 if selected == "http/1.1" and self._http1 is not None else Spoken.UNKNOWN
+
+    async def _look(self) -> Spoken | None:
+        """What the client speaks by its first octets; None if they did not come. Nothing is sent until then.
+
+        Clients speak first (RFC 9113 section 3.4), but some connect early and speak late.
+        """
+        try:
+            self._seen = await first_look(self._transport, self._config)
+        except TransportFailed as failed:
+            logger.debug("a client has said nothing: %s", escaped(why(failed.cause)))
+        except BaseException:
+            await close_at_once(self._transport)
+            raise
+        if begins_http1(self._seen):
+            return Spoken.HTTP1
+        if not may_become_http1(self._seen):
+            return Spoken.HTTP2  # or nothing that there is a name for, which it says then
+        await close_at_once(self._transport)
+        return None
+
+    async def _be_http1(self) -> None:
+        """Leave the connection to the user's handler of HTTP/1.x, and close it."""
+        stream, self._seen = ReplayedStream(self._transport, self._seen), b""
+        peer = peer_name(socket_address(self._transport, "getpeername"))  # now, while it is known
+        self._http1_handler = f"the HTTP/1.x handler for {peer}"
+        self._totals.http1()
+        if self._room is not None:
+            self._room.stay(self)
+        self._past_handshake.set()
+        try:
+            await self._handle_http1(stream)
+        except BaseException as raised_here:
+            # Not kept in a variable of this frame: the error's traceback has the frame, and that would be a circle.
+            if not self._http1_raised(without_cancelled(raised_here)):
+                await close_at_once(stream)
+                raise
+        finally:
+            self._http1_handler = self._handler = self._http1 = self._on_handler_error = None
+        try:
+            with trio.move_on_after(self._config.close_timeout):
+                await stream.aclose()
+        except Exception as error:
+            logger.debug("closing a connection of HTTP/1.x: %s", escaped(repr(error)))
+
+    @trio.lowlevel.disable_ki_protection
+    async def _handle_http1(self, stream: ReplayedStream) -> None:
+        """Call the handler. It is the user's code."""
+        assert self._http1 is not None
+        await self._http1(stream)
+
+    def _http1_raised(self, error: BaseException | None) -> bool:
+        """See to what a handler of HTTP/1.x raised, None if it was cancelled. Whether it goes no further."""
+        if not isinstance(error, Exception):
+            return False
+        assert self._http1_handler is not None
+        of_transport = isinstance(error, trio.BrokenResourceError) or (
+            isinstance(error, ExceptionGroup) and error.split(trio.BrokenResourceError)[1] is None
+        )
+        if of_transport and tells_nothing(error):
+            logger.debug("%s raised: its client has left", self._http1_handler)
+        else:
+            (self._on_handler_error or log_handler_error)(self._http1_handler, error)
+        return True
 
     @trio.lowlevel.disable_ki_protection
     async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
@@ -143,10 +256,12 @@ class Served:
         if not self._past_handshake.is_set():
             with trio.move_on_at(min(deadline, trio.current_time() + self._config.goaway_delay)):
                 await self._past_handshake.wait()
-        if self.actor is None:
-            self._scope.cancel()
-        else:
+        if self.actor is not None:
             await self.actor.shutdown(deadline)
+        elif self._http1_handler is not None:
+            self._scope.deadline = min(self._scope.deadline, deadline)
+        else:
+            self._scope.cancel()
 
     def asking(self) -> AbstractContextManager[None] | None:
         """Where a handler of it, whose code runs now, has to wait for all other streams; None if none of its does."""
@@ -197,11 +312,13 @@ class Served:
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
-        return 0 if self.actor is None else len(self.actor.streams)
+        """How many streams are open; a handler of HTTP/1.x that runs counts as one."""
+        return int(self._http1_handler is not None) if self.actor is None else len(self.actor.streams)
 
     def left(self) -> list[str]:
         """What of it is still there: the handlers that run, or else the connection."""
+        if self._http1_handler is not None:
+            return [self._http1_handler]
         if self.actor is None:
             return ["a connection"]
         return self.actor.streams.handlers or [f"the connection with {self.actor.context.peer}"]

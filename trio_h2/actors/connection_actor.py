@@ -25,7 +25,7 @@ from .deadlines import Deadlines
 from .ending import Ending
 from .errors import TransportFailed, why
 from .event_queue import EventQueue
-from .http1 import first_look, is_http1
+from .http1 import PREFACE_GRACE, first_look, is_http1
 from .live_streams import LiveStreams
 from .logs import escaped, logger, peer_name
 from .phases import Life, Step
@@ -129,16 +129,17 @@ class ConnectionActor:
     # The tasks
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self, *, speaks_h2: bool = True) -> None:
+    async def run(self, *, speaks_h2: bool = True, data: bytes = b"") -> None:
         """Be the connection until it ends, then close the transport. Lets no Exception out.
 
         Args:
             speaks_h2: False on a server that cannot know yet whether the client speaks HTTP/2 at all.
+            data: what has been read already, on a server that knows by it.
         """
         self._nursery.start_soon(self._run_writer)
         try:
             with self.ending.reading:
-                await self._read(speaks_h2)
+                await self._read(speaks_h2, data)
         except TransportFailed as failed:
             self.ending.lost(f"the transport broke: {why(failed.cause)}", failed.cause)
         except Exception as error:
@@ -172,10 +173,9 @@ class ConnectionActor:
 
     # The reader
 
-    async def _read(self, speaks_h2: bool) -> None:
-        data: bytes | bytearray | None = None
+    async def _read(self, speaks_h2: bool, data: bytes | bytearray) -> None:
         if not speaks_h2:
-            data = await first_look(self.transport, self.context.config)
+            data = await first_look(self.transport, self.context.config, PREFACE_GRACE)
             if is_http1(data) and self.ending.http1_seen():
                 return
         self._initiate()

@@ -1,11 +1,13 @@
 """HTTP/1.x on a server that has nothing but the client's first octets to know by: the first look, and the answer.
 
 The server holds its SETTINGS back for it, so that a client of HTTP/1.x gets a 505 that it can read instead of binary
-frames. Only a request line that ends in HTTP/1.x is answered so; anything else is a wrong preface of HTTP/2.
+frames, or a handler of the user's that speaks HTTP/1.x. Only a request line that ends in HTTP/1.x is taken for that;
+anything else is a wrong preface of HTTP/2.
 """
 
 from __future__ import annotations
 
+import math
 import re
 
 import trio
@@ -14,7 +16,7 @@ from ..config import Config
 from ..protocol.frames import PREFACE
 from .reading import read
 
-__all__ = ["HTTP1_ANSWER", "first_look", "is_http1"]
+__all__ = ["HTTP1_ANSWER", "PREFACE_GRACE", "begins_http1", "first_look", "is_http1", "may_become_http1"]
 
 HTTP1_TEXT = b"This server speaks HTTP/2 only: use a client with HTTP/2 prior knowledge, or https with ALPN h2.\n"
 HTTP1_ANSWER = (
@@ -31,18 +33,23 @@ PREFACE_GRACE = 0.1
 # RFC 9112 section 3: method, target, version. The line may end in a bare LF (2.2), the target may be in any encoding.
 _METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(_METHOD + rb" [^\x00-\x20\x7f]+ HTTP/1\.[0-9]\r?\n")
-_BEGINNING = re.compile(_METHOD + rb"(?: (?:[^\x00-\x20\x7f]+(?: [HTP/.0-9]{0,8}\r?)?)?)?")
+_VERSION = rb"(?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[0-9]\r?)?)?)?)?)?)?)?)?"
+_BEGINNING = re.compile(_METHOD + rb"(?: (?:[^\x00-\x20\x7f]+(?: " + _VERSION + rb")?)?)?")
 
 
-async def first_look(transport: trio.abc.ReceiveStream, config: Config) -> bytes:
-    """The client's first octets: enough to know HTTP/1.x by. Raises TransportFailed.
+async def first_look(transport: trio.abc.ReceiveStream, config: Config, grace: float = math.inf) -> bytes:
+    """The client's first octets: enough to know HTTP/1.x by, or what came until then. Raises TransportFailed.
 
-    They have to come soon, because a client may wait for our SETTINGS; not so once they are no preface of HTTP/2.
+    Args:
+        transport: connected.
+        config: has the time for it, `handshake_timeout`.
+        grace: seconds in place of that as long as nothing has come but a preface of HTTP/2, because a client may wait
+            for our SETTINGS.
     """
     data = b""
     started = trio.current_time()
-    with trio.move_on_after(min(PREFACE_GRACE, config.handshake_timeout)) as scope:
-        while _may_become_http1(data):
+    with trio.move_on_after(min(grace, config.handshake_timeout)) as scope:
+        while may_become_http1(data):
             more = await read(transport)
             if not more:
                 break
@@ -52,7 +59,7 @@ async def first_look(transport: trio.abc.ReceiveStream, config: Config) -> bytes
     return data
 
 
-def _may_become_http1(data: bytes) -> bool:
+def may_become_http1(data: bytes) -> bool:
     """Whether this is still too little to tell an HTTP/1.x request line from anything else."""
     return not data or (len(data) <= MAX_REQUEST_LINE and _BEGINNING.fullmatch(data) is not None)
 
@@ -60,3 +67,8 @@ def _may_become_http1(data: bytes) -> bool:
 def is_http1(data: bytes) -> bool:
     """Whether this starts with an HTTP/1.x request line."""
     return _REQUEST_LINE.match(data) is not None
+
+
+def begins_http1(data: bytes) -> bool:
+    """Whether a handler of HTTP/1.x should have this: also with too long a request line, which that can answer."""
+    return is_http1(data) or (len(data) > MAX_REQUEST_LINE and _BEGINNING.fullmatch(data) is not None)

@@ -113,6 +113,12 @@ class Room:
         """When the oldest handshake has had its time."""
         return next(iter(self._handshaking.values()), math.inf) + MERCY
 
+    def stay(self, guest: Guest) -> None:
+        """The guest's handshake has ended, and nobody knows when it is idle: it keeps its place until it has left."""
+        self._handshaking.pop(guest, None)
+        if self._waiting:
+            self._door.unpark_all()
+
     def idle(self, guest: Guest) -> None:
         """The guest has no stream open: its handshake has ended, or its last stream has."""
         if guest in self._inside:

@@ -1,0 +1,46 @@
+"""ReplayedStream: a transport from which something was read to see what it speaks."""
+
+from __future__ import annotations
+
+import trio
+
+__all__ = ["ReplayedStream"]
+
+
+class ReplayedStream(trio.abc.Stream):
+    """A connection whose client speaks HTTP/1.x, as an `http1` handler gets it: nothing of what came is missing.
+
+    It is the transport in all but that. What the transport has beyond `trio.abc.Stream`, as a socket's `send_eof` and
+    TLS's `selected_alpn_protocol`, is to be had from `transport_stream`.
+
+    Attributes:
+        transport_stream: the transport, from which the first octets were taken: read from this object.
+    """
+
+    def __init__(self, transport_stream: trio.abc.Stream, seen: bytes) -> None:
+        self.transport_stream = transport_stream
+        self._seen = seen
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """At most `max_bytes` octets (by default what is there), or b"" at the end. Raises as the transport's does."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        if self._seen:
+            await trio.lowlevel.checkpoint()
+            data, self._seen = self._seen[:max_bytes], b"" if max_bytes is None else self._seen[max_bytes:]
+            if data:
+                return data
+        return await self.transport_stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the transport's."""
+        await self.transport_stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the transport's."""
+        await self.transport_stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the transport. The server does so, too, when the handler has returned."""
+        self._seen = b""
+        await self.transport_stream.aclose()
