@@ -113,10 +113,10 @@ class connect(connect_over):
         ssl_context: for `https`; by default `ssl.create_default_context()`. ALPN `h2` is set on it, and that TLS does
             not renegotiate (RFC 9113 section 9.2.1).
         config: by default `Config()`.
-        transport: a connected `trio.abc.Stream` to take in place of a new TCP connection: a CONNECT tunnel's stream, a
-            unix socket. With `https` TLS is done over it. It is closed at the end, also when entering fails or is
-            cancelled; the host and port of the URL are then for `:authority` and TLS alone.
-        server_hostname: for `https`: the name, or address, that TLS asks for and verifies, in place of the URL's host.
+        transport: a connected `trio.abc.Stream` to take in place of a new TCP connection, which is the default: a
+            CONNECT tunnel's stream, a unix socket. With `https` TLS is done over it. It is closed at the end, also
+            when entering fails or is cancelled; the host and port of the URL are then for `:authority` and TLS alone.
+        server_hostname: for `https`: the name, or address, that TLS asks for and verifies; by default the URL's host.
         trace: as for `connect_over`.
 
     Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:

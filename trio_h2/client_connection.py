@@ -84,11 +84,12 @@ class ClientConnection(Connection):
         Args:
             method: `"GET"` and the like; with `"CONNECT"` the stream is a tunnel (section 8.5).
             target: path and query, `"*"` for OPTIONS, `host:port` for CONNECT.
-            headers: fields, as pairs or a mapping; no pseudo-header fields.
+            headers: fields, as pairs or a mapping; no pseudo-header fields. By default none.
             end_stream: True if there is no body. By default so for GET, HEAD, DELETE and OPTIONS.
-            authority: in place of the connection's.
+            authority: by default the connection's.
             protocol: extended CONNECT's `:protocol` (RFC 8441), with method CONNECT; waits for the peer's SETTINGS.
-            priority: sent as the priority field (RFC 9218).
+                None by default.
+            priority: sent as the priority field (RFC 9218). By default none is sent, which says the same as Priority().
 
         Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
             ConnectionTerminatedError: the connection takes no more streams; safe to retry if a new one may do better.
@@ -145,7 +146,8 @@ class ClientConnection(Connection):
             method, target, headers, authority, priority: as for `stream`.
             body: bytes-like, which gets a content-length, an async iterable of bytes-like chunks, or a file opened
                 for bytes by `trio.open_file`: what has an `async def read(size)` is read in pieces of 64 KiB.
-            trailers: a trailer section to send after the body.
+                By default none.
+            trailers: a trailer section to send after the body. By default none.
             max_body: the largest response body to hold, in octets; None for no limit. 1 GiB.
 
         Raises:

@@ -109,7 +109,7 @@ class StreamStatistics:
             the call, whatever it waits for meanwhile.
         unread: octets of its body that nobody has taken.
         inbound_window: the window we give the peer on it, or None while it waits.
-        outbound_window: what the peer lets us send on it; may be negative.
+        outbound_window: octets that the peer lets us send on it; may be negative.
     """
 
     stream_id: int | None
@@ -131,7 +131,7 @@ class ConnectionStatistics:
     Attributes:
         streams: every stream that is not closed, by ID; those that wait for a slot last, in order.
         inbound_window: the connection window we give the peer.
-        outbound_window: what the peer lets us send on all streams together.
+        outbound_window: octets that the peer lets us send on all streams together.
         unread: octets of bodies that nobody has taken, over all streams.
         bytes_received: octets taken from the transport.
         bytes_sent: octets given to the transport.

@@ -44,7 +44,13 @@ NO_HEADERS = Headers()
 
 @attrs.define
 class ChangedSetting:
-    """One setting that changed: its code, the value before (None if it had none) and the value now."""
+    """One setting that changed.
+
+    Attributes:
+        setting: its code; a number where RFC 9113 and its extensions define none.
+        original_value: the value before, in the setting's unit, or None if it had none.
+        new_value: the value now, in the setting's unit.
+    """
 
     setting: SettingCodes | int
     original_value: int | None
@@ -59,7 +65,11 @@ class Event:
 
 @attrs.define
 class StreamEnded(Event):
-    """The peer sent END_STREAM: nothing more comes on this stream."""
+    """The peer sent END_STREAM: nothing more comes on this stream.
+
+    Attributes:
+        stream_id: the stream's ID.
+    """
 
     stream_id: int = 0
 
@@ -69,6 +79,7 @@ class PriorityUpdated(Event):
     """The peer said how much a stream matters. It is reported and never acted on, unless it is RFC 9218's.
 
     Attributes:
+        stream_id: the stream's ID.
         weight: 1 to 256, from an RFC 7540 signal (PRIORITY, or HEADERS with priority fields), else None.
         depends_on: the stream ID it depends on, from an RFC 7540 signal, else None.
         exclusive: whether that dependency is exclusive, from an RFC 7540 signal, else None.
@@ -84,7 +95,14 @@ class PriorityUpdated(Event):
 
 @attrs.define
 class RequestReceived(Event):
-    """A request's header section arrived; `headers` starts with its pseudo-header fields."""
+    """A request's header section arrived.
+
+    Attributes:
+        stream_id: the stream's ID.
+        headers: the header section, which starts with its pseudo-header fields.
+        stream_ended: what comes with it if it ends the peer's side of the stream, else None.
+        priority_updated: the priority that came with it (RFC 7540), else None.
+    """
 
     stream_id: int = 0
     headers: Headers = NO_HEADERS
@@ -94,7 +112,14 @@ class RequestReceived(Event):
 
 @attrs.define
 class ResponseReceived(Event):
-    """A final response's header section arrived; `headers` starts with `:status`."""
+    """A final response's header section arrived.
+
+    Attributes:
+        stream_id: the stream's ID.
+        headers: the header section, which starts with `:status`.
+        stream_ended: what comes with it if it ends the peer's side of the stream, else None.
+        priority_updated: the priority that came with it (RFC 7540), else None.
+    """
 
     stream_id: int = 0
     headers: Headers = NO_HEADERS
@@ -104,7 +129,13 @@ class ResponseReceived(Event):
 
 @attrs.define
 class InformationalResponseReceived(Event):
-    """An interim (1xx) response arrived; `headers` starts with `:status`."""
+    """An interim (1xx) response arrived.
+
+    Attributes:
+        stream_id: the stream's ID.
+        headers: the header section, which starts with `:status`.
+        priority_updated: the priority that came with it (RFC 7540), else None.
+    """
 
     stream_id: int = 0
     headers: Headers = NO_HEADERS
@@ -113,7 +144,14 @@ class InformationalResponseReceived(Event):
 
 @attrs.define
 class TrailersReceived(Event):
-    """A trailer section arrived; it always ends the stream."""
+    """A trailer section arrived; it always ends the peer's side of the stream.
+
+    Attributes:
+        stream_id: the stream's ID.
+        headers: the trailer section.
+        stream_ended: what comes with it; a trailer section that ends nothing is malformed.
+        priority_updated: the priority that came with it (RFC 7540), else None.
+    """
 
     stream_id: int = 0
     headers: Headers = NO_HEADERS
@@ -126,8 +164,10 @@ class DataReceived(Event):
     """Bytes of a body arrived.
 
     Attributes:
+        stream_id: the stream's ID.
         data: the bytes, without padding.
         flow_controlled_length: how many octets of the windows they used, with padding.
+        stream_ended: what comes with it if it ends the peer's side of the stream, else None.
     """
 
     stream_id: int = 0
@@ -138,7 +178,14 @@ class DataReceived(Event):
 
 @attrs.define
 class StreamReset(Event):
-    """A stream ended early: by the peer (`remote_reset`), or by us because the peer broke a rule on it."""
+    """A stream ended early.
+
+    Attributes:
+        stream_id: the stream's ID.
+        error_code: RST_STREAM's (RFC 9113 section 7).
+        remote_reset: True if the peer ended it, False if it was ended here because the peer broke a rule on it.
+        reason: what rule that was, in words; else empty.
+    """
 
     stream_id: int = 0
     error_code: ErrorCodes | int = ErrorCodes.NO_ERROR
@@ -148,7 +195,13 @@ class StreamReset(Event):
 
 @attrs.define
 class PushedStreamReceived(Event):
-    """The server promised a response: `headers` is the request it answers (RFC 9113 section 8.4)."""
+    """The server promised a response (RFC 9113 section 8.4).
+
+    Attributes:
+        pushed_stream_id: the ID of the stream that the response will come on.
+        parent_stream_id: the ID of the stream that it was promised on.
+        headers: the request that it answers, which starts with its pseudo-header fields.
+    """
 
     pushed_stream_id: int = 0
     parent_stream_id: int = 0
@@ -157,7 +210,12 @@ class PushedStreamReceived(Event):
 
 @attrs.define
 class WindowUpdated(Event):
-    """The peer gave credit: on one stream, or on the connection when `stream_id` is 0."""
+    """The peer gave credit (RFC 9113 section 6.9).
+
+    Attributes:
+        stream_id: the stream's ID, or 0 for the connection's window.
+        delta: octets.
+    """
 
     stream_id: int = 0
     delta: int = 0
@@ -165,41 +223,63 @@ class WindowUpdated(Event):
 
 @attrs.define
 class RemoteSettingsChanged(Event):
-    """The peer sent SETTINGS, and they are in force. By setting code; acknowledged already."""
+    """The peer sent SETTINGS; they are in force, and acknowledged already.
+
+    Attributes:
+        changed_settings: what it set, by setting code.
+    """
 
     changed_settings: dict[SettingCodes | int, ChangedSetting] = attrs.Factory(dict)
 
     @classmethod
     def from_settings(cls, old_settings: Mapping[int, int], new_settings: Mapping[int, int]) -> RemoteSettingsChanged:
-        """The event for `new_settings` that came when `old_settings` were in force."""
+        """The event for `new_settings`, values by setting code, that came when `old_settings` were in force."""
         codes = {setting_code_from_int(code): value for code, value in new_settings.items()}
         return cls({code: ChangedSetting(code, old_settings.get(code), value) for code, value in codes.items()})
 
 
 @attrs.define
 class SettingsAcknowledged(Event):
-    """The peer acknowledged SETTINGS of ours: these changes are in force now."""
+    """The peer acknowledged SETTINGS of ours.
+
+    Attributes:
+        changed_settings: what they set, by setting code, which is in force now.
+    """
 
     changed_settings: dict[SettingCodes | int, ChangedSetting] = attrs.Factory(dict)
 
 
 @attrs.define
 class PingReceived(Event):
-    """The peer sent a PING; it has been answered already."""
+    """The peer sent a PING; it has been answered already.
+
+    Attributes:
+        ping_data: its eight octets.
+    """
 
     ping_data: bytes = b""
 
 
 @attrs.define
 class PingAckReceived(Event):
-    """The peer answered a PING."""
+    """The peer answered a PING.
+
+    Attributes:
+        ping_data: the eight octets of both.
+    """
 
     ping_data: bytes = b""
 
 
 @attrs.define
 class ConnectionTerminated(Event):
-    """The peer sent GOAWAY (RFC 9113 section 6.8)."""
+    """The peer sent GOAWAY (RFC 9113 section 6.8).
+
+    Attributes:
+        error_code: why (section 7); NO_ERROR for a shutdown.
+        last_stream_id: the highest ID of a stream that it may have processed; those above it certainly were not.
+        additional_data: its debug data, unchecked octets, or None if there is none.
+    """
 
     error_code: ErrorCodes | int = ErrorCodes.NO_ERROR
     last_stream_id: int = 0
@@ -208,7 +288,12 @@ class ConnectionTerminated(Event):
 
 @attrs.define
 class AlternativeServiceAvailable(Event):
-    """The server advertised an alternative service (RFC 7838 section 4) for `origin`."""
+    """The server advertised an alternative service (RFC 7838 section 4).
+
+    Attributes:
+        origin: for which origin.
+        field_value: what an Alt-Svc field would say of it.
+    """
 
     origin: bytes = b""
     field_value: bytes = b""
@@ -216,7 +301,14 @@ class AlternativeServiceAvailable(Event):
 
 @attrs.define
 class UnknownFrameReceived(Event):
-    """A frame of a type this package does not know arrived, and was ignored (RFC 9113 section 5.5)."""
+    """A frame of a type this package does not know arrived, and was ignored (RFC 9113 section 5.5).
+
+    Attributes:
+        type: its type, a number.
+        flags: its eight flags as one number.
+        stream_id: the stream's ID, or 0.
+        payload: all after its header.
+    """
 
     type: int = 0
     flags: int = 0
@@ -253,6 +345,9 @@ class OriginReceived(UnknownFrameReceived):
     """The server said which origins this connection may serve (RFC 8336).
 
     hyper-h2 does not know this frame, so programs take the event for the one that it gives.
+
+    Attributes:
+        origins: scheme, host and port of each, as they came: `b"https://example.org"`.
     """
 
     origins: tuple[bytes, ...] = ()

@@ -97,7 +97,7 @@ class H2Error(Exception):
             self.stream_id = stream_id
 
     def add_response(self, response: Any) -> None:
-        """Note what had come of the response."""
+        """Note what had come of the response, as `response`."""
         self.response = response
 
 
@@ -155,7 +155,11 @@ class FlowControlError(ProtocolError):
 
 
 class StreamIDTooLowError(ProtocolError, ValueError):
-    """A new stream's ID is not above those already used (RFC 9113 section 5.1.1)."""
+    """A new stream's ID is not above those already used (RFC 9113 section 5.1.1).
+
+    Attributes:
+        max_stream_id: the highest ID that was used.
+    """
 
     def __init__(self, stream_id: int, max_stream_id: int, **details: Any) -> None:
         super().__init__(stream_id, max_stream_id, stream_id=stream_id, **details)
@@ -200,7 +204,12 @@ class InvalidSettingsValueError(ProtocolError, ValueError):
 
 
 class InvalidBodyLengthError(ProtocolError, ValueError):
-    """A body is longer or shorter than its content-length (RFC 9113 section 8.1.1)."""
+    """A body is longer or shorter than its content-length (RFC 9113 section 8.1.1).
+
+    Attributes:
+        expected_length: octets that the content-length says.
+        actual_length: octets that there are, so far as it has been read or was sent.
+    """
 
     scope: Scope = "stream"
 

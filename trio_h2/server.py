@@ -255,7 +255,7 @@ async def serve_h2_listeners(
             handshake of a third of a second lets 600 new clients in each second. When one more comes, the oldest that
             has had a second is dropped; if there is none, accepting waits.
         handler_nursery: where connections run, by default a nursery in here.
-        task_status: gets the H2Server when it accepts connections.
+        task_status: gets the H2Server when it accepts connections; by default nobody does.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
@@ -296,7 +296,7 @@ async def serve_h2(
         port: 0 picks a free one, the same for every address family; see `H2Server.port`.
         host: what to bind, by default every interface.
         ssl_context: TLS; ALPN `h2` is set on it, and `http/1.1` behind it where there is an `http1`, and that it does
-            not renegotiate (RFC 9113 section 9.2.1). Without one, HTTP/2 with prior knowledge (section 3.3).
+            not renegotiate (RFC 9113 section 9.2.1). By default None: HTTP/2 with prior knowledge (section 3.3).
         backlog: as for `trio.open_tcp_listeners`.
 
     Raises:

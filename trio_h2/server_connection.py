@@ -31,7 +31,10 @@ from .trace import Trace
 __all__ = ["Handler", "Http1Handler", "Served", "checked_handler", "checked_http1"]
 
 Handler = Callable[[ServerStream], Awaitable[object]]
+"""What answers requests: an async function of one stream. What it returns is of no account."""
+
 Http1Handler = Callable[[ReplayedStream], Awaitable[object]]
+"""What serves a client of HTTP/1.x: an async function of its connection. What it returns is of no account."""
 
 
 def checked_handler(handler: Handler) -> Handler:

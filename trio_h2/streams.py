@@ -62,7 +62,7 @@ class Stream(trio.abc.HalfCloseableStream):
         return None if trailers is None else trailers.headers
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """At most `max_bytes` octets of the body (by default what is there), or b"" at its end.
+        """At most `max_bytes` octets of the body (None, the default: what is there), or b"" at its end.
 
         Reading is acknowledging: what is taken here is credit for the peer (RFC 9113 section 6.9). What came before a
         reset, or before the connection's end, is given first, then that is raised; in a handler, which a reset
@@ -148,6 +148,9 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def reset(self, error_code: ErrorCodes | int = ErrorCodes.CANCEL) -> None:
         """End the stream at once with RST_STREAM (RFC 9113 section 6.4); later calls raise.
+
+        Args:
+            error_code: what the peer is told (section 7); by default CANCEL.
 
         Raises:
             ValueError, TypeError: `error_code` is not a 32-bit code.
@@ -278,7 +281,11 @@ class ServerStream(Stream):
         return RequestTooLargeError(reason, stream_id=self.stream_id)
 
     async def send_informational(self, status: int, headers: HeadersLike = ()) -> None:
-        """Send an interim response: a status of 100 to 199 but 101 (RFC 9113 section 8.1).
+        """Send an interim response (RFC 9113 section 8.1).
+
+        Args:
+            status: 100 to 199, but not 101.
+            headers: fields, as pairs or a mapping; no pseudo-header fields. By default none.
 
         Raises:
             ValueError, TypeError: the status is not interim, or a field is not allowed; nothing is sent.
@@ -294,8 +301,8 @@ class ServerStream(Stream):
 
         Args:
             status: 200 to 599.
-            headers: fields, as pairs or a mapping; no pseudo-header fields.
-            end_stream: True when there is no body.
+            headers: fields, as pairs or a mapping; no pseudo-header fields. By default none.
+            end_stream: True when there is no body; False by default.
 
         Raises:
             ValueError, TypeError: the status or a field is not allowed; nothing is sent.
@@ -313,6 +320,11 @@ class ServerStream(Stream):
 
         A content-length is added where the fields have none and the status allows one (RFC 9110 section 8.6). The
         body of a response to HEAD, and of 304, is not sent.
+
+        Args:
+            status: 200 to 599.
+            headers: fields, as pairs or a mapping; no pseudo-header fields. By default none.
+            body: octets; by default none.
 
         Raises: as `send_response` and `send_all`, and ValueError for a body with 204.
         """
@@ -349,8 +361,8 @@ class ServerStream(Stream):
 
         Args:
             target: path and query of the promised request.
-            method: GET or HEAD.
-            headers: the promised request's fields.
+            method: GET, the default, or HEAD.
+            headers: the promised request's fields, as pairs or a mapping; by default none.
             authority: by default that of this stream's request.
 
         Raises:

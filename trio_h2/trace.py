@@ -93,7 +93,11 @@ class Trace:
         """
 
     def frame_sent(self, connection: Any, type: int, flags: int, stream_id: int, length: int) -> None:
-        """A frame was cut: it leaves next in this order, or is lost if the connection ends before. Else as above."""
+        """A frame was cut: it leaves next in this order, or is lost if the connection ends before.
+
+        Args:
+            connection, type, flags, stream_id, length: as for `frame_received`.
+        """
 
     def wait_began(self, connection: Any, stream_id: int, reason: WaitReason) -> None:
         """A call of the user's waits on a stream. If what it waits for changes, one wait ends and another begins.
@@ -108,13 +112,17 @@ class Trace:
         """
 
     def wait_ended(self, connection: Any, stream_id: int, reason: WaitReason) -> None:
-        """A wait is over, because what it waited for came, or it was cancelled, or failed."""
+        """A wait is over, because what it waited for came, or it was cancelled, or failed.
+
+        Args:
+            connection, stream_id, reason: as for `wait_began`.
+        """
 
     def credit_given(self, connection: Any, stream_id: int, octets: int) -> None:
         """A WINDOW_UPDATE was cut: the peer may send so many octets more, on a stream or on all together (0)."""
 
     def round_trip(self, connection: Any, seconds: float) -> None:
-        """A PING was answered after so long, whether it was the user's, or one of the connection's own."""
+        """A PING was answered after so many seconds, whether it was the user's, or one of the connection's own."""
 
     def window_grown(self, connection: Any, stream_id: int, target: int) -> None:
         """A receive window became larger, a stream's or the connection's (0): it has `target` octets from now on.

@@ -33,11 +33,11 @@ class ReplayedStream(trio.abc.Stream):
         return await self.transport_stream.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the transport's."""
+        """Send all of `data`. Raises as the transport's does."""
         await self.transport_stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As the transport's."""
+        """Wait until `send_all` could send something at once. Raises as the transport's does."""
         await self.transport_stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
