@@ -184,10 +184,12 @@ class Served:
 
         Clients speak first (RFC 9113 section 3.4), but some connect early and speak late.
         """
+        peer = peer_name(socket_address(self._transport, "getpeername"))  # now, while it is known
+        reason = "it has not said what it speaks"
         try:
             self._seen = await first_look(self._transport, self._config)
         except TransportFailed as failed:
-            logger.debug("a client has said nothing: %s", escaped(why(failed.cause)))
+            reason = f"the transport broke: {why(failed.cause)}"
         except BaseException:
             await close_at_once(self._transport)
             raise
@@ -195,6 +197,7 @@ class Served:
             return Spoken.HTTP1
         if not may_become_http1(self._seen):
             return Spoken.HTTP2  # or nothing that there is a name for, which it says then
+        logger.debug("the connection with %s ended: %s", peer, escaped(reason))
         await close_at_once(self._transport)
         return None
 

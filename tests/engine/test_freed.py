@@ -136,6 +136,37 @@ async def test_a_connection_with_a_trace_is_freed() -> None:
     await watched.check("ClientConnection", "ServerConnection", "ClientStream", "ServerStream")
 
 
+@pytest.mark.parametrize("how", ["returns", "raises", "is cancelled"])
+async def test_a_connection_of_http1_is_freed(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("trio_h2"), "disabled", True)  # pytest keeps what is logged
+    references: list[weakref.ref[Any]] = []
+
+    async def http1(stream: trio_h2.ReplayedStream) -> None:
+        references.extend(map(weakref.ref, (stream, stream.transport_stream)))
+        if how == "raises":
+            raise ValueError
+        if how == "is cancelled":
+            await trio.sleep_forever()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        raise AssertionError
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1", http1=http1)
+        server = await nursery.start(serve)
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as client:
+            await client.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            if how == "is cancelled":
+                while not references:
+                    await trio.testing.wait_all_tasks_blocked()
+                await server.shutdown(0)
+            assert await client.receive_some() == b""
+        await server.shutdown(1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(references) == 2
+    assert [reference() for reference in references] == [None, None]
+
+
 async def lose(connected: Connected, watched: Watched) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
         watched.connection(stream.connection)

@@ -115,8 +115,9 @@ async def test_a_client_that_speaks_late_hears_nothing_until_then(autojump_clock
 @pytest.mark.parametrize("sent", [b"", b"P", b"PRI * HTTP/", b"GET / HTTP/1.1"])
 @pytest.mark.parametrize("ends", [False, True])
 async def test_a_client_that_says_too_little_is_closed_with_no_answer(
-    sent: bytes, ends: bool, autojump_clock: MockClock
+    sent: bytes, ends: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "trio_h2")
     async with connected(never) as transport:
         begun = trio.current_time()
         if sent:
@@ -126,6 +127,29 @@ async def test_a_client_that_says_too_little_is_closed_with_no_answer(
             await transport.send_eof()
         assert await read_all(transport) == b""
         assert trio.current_time() - begun == (0 if ends else 30)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the connection with a peer without an address ended: it has not said what it speaks"
+    ]
+
+
+class Breaks(SlowTransport):
+    """A transport that breaks as it is read."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise OSError("no route")
+
+
+async def test_a_transport_that_breaks_before_the_client_speaks_is_closed(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_h2")
+    ours, theirs = trio.testing.memory_stream_pair()
+    await trio_h2.serve_h2_connection(hello, Breaks(theirs), http1=never)
+    assert await ours.receive_some() == b""
+    assert [record.getMessage() for record in caplog.records] == [
+        "the connection with a peer without an address ended: the transport broke: no route"
+    ]
 
 
 @pytest.mark.parametrize("length", range(len(PREFACE) + 1))
@@ -309,6 +333,22 @@ async def test_a_replayed_stream_gives_what_was_seen_first(autojump_clock: MockC
     await stream.wait_send_all_might_not_block()
     await stream.send_all(b"back")
     assert await ours.receive_some() == b"back"
+
+
+async def test_two_tasks_that_read_a_replayed_stream_get_each_octet_once(autojump_clock: MockClock) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    stream = trio_h2.ReplayedStream(theirs, b"seen")
+    got = []
+
+    async def read() -> None:
+        got.append(bytes(await stream.receive_some()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        await ours.send_all(b"more")
+    assert got == [b"seen", b"more"]
 
 
 async def test_a_replayed_stream_that_is_closed_gives_nothing(autojump_clock: MockClock) -> None:
