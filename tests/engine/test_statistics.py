@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -217,6 +221,80 @@ async def test_a_server_counts_connections_that_come_to_nothing(autojump_clock: 
             await transport.aclose()
         await server.shutdown()
     assert server.statistics() == seen
+
+
+def counters(statistics: trio_h2.ServerStatistics) -> dict[tuple[str, str], int]:
+    """All that may only grow."""
+    flat = {}
+    for name, value in attrs.asdict(statistics, recurse=False).items():
+        if not name.endswith("_open"):
+            flat.update(
+                {(name, key): each for key, each in value.items()}
+                if isinstance(value, Mapping)
+                else {(name, ""): value}
+            )
+    return flat
+
+
+class OnlyGrowing(trio.abc.Instrument):
+    """Looks at a server's statistics before every step of every task."""
+
+    def __init__(self, server: trio_h2.H2Server) -> None:
+        self._server = server
+        self._last: dict[tuple[str, str], int] = {}
+        self.looks = 0
+        self.fallen: list[str] = []
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        before, self._last = self._last, counters(self._server.statistics())
+        self.fallen += [f"{name}: {count}" for name, count in before.items() if self._last.get(name, 0) < count]
+        self.looks += 1
+
+
+async def test_what_a_server_counts_never_falls(autojump_clock: MockClock) -> None:
+    """Also not in the step in which a connection ends, however it does."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200)
+        await stream.send_all(bytes(10_000))
+        await trio.sleep(2)
+
+    async def http1(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+
+    async def request(client: trio_h2.ClientConnection) -> None:
+        with suppress(trio_h2.H2Error):
+            await client.request("GET", "/")
+
+    async def use(number: int) -> None:
+        transport = listener.connect()
+        with trio.move_on_after(number % 7):
+            if number % 5 == 0:
+                await transport.send_all(b"GET / HTTP/1.1\r\n\r\n")
+                await transport.receive_some()
+                return
+            async with trio_h2.connect_over(transport, authority="example.org") as client:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(3):
+                        nursery.start_soon(request, client)
+                    if number % 3 == 0:
+                        await trio.sleep(1)
+                        await transport.aclose()
+
+    async with serving(handler, http1=http1, max_connections=5) as (server, listener, _):
+        watching = OnlyGrowing(server)
+        trio.lowlevel.add_instrument(watching)
+        async with trio.open_nursery() as nursery:
+            for number in range(30):
+                nursery.start_soon(use, number)
+        await server.shutdown()
+        looks = watching.looks
+        trio.lowlevel.remove_instrument(watching)
+        seen = server.statistics()
+        assert watching.fallen == []
+        assert looks > 1_000
+        assert (seen.connections, seen.connections_open, seen.streams_open) == (30, 0, 0)
+        assert 30 <= seen.requests["GET"] <= seen.streams
 
 
 async def test_a_server_lists_its_connections_oldest_first(autojump_clock: MockClock) -> None:
