@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 import httpx2
 import pytest
 import trio
@@ -30,6 +31,7 @@ EIGHT = [
     "service.py",
     "events.py",
     "metrics_exporter.py",
+    "h11_on_the_same_port.py",
     "resilient_client.py",
     "reverse_proxy.py",
     "tunnel_proxy.py",
@@ -110,7 +112,7 @@ async def test_curl_and_httpx_use_the_service(
 
     async def asked(*arguments: str) -> tuple[Any, str]:
         body, _, said = (await peers.run_program(curl, *how, *arguments)).text.partition(" 2 ")
-        return json.loads(body) if body else None, said
+        return json.loads(body), said
 
     async with example(tmp_path, "service.py", tls_files.certificate, tls_files.key, scheme="https") as peer:
         notes = f"{peer.url}/notes"
@@ -121,10 +123,11 @@ async def test_curl_and_httpx_use_the_service(
         assert await asked(f"{notes}/1?really") == ({"error": "there is no such thing"}, "404")
         assert await asked("--data", "milk", notes) == ({"error": "the body is no JSON"}, "400")
         assert await asked("--data", '{"text": 1}', notes) == ({"error": 'a note is {"text": "..."}'}, "400")
-        assert await asked("--data", "x" * 10_001, notes) == (None, "413")
         async with httpx2.AsyncClient(http2=True, http1=False, verify=client_ssl_context) as client:
             response = await client.get(notes)
-        assert (response.http_version, response.json()) == ("HTTP/2", {"2": "bread"})
+            assert (response.http_version, response.json()) == ("HTTP/2", {"2": "bread"})
+            response = await client.post(notes, content=b"x" * 10_001)
+            assert response.status_code == 413
         lines = re.findall(r"service (\S+ \S+: \S+) after", peer.output())
         assert lines[:2] == ["POST /notes: 201", "POST /notes: 201"]
         assert lines[4] == "GET /notes/1?really: 404"
@@ -213,6 +216,43 @@ async def test_prometheus_reads_what_the_exporter_exports(tmp_path: Path, tls_fi
     # One came to look whether somebody listens, and said nothing; if it was gone before it was accepted, it was none.
     assert values["h2_connections_total",] - values["h2_handshakes_failed_total",] == 4
     assert values["h2_bytes_received_total",] > 100
+
+
+# HTTP/1.1 on the same port --------------------------------------------------------------------------------------------
+
+
+async def test_curl_speaks_both_protocols_on_one_port(tmp_path: Path, tls_files: peers.TLSFiles) -> None:
+    curl = peers.require_program("curl", package="curl")
+    how = ["-sS", "--cacert", str(tls_files.ca), "--write-out", "%{http_version} %{http_code} %{num_connects}\n"]
+    files = tls_files.certificate, tls_files.key
+    upload = write_body(tmp_path / "upload", MIB)
+
+    async def asked(*arguments: str) -> str:
+        return (await peers.run_program(curl, *how, *arguments)).text
+
+    async with example(tmp_path, "h11_on_the_same_port.py", *files, scheme="https") as peer:
+        assert await asked("--http2", peer.url) == "GET over HTTP/2\n2 200 1\n"
+        once, again = "GET over HTTP/1.1\n1.1 200 1\n", "GET over HTTP/1.1\n1.1 200 0\n"
+        assert await asked("--http1.1", peer.url, peer.url) == once + again  # over one connection
+        expecting = ["-H", "Expect: 100-continue", "--data-binary", f"@{upload}"]
+        assert await asked("--http1.1", *expecting, peer.url) == "POST over HTTP/1.1\n1.1 200 1\n"
+        head = await asked("--http1.1", "--head", peer.url)
+        assert "content-length: 19" in head.lower()
+        assert head.endswith("1.1 200 1\n")
+        assert await asked("--http1.1", "-H", "Host:", peer.url) == "1.1 400 1\n"
+        assert await asked("--http1.0", peer.url) == "GET over HTTP/1.1\n1.1 200 1\n"
+
+
+async def test_an_idle_connection_of_http1_does_not_hold_the_end_up(
+    tmp_path: Path, tls_files: peers.TLSFiles, client_ssl_context: ssl.SSLContext
+) -> None:
+    files = tls_files.certificate, tls_files.key
+    async with example(tmp_path, "h11_on_the_same_port.py", *files, scheme="https") as peer:
+        async with httpx.AsyncClient(verify=client_ssl_context) as client:
+            assert (await client.get(peer.url)).text == "GET over HTTP/1.1\n"
+            peer.process.terminate()
+            with trio.fail_after(5):  # of a grace of ten
+                await peer.process.wait()
 
 
 # The proxies ----------------------------------------------------------------------------------------------------------
