@@ -93,6 +93,13 @@ def test_a_name_that_repeats_is_shown_escaped_and_cut() -> None:
     assert len(str(caught.value)) < 200
 
 
+def test_what_is_sent_on_is_the_headers_and_not_its_items() -> None:
+    headers = Headers([("a", b"caf\xe9"), NeverIndexed("b", "2")])
+    assert Headers(headers) == Headers(headers.raw) == Headers(list(headers)) == headers
+    with pytest.raises(ValueError, match="the value of b'a' must be ASCII"):
+        Headers(headers.items())
+
+
 def test_lookups_ignore_case_and_answer_text() -> None:
     headers = Headers([(b"x-name", b"caf\xe9"), ("x-name", "tea"), ("other", "")])
     assert headers["X-Name"] == headers[b"x-NAME"] == "caf\xe9"

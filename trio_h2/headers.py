@@ -132,7 +132,11 @@ class Headers:
         return [value.decode("latin-1") for key, value in self._pairs if key == wanted]
 
     def items(self) -> list[tuple[str, str]]:
-        """Every `(name, value)` pair in order as `str`, decoded as latin-1; `raw` has the octets."""
+        """Every `(name, value)` pair in order as `str`, decoded as latin-1: to look at.
+
+        To send fields on, give the `Headers` itself, or pairs of it or of `raw`: of these, values outside ASCII are
+        refused, and what was `NeverIndexed` is a plain pair.
+        """
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._pairs]
 
     def keys(self) -> list[str]:
