@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 import trio_h2
 from trio_h2 import ErrorCodes
+from trio_h2.testing import in_memory
 
 from .helpers import POST, MemoryListener, RawPeer, raw_client, serving
 
@@ -257,3 +258,22 @@ async def test_a_task_that_outlives_its_handler_waits_for_all(autojump_clock: Mo
         site.leave_a_task = leave_a_task  # type: ignore[attr-defined]
         await site.run(["after", "leave_a_task"])
     assert site.when("shut down") == site.when("served") == 1
+
+
+@pytest.mark.parametrize("grace", [0, 1])
+async def test_a_sooner_shutdown_cuts_off_a_handler_that_asked_for_a_later_one(
+    grace: float, autojump_clock: MockClock
+) -> None:
+    connections: list[trio_h2.ServerConnection] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        await stream.connection.shutdown(100)
+        await trio.sleep_forever()
+
+    async with in_memory(handler) as client, client.stream("GET", "/") as stream:
+        await trio.sleep(5)
+        await connections[0].shutdown(grace)
+        assert trio.current_time() == pytest.approx(5.2 + grace, abs=0.01)
+        with pytest.raises(trio_h2.ConnectionTerminatedError):
+            await stream.response()

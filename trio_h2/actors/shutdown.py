@@ -66,6 +66,8 @@ class Shutdown:
             self._stage.shorten(self._deadline)
             with trio.move_on_at(deadline):
                 await life.closed.wait()
+            if self._streams.asked:
+                await life.closed.wait()
             return True  # or else the first call does what has to be done
         if life.cause is None and self._context.machine.goaway_last_stream_id is None:
             await self._announce()
