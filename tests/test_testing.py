@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import sys
 import traceback
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,33 @@ async def test_a_group_that_a_handler_raises_is_what_it_raises(autojump_clock: M
             await connection.request("GET", "/")
     (error,) = caught.value.exceptions
     assert isinstance(error, Boom)
+
+
+async def test_a_handlers_error_keeps_nothing_once_it_was_handled(autojump_clock: MockClock) -> None:
+    """The garbage collector is off: no circle holds what the handler had."""
+    kept: list[weakref.ref[object]] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        kept.append(weakref.ref(stream))
+        raise Boom
+
+    async def caught() -> None:
+        block = in_memory(handler)
+        kept.append(weakref.ref(block))
+        try:  # pytest.raises would keep it
+            async with block as connection:
+                await connection.request("GET", "/")
+        except Boom as error:
+            kept.append(weakref.ref(error))
+
+    gc.collect()
+    gc.disable()
+    try:
+        await caught()
+        assert len(kept) == 3
+        assert [reference() for reference in kept] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 async def test_a_block_that_waits_for_something_else_is_cancelled(autojump_clock: MockClock) -> None:

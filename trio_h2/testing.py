@@ -101,6 +101,8 @@ class in_memory(EnteredOnce[ClientConnection]):
         if self._error is not None:
             if raised_here is not None:
                 logger.error("the block that a handler's error has cancelled raised", exc_info=raised_here)
+            # What cancelled the block was made where the handler's error was at hand: its frames have it.
+            del error, traceback, raised_here
             self._raise_error()
 
     async def _end(
