@@ -37,7 +37,8 @@ class ServerStatistics:
         resets_received: RST_STREAM frames of clients on streams that were open, by the error code's name
             (`"CANCEL"`); codes that RFC 9113 does not define are `"_OTHER"`.
         resets_sent: RST_STREAM frames of ours, likewise: a stream that was refused is `"REFUSED_STREAM"`, one whose
-            client may stop sending because the response is complete `"NO_ERROR"`.
+            client may stop sending because the response is complete `"NO_ERROR"`. They count when they are queued, so
+            those of a connection that breaks may never have left.
         limits_hit: how often clients went over which limit, by the name of its field in `Config`.
     """
 

@@ -196,6 +196,20 @@ async def test_a_server_counts_octets_resets_and_limits_and_keeps_them(autojump_
         await server.shutdown()
 
 
+async def test_a_malformed_request_counts_as_a_reset_alone(autojump_clock: MockClock) -> None:
+    async with serving(hello) as (server, listener, nursery):
+        peer = RawPeer(listener.connect(), client=True)
+        await peer.handshake()
+        await peer.send(peer.headers(1, (*GET, ("content-length", "5")), end_stream=True))
+        await peer.send(peer.headers(3, (*GET, ("Upper", "5")), end_stream=True))
+        await peer.send(peer.headers(5, GET, end_stream=True))
+        await peer.sync()
+        statistics = server.statistics()
+        assert statistics.requests == {"GET": 1}
+        assert statistics.resets_sent == {"PROTOCOL_ERROR": 2}
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_server_counts_connections_that_come_to_nothing(autojump_clock: MockClock) -> None:
     async with serving(hello, max_connections=1) as (server, listener, _):
         first = RawPeer(listener.connect(), client=True)

@@ -188,11 +188,13 @@ class MessageReceiver:
             if self._budgets.held_headers.never_fits(frame.section.size):
                 return self._answer_431(stream, frame.end_stream, excess)
             return excess.on_stream(stream_id, ErrorCodes.REFUSED_STREAM, fault=False)
-        method = head.method if head.method in METHODS else OTHER
-        self.requests[method] = self.requests.get(method, 0) + 1
         stream.begin_request(head, stream.receiving)
         self._priorities.begin(stream, frame.section.priority)
-        return self._finish_headers(stream, frame, ev.RequestReceived, events)
+        verdict = self._finish_headers(stream, frame, ev.RequestReceived, events)
+        if verdict is None:
+            method = head.method if head.method in METHODS else OTHER
+            self.requests[method] = self.requests.get(method, 0) + 1
+        return verdict
 
     def _refused(self, stream_id: int, reason: str, opened: int) -> StreamFailure:
         """One stream too many; the peer's fault if it has that many by the limit that it has acknowledged."""
