@@ -48,6 +48,7 @@ LAYERS = {
     "sansio": layer(BASE, CODEC_LIBRARIES),
     "actors": layer(BASE, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
+    "log_trace": layer(BASE | {"actors", "connection"}, CORE_LIBRARIES),
     "origin": layer(set(), {"idna"}),
     "requests": layer(BASE, CODEC_LIBRARIES),
     "streams": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
@@ -65,7 +66,7 @@ LAYERS = {
     "testing": layer(BASE | {"actors", "client", "client_connection", "connection", "server_connection"}, {"trio"}),
     "__init__": layer(
         PURE
-        | {"actors", "connection", "streams", "client", "client_connection"}
+        | {"actors", "connection", "log_trace", "streams", "client", "client_connection"}
         | {"server", "server_connection", "server_statistics"},
         set(),
     ),
@@ -89,6 +90,7 @@ HOUSE = {
     "testing",
     "streams",
     "trace",
+    "log_trace",
     "headers",
     "codes",
     "config",

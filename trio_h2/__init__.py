@@ -60,6 +60,7 @@ from .exceptions import (
     UnsupportedFrameError,
 )
 from .headers import Headers, HeadersLike, NeverIndexed
+from .log_trace import LogTrace
 from .protocol.priority import Priority
 from .protocol.settings import ChangedSetting, SettingCodes
 from .requests import Request, Response
@@ -98,6 +99,7 @@ __all__ = [
     "InternalError",
     "InvalidBodyLengthError",
     "InvalidSettingsValueError",
+    "LogTrace",
     "NeverIndexed",
     "NoAvailableStreamIDError",
     "NoSuchStreamError",

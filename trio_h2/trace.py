@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, cast
 
 from .exceptions import H2Error
@@ -261,18 +262,15 @@ class Tracer:
     @property
     def on_frame_received(self) -> Callable[[int, int, int, int], None] | None:
         """What to call with type, flags, stream ID and length of each frame that came; None if nobody wants to know."""
-        return self._frame_received if "frame_received" in self._methods else None
-
-    def _frame_received(self, type_: int, flags: int, stream_id: int, length: int) -> None:
-        self._tell("frame_received", type_, flags, stream_id, length)
+        return self._teller("frame_received")
 
     @property
     def on_frame_sent(self) -> Callable[[int, int, int, int], None] | None:
         """What to call with type, flags, stream ID and length of each frame that is cut; None if nobody cares."""
-        return self._frame_sent if "frame_sent" in self._methods else None
+        return self._teller("frame_sent")
 
-    def _frame_sent(self, type_: int, flags: int, stream_id: int, length: int) -> None:
-        self._tell("frame_sent", type_, flags, stream_id, length)
+    def _teller(self, name: str) -> Callable[..., None] | None:
+        return partial(self._tell, name) if name in self._methods else None
 
     def credit_given(self, stream_id: int, octets: int) -> None:
         """A WINDOW_UPDATE was cut."""
