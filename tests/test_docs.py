@@ -13,6 +13,7 @@ import trio_h2
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = ROOT / "docs" / "examples"
 RELIABILITY = ROOT / "docs" / "reliability.md"
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -76,7 +77,9 @@ def headings(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, EXAMPLES / "README.md"], ids=lambda document: str(document.relative_to(ROOT))
+)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if "://" in target:
@@ -91,6 +94,11 @@ def test_the_readme_names_every_document() -> None:
     section = (ROOT / "README.md").read_text().partition("\n## The documents\n")[2]
     named = re.findall(r"^- `(docs/[^`]+)`: ", section, re.MULTILINE)
     assert sorted(named) == sorted(["docs/examples", *(f"docs/{path.name}" for path in DOCUMENTS[1:])])
+
+
+def test_every_example_is_listed() -> None:
+    listed = re.findall(r"\[(\w+\.py)\]\(\1\)", (EXAMPLES / "README.md").read_text())
+    assert sorted(listed) == sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
 def test_the_readme_renders_outside_the_repository() -> None:
