@@ -444,6 +444,42 @@ async def test_a_handler_is_cancelled_at_the_end_of_a_shutdowns_grace(autojump_c
         assert begun + 9.9 < cancelled[0] <= begun + 10
 
 
+@pytest.mark.parametrize("in_a_nursery", [False, True])
+async def test_what_a_handler_raises_as_it_is_cancelled_is_logged(
+    in_a_nursery: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def http1(stream: trio.abc.Stream) -> None:
+        async with trio.open_nursery() as nursery:
+            if in_a_nursery:
+                nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise Oops
+
+    async with serving(hello, http1=http1) as (server, listener, _):
+        transport = listener.connect()
+        await transport.send_all(REQUEST)
+        await trio.testing.wait_all_tasks_blocked()
+        await server.shutdown(1)
+        assert await read_all(transport) == b""
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_handlers_run_in_the_handler_nursery(autojump_clock: MockClock) -> None:
+    parents = []
+
+    async def http1(stream: trio.abc.Stream) -> None:
+        parents.append(trio.lowlevel.current_task().parent_nursery)
+
+    async with trio.open_nursery() as handlers, serving(hello, http1=http1, handler_nursery=handlers) as it:
+        transport = it[1].connect()
+        await transport.send_all(REQUEST)
+        assert await read_all(transport) == b""
+        assert parents == [handlers]
+        await it[0].shutdown()
+
+
 async def test_a_handler_that_shields_itself_is_named(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
