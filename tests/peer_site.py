@@ -157,11 +157,11 @@ async def start_server(
     host: str | None = peers.HOST,
     ssl_context: ssl.SSLContext | None = None,
     config: trio_h2.Config | None = None,
+    trace: trio_h2.Trace | None = None,
 ) -> trio_h2.H2Server:
     """Serve on a free port until the nursery is cancelled, or the server shut down."""
-    server: trio_h2.H2Server = await nursery.start(
-        functools.partial(trio_h2.serve_h2, handler, 0, host=host, ssl_context=ssl_context, config=config)
-    )
+    serve = functools.partial(trio_h2.serve_h2, handler, 0, host=host, ssl_context=ssl_context)
+    server: trio_h2.H2Server = await nursery.start(functools.partial(serve, config=config, trace=trace))
     return server
 
 

@@ -18,6 +18,7 @@ import trio
 
 import trio_h2
 from tests import peers
+from tests.engine.recording import Recording
 from tests.peer_site import MIB, Site, blocks, digest, logged, sized, start_server, write_body
 
 UPLOAD = sized(256 * MIB, 16 * MIB)
@@ -340,6 +341,18 @@ async def test_h2load_many_connections(served: Site) -> None:
     requests = sized(20_000, 2_000)
     report = await h2load("-c200", "-m5", f"-n{requests}", f"{served.url}/hello")
     assert report.succeeded == requests
+
+
+async def test_a_trace_sees_all_that_h2load_does(nursery: trio.Nursery, tmp_path: Path) -> None:
+    trace = Recording()
+    server = await start_server(nursery, trace=trace)
+    body = write_body(tmp_path / "body", 200_000)
+    await h2load("-c5", "-m20", "-n500", f"--data={body}", f"http://{peers.HOST}:{server.port}/echo")
+    await server.shutdown()
+    trace.check(connections=5)
+    assert len(trace.arguments("stream_opened")) == 500
+    assert [error for _, error in trace.arguments("stream_closed")] == [None] * 500
+    assert trace.arguments("connection_ended") == [(None,)] * 5
 
 
 async def test_h2load_posts(served: Site, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
+import types
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -766,6 +768,25 @@ async def test_methods_that_are_not_overridden_are_not_called(monkeypatch: pytes
         await pair.client.ping()
     assert trace.opened == [1, 1]
     assert called == []
+
+
+async def test_without_a_trace_a_request_calls_nothing_of_it() -> None:
+    calls: list[str] = []
+
+    def note(frame: types.FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename == trio_h2.trace.__file__:
+            calls.append(frame.f_code.co_name)
+
+    for trace, expected in ((None, False), (Recording(), True)):
+        calls.clear()
+        async with in_memory(hello, trace=trace) as connection:
+            await connection.request("GET", "/")
+            sys.setprofile(note)
+            try:
+                await connection.request("GET", "/")
+            finally:
+                sys.setprofile(None)
+        assert bool(calls) is expected
 
 
 # Where it is given
