@@ -53,6 +53,50 @@ class Caught:
             self.errors.append(error)
 
 
+# What becomes of handlers
+
+
+@pytest.mark.parametrize("over", [True, False])
+async def test_a_handler_is_cancelled_for_its_connection_unless_its_stream_was_over(
+    autojump_clock: MockClock, over: bool
+) -> None:
+    """What it does after the response concerns no client any more."""
+    finished: list[bool] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200) if over else await stream.send_response(200)
+        try:
+            await trio.sleep(30)
+        except trio.Cancelled:
+            finished.append(False)
+            raise
+        finished.append(True)
+
+    async with client_and_server(handler) as pair:
+        async with pair.client.stream("GET", "/") as stream:
+            await stream.response()
+        await pair.client.aclose()
+    assert finished == [over]
+
+
+async def test_a_handler_whose_stream_is_over_is_cancelled_with_its_server(autojump_clock: MockClock) -> None:
+    ended: list[float] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200)
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time())
+
+    async with serving(handler) as (server, listener, _):
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as connection:
+            await connection.request("GET", "/")
+        start = trio.current_time()
+        await server.shutdown(5)
+    assert ended == [pytest.approx(start + 5, abs=0.2)]
+
+
 # Leaving connect_over
 
 

@@ -218,7 +218,7 @@ class StreamActor(Sending):
             )
         )
 
-    def fail(self, failure: H2Error) -> None:
+    def fail(self, failure: H2Error, *, cancel: bool = True) -> None:
         """The stream is over for this reason: whoever waits on it learns it now. What came before stays readable."""
         if self.failure is None:
             self.failure = failure
@@ -230,7 +230,7 @@ class StreamActor(Sending):
         if self.opened is not None:
             self.opened.set()
         self._stop_pump()
-        if self.scope is not None:
+        if self.scope is not None and cancel:
             self.scope.cancel(str(failure))
         self._context.slots.wake(self)
         self._wake()
@@ -241,9 +241,10 @@ class StreamActor(Sending):
         return self.machine.close_reason is CloseReason.ENDED
 
     def lose_connection(self, failure: H2Error) -> None:
-        """The connection has ended, and every stream with it."""
+        """The connection has ended, and every stream with it. A handler whose stream was over has nothing to miss."""
         self._connection_ended = True
-        self.fail(failure)
+        over = self.closed_by_user or (self.stream is not None and self._ended)
+        self.fail(failure, cancel=not over)
 
     def _stop_pump(self) -> None:
         if self._pump is not None:
