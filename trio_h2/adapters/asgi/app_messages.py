@@ -1,0 +1,78 @@
+"""What apps send, checked: each mistake is an error that names the message and its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["checked_fields", "checked_octets", "checked_status", "checked_text", "message_type"]
+
+Fields = list[tuple[bytes, bytes]]
+
+
+def message_type(message: object) -> str:
+    """What kind of message an app sends. Raises TypeError or ValueError."""
+    if not isinstance(message, Mapping):
+        raise TypeError(f"send() takes a dict, not {type(message).__name__}")
+    kind = message.get("type")
+    if not isinstance(kind, str):
+        what = "has no 'type'" if kind is None else f"has a 'type' that is not str but {type(kind).__name__}"
+        raise (ValueError if kind is None else TypeError)(f"a message that the app sent {what}")
+    return kind
+
+
+def checked_status(message: Mapping[str, Any]) -> int:
+    """The status of a response that begins. Raises TypeError or ValueError."""
+    status = message.get("status")
+    if isinstance(status, bool) or not isinstance(status, int):
+        raise _wrong(message, "status", "an int", status)
+    if not 200 <= status <= 599:
+        raise ValueError(f"{message['type']}: 'status' must be from 200 to 599, not {status}")
+    return int(status)
+
+
+def checked_octets(message: Mapping[str, Any], key: str) -> bytes | bytearray | memoryview:
+    """Octets, none if the key is not there. Raises TypeError."""
+    octets = message.get(key, b"")
+    if not isinstance(octets, bytes | bytearray | memoryview):
+        raise _wrong(message, key, "bytes", octets)
+    return octets
+
+
+def checked_text(message: Mapping[str, Any], key: str) -> str:
+    """Text that has to be there. Raises TypeError."""
+    text = message.get(key)
+    if not isinstance(text, str):
+        raise _wrong(message, key, "str", text)
+    return text
+
+
+def checked_fields(message: Mapping[str, Any], key: str = "headers") -> Fields:
+    """Header fields: an iterable of pairs of bytes, none if the key is not there. Raises TypeError.
+
+    Names are lowered, and whitespace around values is dropped, as it is no part of them (RFC 9110 section 5.5).
+    """
+    fields: Fields = []
+    given = message.get(key, ())
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+        raise _wrong(message, key, "an iterable of pairs", given)
+    for index, pair in enumerate(given):
+        try:
+            name, value = pair
+        except (TypeError, ValueError):
+            raise TypeError(f"{message['type']}: {key}[{index}] must be a pair of bytes") from None
+        if type(name) is not bytes or type(value) is not bytes:
+            name, value = _octets(message, key, index, name), _octets(message, key, index, value)
+        fields.append((name.lower(), value.strip(b" \t")))
+    return fields
+
+
+def _octets(message: Mapping[str, Any], key: str, index: int, octets: object) -> bytes:
+    if not isinstance(octets, bytes | bytearray | memoryview):
+        raise TypeError(f"{message['type']}: {key}[{index}] must be a pair of bytes, not of {type(octets).__name__}")
+    return bytes(octets)
+
+
+def _wrong(message: Mapping[str, Any], key: str, wanted: str, value: object) -> TypeError:
+    kind = f"not {type(value).__name__}" if key in message else "and is missing"
+    return TypeError(f"{message['type']}: {key!r} must be {wanted}, {kind}")
