@@ -214,7 +214,7 @@ class Served:
             await self._handle_http1(stream)
         except BaseException as raised_here:
             # Not kept in a variable of this frame: the error's traceback has the frame, and that would be a circle.
-            if not self._http1_raised(without_cancelled(raised_here)):
+            if not self._http1_raised(without_cancelled(raised_here), stream.broken):
                 await close_at_once(stream)
                 raise
         finally:
@@ -231,15 +231,18 @@ class Served:
         assert self._http1 is not None
         await self._http1(stream)
 
-    def _http1_raised(self, error: BaseException | None) -> bool:
-        """See to what a handler of HTTP/1.x raised, None if it was cancelled. Whether it goes no further."""
+    def _http1_raised(self, error: BaseException | None, broken: bool) -> bool:
+        """See to what a handler of HTTP/1.x raised, None if it was cancelled. Whether it goes no further.
+
+        Its client has left if its stream is broken; what else breaks, an upstream of the handler's say, is its error.
+        """
         if not isinstance(error, Exception):
             return False
         assert self._http1_handler is not None
         of_transport = isinstance(error, trio.BrokenResourceError) or (
             isinstance(error, ExceptionGroup) and error.split(trio.BrokenResourceError)[1] is None
         )
-        if of_transport and tells_nothing(error):
+        if broken and of_transport and tells_nothing(error):
             logger.debug("%s raised: its client has left", self._http1_handler)
         else:
             (self._on_handler_error or log_handler_error)(self._http1_handler, error)

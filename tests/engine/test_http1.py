@@ -217,7 +217,13 @@ class Oops(Exception):
 
 @pytest.mark.parametrize(
     "error",
-    [Oops("mine"), ExceptionGroup("several", [Oops(), trio.BrokenResourceError()]), trio.ClosedResourceError()],
+    [
+        Oops("mine"),
+        ExceptionGroup("several", [Oops(), trio.BrokenResourceError()]),
+        trio.ClosedResourceError(),
+        trio.BrokenResourceError("of something else, an upstream say"),
+        ExceptionGroup("both", [trio.BrokenResourceError("of one upstream"), trio.BrokenResourceError("of another")]),
+    ],
     ids=repr,
 )
 async def test_what_a_handler_raises_is_logged_and_ends_its_own_connection(

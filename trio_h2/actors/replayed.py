@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import trio
 
 __all__ = ["ReplayedStream"]
@@ -15,10 +18,12 @@ class ReplayedStream(trio.abc.Stream):
 
     Attributes:
         transport_stream: the transport, from which the first octets were taken: read from this object.
+        broken: Whether a call on this object raised trio.BrokenResourceError: the client has left.
     """
 
     def __init__(self, transport_stream: trio.abc.Stream, seen: bytes) -> None:
         self.transport_stream = transport_stream
+        self.broken = False
         self._seen = seen
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -30,15 +35,26 @@ class ReplayedStream(trio.abc.Stream):
             data, self._seen = self._seen[:max_bytes], b"" if max_bytes is None else self._seen[max_bytes:]
             if data:
                 return data
-        return await self.transport_stream.receive_some(max_bytes)
+        with self._noting():
+            return await self.transport_stream.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. Raises as the transport's does."""
-        await self.transport_stream.send_all(data)
+        with self._noting():
+            await self.transport_stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until `send_all` could send something at once. Raises as the transport's does."""
-        await self.transport_stream.wait_send_all_might_not_block()
+        with self._noting():
+            await self.transport_stream.wait_send_all_might_not_block()
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except trio.BrokenResourceError:
+            self.broken = True
+            raise
 
     async def aclose(self) -> None:
         """Close the transport. The server does so, too, when the handler has returned."""
