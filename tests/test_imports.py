@@ -174,6 +174,7 @@ HOUSE = {
             "pump",
             "sending",
             "stream_actor",
+            "stream_facts",
             "stream_context",
             "stream_tasks",
             "under_tls",

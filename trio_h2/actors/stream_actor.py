@@ -19,15 +19,14 @@ from ..codes import error_name
 from ..exceptions import ErrorCodes, H2Error, StreamResetError
 from ..headers import trusted_headers
 from ..protocol.field_rules import Fields
-from ..protocol.priority import Priority
 from ..protocol.request_rules import RequestHead
-from ..protocol.stream_machine import CloseReason, Phase, StreamMachine, StreamState
-from ..protocol.windows import InboundWindow
+from ..protocol.stream_machine import CloseReason, Phase, StreamMachine
 from .errors import raised, without_cancelled
-from .logs import escaped, log_handler_error, logger, request_line, tells_nothing, too_large
+from .logs import escaped, log_handler_error, logger, tells_nothing, too_large
 from .pump import Pump
-from .sending import CLOSED_HERE, Sending
+from .sending import CLOSED_HERE
 from .stream_context import StreamContext
+from .stream_facts import StreamFacts
 
 __all__ = ["StreamActor"]
 
@@ -38,24 +37,21 @@ RESPONSES = (ev.ResponseReceived, ev.InformationalResponseReceived)
 PASSING = (ev.WindowUpdated, ev.PriorityUpdated)
 
 
-class StreamActor(Sending):
+class StreamActor(StreamFacts):
     """One stream's task and ending, beside what it sends and has received.
 
     Attributes:
         scope: what a peer's reset cancels: the handler. A client's stream has none.
         opened: where a client waits for a slot: set when its stream has its ID, or never will.
-        since: when its request came, or was made, on trio's clock.
     """
 
     __slots__ = (
         "_connection_ended",
-        "_fields",
         "_open_arguments",
         "_pump",
         "_request",
         "opened",
         "scope",
-        "since",
     )
 
     def __init__(
@@ -65,15 +61,13 @@ class StreamActor(Sending):
         fields: Iterable[tuple[bytes, bytes]] = (),
         since: float = 0.0,
     ) -> None:
-        super().__init__(context)
+        super().__init__(context, fields, since)
         self.scope = None if context.client else trio.CancelScope()
         self.opened: trio.Event | None = None
         self._request: ev.RequestReceived | None = None
         self._pump: Pump | None = None
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
         self._connection_ended = False
-        self._fields = fields  # of the request, for those who look
-        self.since = since
         if stream is not None:
             self._bind(stream)
 
@@ -82,7 +76,7 @@ class StreamActor(Sending):
         """Whether a client's stream is still to be opened: not if its caller was cancelled, even before that runs."""
         return self.failure is None and (self.opened is None or self.opened.statistics().tasks_waiting > 0)
 
-    # What others may know of it
+    # A server's handler
 
     @property
     def started(self) -> bool:
@@ -92,75 +86,6 @@ class StreamActor(Sending):
     def start(self, request: ev.RequestReceived) -> None:
         """A server's handler has its permit: `run_server` follows."""
         self._request = request
-
-    @property
-    def state(self) -> StreamState | None:
-        """The stream's state, or None while a client's waits for a slot."""
-        return None if self.stream is None else self.stream.state
-
-    @property
-    def status(self) -> int | None:
-        """The status of the final response that we have begun, or None."""
-        return self.machine.sending.status
-
-    @property
-    def can_push(self) -> bool:
-        """Whether a response can be promised on it now."""
-        return self.failure is None and self._context.machine.can_promise(self.machine)
-
-    @property
-    def priority(self) -> Priority:
-        """What RFC 9218 calls the stream's priority."""
-        return self.machine.priority
-
-    @property
-    def inbound_window(self) -> InboundWindow | None:
-        """The window we give the peer, or None while the stream waits for a slot."""
-        return None if self.stream is None else self.stream.inbound
-
-    @property
-    def outbound_window(self) -> int:
-        """What the peer lets us send now; may be negative."""
-        return 0 if self.stream is None else self.stream.outbound.available
-
-    @property
-    def body_received(self) -> int | None:
-        """Octets of the message's body so far; None where none is to come, and for a tunnel."""
-        stream = self.machine
-        return stream.receiving.seen if stream.receiving.phase is Phase.BODY and not stream.tunnel else None
-
-    @property
-    def body_left(self) -> int | None:
-        """Octets of the message's body that are still to be taken by its content-length; None without one."""
-        half = self.machine.receiving
-        return None if half.expected is None else half.expected - half.seen + self.inbox.here
-
-    @property
-    def waits_for(self) -> str | None:
-        """What holds the stream up now, in words, or None: its sender goes before its reader."""
-        if self.stream is None:
-            return "slot"
-        sender = self._context.writer.waits_for(self.stream)
-        if sender is not None:
-            return sender
-        if self.inbox.unread:
-            return "application"
-        return "peer" if self.inbox.waiting else None
-
-    @property
-    def waits_since(self) -> float | None:
-        """Since when it waits for what `waits_for` says, on trio's clock; None if that is None."""
-        if self.stream is None:
-            return self.since
-        since = self._context.writer.waits_since(self.stream)
-        if since is None and (self.inbox.unread or self.inbox.waiting):
-            since = self.inbox.since
-        return since
-
-    @property
-    def request_line(self) -> tuple[str, str]:
-        """The request's method and its path, without the path's query; of CONNECT the host and port."""
-        return request_line(self._fields)
 
     # What the reader brings: none of this waits
 
