@@ -359,6 +359,7 @@ async def test_curl_reaches_nghttpd_through_the_reverse_proxy(tmp_path: Path) ->
                 assert done.text == "404"
             done = await peers.run_program(curl, *how, f"{peer.url}/file")
             assert done.text == "502"
+            assert "GET /file: " in peer.output()
 
 
 @asynccontextmanager

@@ -76,7 +76,8 @@ async def handler(upstream: Upstream, stream: trio_h2.ServerStream) -> None:
         return
     try:
         await forward(upstream, path, stream)
-    except* (OSError, trio.TooSlowError, trio_h2.H2Error):
+    except* (OSError, trio.TooSlowError, trio_h2.H2Error) as failed:
+        print(f"{stream.request.method} {path.partition('?')[0]}: {failed.exceptions}", file=sys.stderr, flush=True)
         if stream.status is None:
             await stream.respond(502)
         else:
