@@ -46,6 +46,7 @@ class Sending:
 
     Attributes:
         stream: the protocol's state of this stream; None while a client waits for a slot.
+        machine: the same, only for streams that have their ID.
         stream_id: its ID, or None for so long.
         inbox: what was received and not taken.
         failure: why the stream cannot be used any more. The first cause sticks.
@@ -61,9 +62,12 @@ class Sending:
         "closed_by_user",
         "failure",
         "inbox",
+        "machine",
         "stream",
         "stream_id",
     )
+
+    machine: StreamMachine
 
     def __init__(self, context: StreamContext) -> None:
         self._context = context
@@ -80,15 +84,9 @@ class Sending:
 
     def _bind(self, stream: StreamMachine) -> None:
         """The stream has its ID."""
-        self.stream = stream
+        self.stream = self.machine = stream
         self.stream_id = stream.stream_id
         self.inbox.bind(stream.stream_id, partial(self._context.give_credit, stream))
-
-    @property
-    def machine(self) -> StreamMachine:
-        """The protocol's state; only for streams that are open."""
-        assert self.stream is not None
-        return self.stream
 
     def _wake(self) -> None:
         """What the stream's task waits for may have come about."""
