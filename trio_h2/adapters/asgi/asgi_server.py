@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import trio
@@ -12,10 +11,24 @@ import trio
 import trio_h2
 
 from .asgi_types import App
-from .handler import asgi_handler
-from .lifespan import within_lifespan
+from .handler import Adapter
+from .lifespan import Lifespan, within_lifespan
 
 __all__ = ["serve_asgi", "serve_asgi_listeners"]
+
+
+class Started(trio.TaskStatus[trio_h2.H2Server]):
+    """Tells an adapter, and then who waits for it, that the server has started."""
+
+    def __init__(self, adapter: Adapter, task_status: trio.TaskStatus[trio_h2.H2Server]) -> None:
+        self._adapter = adapter
+        self._task_status = task_status
+
+    def started(self, value: trio_h2.H2Server | None = None) -> None:
+        """The server accepts connections."""
+        assert value is not None
+        self._adapter.end_with(value.closing)
+        self._task_status.started(value)
 
 
 async def serve_asgi_listeners(
@@ -25,6 +38,7 @@ async def serve_asgi_listeners(
     root_path: str = "",
     server_header: str | None = "trio_h2",
     disconnect_grace: float = 1.0,
+    max_message_size: int = 16 * 1024 * 1024,
     config: trio_h2.Config | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
@@ -36,29 +50,27 @@ async def serve_asgi_listeners(
     and the app has 5 seconds for its shutdown.
 
     Args:
-        app, root_path, server_header, disconnect_grace: as for `asgi_handler`.
+        app, root_path, server_header, disconnect_grace, max_message_size: as for `asgi_handler`.
         listeners, config, max_connections, max_handshakes, task_status: as for `trio_h2.serve_h2_listeners`.
 
     Raises:
         LifespanError: the app said that its startup or shutdown failed; after a failed startup nothing was served.
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
-    make = partial(
-        asgi_handler, app, root_path=root_path, server_header=server_header, disconnect_grace=disconnect_grace
-    )
-    make()  # what is wrong with the arguments is raised before anything begins
+    lifespan = Lifespan(app)
+    adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size)
 
-    async def serve(state: dict[str, Any]) -> None:
+    async def serve() -> None:
         await trio_h2.serve_h2_listeners(
-            make(state=state),
+            adapter.handle,
             listeners,
             config=config,
             max_connections=max_connections,
             max_handshakes=max_handshakes,
-            task_status=task_status,
+            task_status=Started(adapter, task_status),
         )
 
-    await within_lifespan(app, serve)
+    await within_lifespan(lifespan, serve)
 
 
 async def serve_asgi(
@@ -71,6 +83,7 @@ async def serve_asgi(
     root_path: str = "",
     server_header: str | None = "trio_h2",
     disconnect_grace: float = 1.0,
+    max_message_size: int = 16 * 1024 * 1024,
     config: trio_h2.Config | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
@@ -81,7 +94,7 @@ async def serve_asgi(
     As `serve_asgi_listeners`; the port is bound after the app's startup.
 
     Args:
-        app, root_path, server_header, disconnect_grace: as for `asgi_handler`.
+        app, root_path, server_header, disconnect_grace, max_message_size: as for `asgi_handler`.
         port, host, ssl_context, backlog, config, max_connections, max_handshakes, task_status: as for
             `trio_h2.serve_h2`.
 
@@ -90,14 +103,12 @@ async def serve_asgi(
         OSError: the port could not be bound.
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
-    make = partial(
-        asgi_handler, app, root_path=root_path, server_header=server_header, disconnect_grace=disconnect_grace
-    )
-    make()  # what is wrong with the arguments is raised before anything begins
+    lifespan = Lifespan(app)
+    adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size)
 
-    async def serve(state: dict[str, Any]) -> None:
+    async def serve() -> None:
         await trio_h2.serve_h2(
-            make(state=state),
+            adapter.handle,
             port,
             host=host,
             ssl_context=ssl_context,
@@ -105,7 +116,7 @@ async def serve_asgi(
             config=config,
             max_connections=max_connections,
             max_handshakes=max_handshakes,
-            task_status=task_status,
+            task_status=Started(adapter, task_status),
         )
 
-    await within_lifespan(app, serve)
+    await within_lifespan(lifespan, serve)

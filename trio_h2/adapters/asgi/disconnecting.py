@@ -134,13 +134,13 @@ class AppRun:
 
 
 def tells_nothing(error: BaseException) -> bool:
-    """Whether an app's error says no more than that its client has gone; Starlette's says so by its name.
+    """Whether an app's error says no more than that its client has gone; Starlette's two say so by their names.
 
     What it covers counts too, or an error of the app's would be lost where sending a 500 for it fails.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(map(tells_nothing, error.exceptions))
     known = isinstance(error, ClientDisconnected | trio_h2.H2Error | trio.Cancelled)
-    if not known and type(error).__name__ != "ClientDisconnect":
+    if not known and type(error).__name__ not in ("ClientDisconnect", "WebSocketDisconnect"):
         return False
     return error.__context__ is None or error.__suppress_context__ or tells_nothing(error.__context__)

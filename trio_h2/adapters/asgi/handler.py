@@ -15,9 +15,10 @@ import trio_h2
 from .asgi_types import App
 from .disconnecting import AppRun, tells_nothing
 from .http_exchange import HttpExchange
-from .scopes import http_scope
+from .scopes import http_scope, websocket_scope
+from .websocket_exchange import WebSocketExchange
 
-__all__ = ["asgi_handler"]
+__all__ = ["Adapter", "asgi_handler"]
 
 logger = logging.getLogger("trio_h2")
 
@@ -29,6 +30,7 @@ def asgi_handler(
     server_header: str | None = "trio_h2",
     state: Mapping[str, Any] | None = None,
     disconnect_grace: float = 1.0,
+    max_message_size: int = 16 * 1024 * 1024,
 ) -> trio_h2.Handler:
     """An ASGI 3.0 app as a handler for `serve_h2` and its siblings; there is no lifespan around it.
 
@@ -39,18 +41,26 @@ def asgi_handler(
         state: what every `scope["state"]` is a shallow copy of; by default nothing.
         disconnect_grace: seconds that an app whose client has gone has from `http.disconnect` to its cancellation;
             math.inf to let it end by itself.
+        max_message_size: octets of a WebSocket's message, or characters; a larger one closes it with 1009.
 
     Raises:
         ValueError, TypeError: an argument has the wrong type, or makes no sense.
     """
-    return Adapter(app, root_path, server_header, {} if state is None else state, disconnect_grace).handle
+    adapter = Adapter(app, root_path, server_header, {} if state is None else state, disconnect_grace, max_message_size)
+    return adapter.handle
 
 
 class Adapter:
-    """An app, and what all of its requests have in common."""
+    """An app, and what all of its requests have in common. Owner of every field: this object."""
 
     def __init__(
-        self, app: App, root_path: str, server_header: str | None, state: Mapping[str, Any], grace: float
+        self,
+        app: App,
+        root_path: str,
+        server_header: str | None,
+        state: Mapping[str, Any],
+        grace: float,
+        max_message_size: int,
     ) -> None:
         if not callable(app):
             raise TypeError(f"app must be an ASGI app, not {type(app).__name__}")
@@ -66,18 +76,33 @@ class Adapter:
             raise TypeError(f"disconnect_grace must be a number of seconds, not {type(grace).__name__}")
         if math.isnan(grace) or grace < 0:
             raise ValueError(f"disconnect_grace must not be negative: {grace}")
+        if isinstance(max_message_size, bool) or not isinstance(max_message_size, int):
+            raise TypeError(f"max_message_size must be an int, not {type(max_message_size).__name__}")
+        if max_message_size < 1:
+            raise ValueError(f"max_message_size must be at least 1, not {max_message_size}")
         self._app = app
         self._root_path = root_path.rstrip("/")
         self._server = None if server_header is None else server_header.encode("ascii")
         self._state = state
         self._grace = grace
+        self._max_message_size = max_message_size
+        self._closing = trio.Event()
+
+    def end_with(self, closing: trio.Event) -> None:
+        """WebSockets are closed when this is set: the server's shutdown begins."""
+        self._closing = closing
 
     async def handle(self, stream: trio_h2.ServerStream) -> None:
         """Answer a request."""
-        if stream.request.method == "CONNECT":
-            await stream.respond(501)  # RFC 9110 section 15.6.2: no app can be asked for a tunnel
-        else:
+        request = stream.request
+        if request.method != "CONNECT":
             await self._answer(stream)
+        elif request.protocol != "websocket":
+            await stream.respond(501)  # RFC 9110 section 15.6.2: no app can be asked for a tunnel
+        elif request.headers.get("sec-websocket-version") != "13":
+            await stream.respond(400, [("sec-websocket-version", "13")])  # RFC 6455 section 4.4
+        else:
+            await self._open(stream)
 
     async def _answer(self, stream: trio_h2.ServerStream, *, promised: bool = False) -> None:
         raised: BaseException | None = None
@@ -114,3 +139,30 @@ class Adapter:
         finally:
             with trio.CancelScope(shield=True):
                 await stream.aclose()
+
+    async def _open(self, stream: trio_h2.ServerStream) -> None:
+        """Answer a request for a WebSocket."""
+        raised: BaseException | None = None
+        exchange = WebSocketExchange(stream, self._server, self._max_message_size)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(exchange.read)
+                nursery.start_soon(exchange.close_when, self._closing)
+                scope = websocket_scope(stream, self._root_path, self._state)
+                run = AppRun(stream, exchange, self._grace)
+                raised = await run.run(nursery, partial(self._app, scope, exchange.receive, exchange.send))
+                await exchange.finish(raised)
+                nursery.cancel_scope.cancel()
+        finally:
+            try:
+                if raised is not None and not (exchange.gone and tells_nothing(raised)):
+                    if not (exchange.accepted and isinstance(raised, Exception)):
+                        raise raised
+                    # Raised, it would reset the stream, and the client might not see why it was closed.
+                    path = (stream.request.path or "").partition("?")[0]
+                    logger.error("the app raised for the WebSocket %r", path, exc_info=raised)
+            finally:
+                del raised  # its traceback has this frame
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not (exchange.accepted or exchange.complete or exchange.gone):
+            raise RuntimeError("the app returned, and had not answered the request for a WebSocket")

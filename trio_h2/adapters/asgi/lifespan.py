@@ -12,7 +12,7 @@ import trio
 from .app_messages import message_type
 from .asgi_types import ASGI_VERSIONS, App, Message
 
-__all__ = ["LifespanError", "within_lifespan"]
+__all__ = ["Lifespan", "LifespanError", "within_lifespan"]
 
 LAST_SECONDS = 5.0
 """Seconds that an app has for its shutdown when the server was cancelled, and for its return after its last message."""
@@ -104,13 +104,13 @@ class Lifespan:
             self._stopped.set()
         await trio.lowlevel.checkpoint()
 
-    async def around(self, serve: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    async def around(self, serve: Callable[[], Awaitable[None]]) -> None:
         """Wait for the startup, serve unless it failed, and see the app through its shutdown."""
         try:
             await self._started.wait()
             if self.failure is None:
                 with self._serving:
-                    await serve(self.state)
+                    await serve()
         finally:
             try:
                 await self._shut_down()
@@ -132,17 +132,16 @@ class Lifespan:
                 raise
 
 
-async def within_lifespan(app: App, serve: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+async def within_lifespan(lifespan: Lifespan, serve: Callable[[], Awaitable[None]]) -> None:
     """Serve an app between its startup and its shutdown.
 
     Args:
-        app: the app; one that raises when it is called for its lifespan has none, and is served all the same.
-        serve: serves requests, given the state that the app keeps for them.
+        lifespan: the app's; one that raises when it is called for it has none, and is served all the same.
+        serve: serves requests.
 
     Raises:
         LifespanError: the app said that its startup or shutdown failed; after a failed startup nothing was served.
     """
-    lifespan = Lifespan(app)
     raised: BaseException | None = None  # what leaves the block would be put into a group
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lifespan.run)

@@ -11,7 +11,7 @@ import trio_h2
 from .asgi_types import ASGI_VERSIONS, Scope
 from .tls_extension import tls_extension
 
-__all__ = ["http_scope"]
+__all__ = ["http_scope", "websocket_scope"]
 
 
 def http_scope(
@@ -37,6 +37,20 @@ def http_scope(
         "http_version": "2",
         "method": stream.request.method,
         "scheme": "http" if stream.connection.tls is None else "https",
+        "extensions": extensions,
+        **_common(stream, root_path, state, extensions),
+    }
+
+
+def websocket_scope(stream: trio_h2.ServerStream, root_path: str, state: Mapping[str, Any]) -> Scope:
+    """The scope of type `websocket` for an extended CONNECT (RFC 8441); the arguments are those of `http_scope`."""
+    offered = ",".join(stream.request.headers.get_all("sec-websocket-protocol")).split(",")
+    extensions: dict[str, Any] = {"websocket.http.response": {}}
+    return {
+        "type": "websocket",
+        "http_version": "2",
+        "scheme": "ws" if stream.connection.tls is None else "wss",
+        "subprotocols": [name for each in offered if (name := each.strip())],
         "extensions": extensions,
         **_common(stream, root_path, state, extensions),
     }

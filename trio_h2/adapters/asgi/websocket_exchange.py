@@ -1,0 +1,302 @@
+"""WebSocketExchange: one WebSocket (RFC 6455) on a stream of HTTP/2 (RFC 8441), as an ASGI app knows it.
+
+A task of the handler's reads: it takes frames off the stream, answers PING and Close, and puts whole messages into a
+bounded queue. Where the app does not receive them it stops reading, and the stream's window stops the client.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import trio
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import server_extensions_handshake
+from wsproto.utilities import RemoteProtocolError
+
+import trio_h2
+
+from .app_messages import checked_fields, checked_text, message_type
+from .asgi_types import Message
+from .disconnecting import ClientDisconnected, client_error
+from .http_exchange import HttpExchange
+from .mending import mended_fields
+from .message_queue import MessageQueue
+
+__all__ = ["WebSocketExchange"]
+
+QUEUED = 64 * 1024
+"""Octets of messages that wait for the app before reading pauses."""
+
+PIECE = 4 * 1024
+"""Octets that are decompressed at once: they may become a thousand times as many."""
+
+CLOSE_TIME = 5.0
+"""Seconds for which the client's answer to our Close is waited for."""
+
+
+class Phase(enum.Enum):
+    """How far a WebSocket is."""
+
+    CONNECTING = "it was accepted"
+    OPEN = "it was open"
+    DENIED = "it was denied"
+    CLOSED = "it was closed"
+
+
+class WebSocketExchange:
+    """Owner of every field: this object.
+
+    Args:
+        stream: the request's.
+        server: the value of Server where the app sends none, or None.
+        max_message_size: octets, or characters, of a message; more than that closes with 1009.
+
+    Attributes:
+        gone: whether the client has gone, or closed, before the app was done.
+    """
+
+    def __init__(self, stream: trio_h2.ServerStream, server: bytes | None, max_message_size: int) -> None:
+        self.gone = False
+        self._stream = stream
+        self._server = server
+        self._max_message_size = max_message_size
+        self._phase = Phase.CONNECTING
+        self._connected = False
+        self._accepted = trio.Event()
+        self._extensions: list[Extension] = [PerMessageDeflate()]
+        self._protocol = Connection(ConnectionType.SERVER)
+        self._denial: HttpExchange | None = None
+        self._queue = MessageQueue(QUEUED)
+        self._parts: list[Any] = []
+        self._size = 0
+        self._sending = trio.Lock()
+        self._broken = False
+        self._ended = trio.Event()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the app has closed or denied it."""
+        return self._phase is Phase.CLOSED or (self._denial is not None and self._denial.complete)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the app has accepted it."""
+        return self._accepted.is_set()
+
+    def client_gone(self) -> None:
+        """The client has gone without a Close."""
+        self._closed_by_client(CloseReason.ABNORMAL_CLOSURE, "")
+
+    def _closed_by_client(self, code: int, reason: str) -> None:
+        if not self.complete:
+            self.gone = True
+        self._queue.end({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+        self._ended.set()
+
+    # What the app calls
+
+    async def receive(self) -> Message:
+        """The connect message, then the client's messages, then again and again that it has closed or gone."""
+        if not self._connected:
+            self._connected = True
+            await trio.lowlevel.checkpoint()
+            return {"type": "websocket.connect"}
+        return await self._queue.get()
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the app's. Raises ClientDisconnected, or what is wrong with it."""
+        kind = message_type(message)
+        if self._phase is Phase.DENIED and kind == "websocket.http.response.body":
+            await self._deny(message)
+            return
+        allowed = {
+            Phase.CONNECTING: ("websocket.accept", "websocket.close", "websocket.http.response.start"),
+            Phase.OPEN: ("websocket.send", "websocket.close"),
+        }.get(self._phase, ())
+        if kind not in allowed:
+            where = "before" if self._phase is Phase.CONNECTING else "while" if self._phase is Phase.OPEN else "after"
+            raise RuntimeError(f"the app sent {kind!r} to a WebSocket {where} {self._phase.value}")
+        if self.gone and kind == "websocket.close":
+            await trio.lowlevel.checkpoint()
+            return
+        if self.gone:
+            raise ClientDisconnected("the client has gone")
+        try:
+            if kind == "websocket.accept":
+                await self._accept(message)
+            elif kind == "websocket.send":
+                await self._send(message)
+            elif kind == "websocket.close":
+                await self._close(message)
+            else:
+                self._start_denial(message)
+                await self._deny(message)
+        except trio_h2.H2Error as error:
+            disconnected = client_error(error)
+            if disconnected is None:
+                raise
+            self.client_gone()
+            raise disconnected from error
+
+    # The handshake
+
+    async def _accept(self, message: Message) -> None:
+        headers = self._stream.request.headers
+        fields = checked_fields(message)
+        if message.get("subprotocol") is not None:
+            fields.append((b"sec-websocket-protocol", checked_text(message, "subprotocol").encode("ascii")))
+        offers = [each.strip() for each in ",".join(headers.get_all("sec-websocket-extensions")).split(",")]
+        agreed = server_extensions_handshake(offers, self._extensions)
+        if agreed:
+            fields.append((b"sec-websocket-extensions", agreed))
+        await self._stream.send_response(200, mended_fields(200, fields, self._server))
+        self._protocol = Connection(ConnectionType.SERVER, [each for each in self._extensions if each.enabled()])
+        self._phase = Phase.OPEN
+        self._accepted.set()
+
+    def _start_denial(self, message: Message) -> None:
+        status = message.get("status")
+        if isinstance(status, int) and 200 <= status < 300:
+            raise ValueError(f"{message['type']}: 'status' {status} would accept the WebSocket (RFC 8441 section 5)")
+        self._denial = HttpExchange(self._stream, self._server, lambda _: None)
+
+    async def _deny(self, message: Message) -> None:
+        assert self._denial is not None
+        await self._denial.send({**message, "type": message["type"].removeprefix("websocket.")})
+        self._phase = Phase.DENIED
+        if self._denial.complete:
+            self._queue.end({"type": "websocket.disconnect", "code": 1006, "reason": ""})
+
+    # Messages and Close
+
+    async def _send(self, message: Message) -> None:
+        text, octets = message.get("text"), message.get("bytes")
+        if (text is None) == (octets is None):
+            raise ValueError("websocket.send: exactly one of 'text' and 'bytes' must be there")
+        if text is not None:
+            await self._transmit(TextMessage(checked_text(message, "text")))
+        elif isinstance(octets, bytes | bytearray | memoryview):
+            await self._transmit(BytesMessage(bytes(octets)))
+        else:
+            raise TypeError(f"websocket.send: 'bytes' must be bytes, not {type(octets).__name__}")
+
+    async def _close(self, message: Message) -> None:
+        code, reason = message.get("code", 1000), message.get("reason") or ""
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise TypeError(f"websocket.close: 'code' must be an int, not {type(code).__name__}")
+        if not 1000 <= code < 5000 or code in (1004, 1005, 1006, 1015):
+            raise ValueError(f"websocket.close: 'code' must be one that may be sent (RFC 6455 section 7.4), not {code}")
+        if not isinstance(reason, str):
+            raise TypeError(f"websocket.close: 'reason' must be str, not {type(reason).__name__}")
+        if self._phase is Phase.CONNECTING:
+            await self._stream.respond(403, mended_fields(403, [], self._server))
+        else:
+            await self._transmit(CloseConnection(code, reason))
+        self._done(code, reason)
+
+    async def _transmit(self, event: Event) -> None:
+        """Send a frame, unless the closing handshake forbids it. A cancelled call breaks the WebSocket."""
+        async with self._sending:
+            answers_close = (
+                isinstance(event, CloseConnection) and self._protocol.state is ConnectionState.REMOTE_CLOSING
+            )
+            if self._protocol.state is not ConnectionState.OPEN and not answers_close:
+                return
+            if self._broken:
+                raise RuntimeError("a cancelled send has broken this WebSocket")
+            self._broken = True  # the compressor is a message ahead of the client's until it is sent
+            await self._stream.send_all(self._protocol.send(event))
+            self._broken = False
+
+    # The reader
+
+    async def read(self) -> None:
+        """Take what comes until the client has closed or gone. What comes after our Close is dropped."""
+        await self._accepted.wait()
+        try:
+            while not self._ended.is_set():
+                await self._queue.room()
+                octets = await self._stream.receive_some()
+                if not octets:
+                    self.client_gone()
+                for start in range(0, len(octets), PIECE):
+                    await self._take(octets[start : start + PIECE])
+                    if self._ended.is_set():
+                        break
+        except trio_h2.H2Error:
+            self.client_gone()
+        except RemoteProtocolError as error:
+            hint = error.event_hint
+            code = hint.code if isinstance(hint, CloseConnection) else CloseReason.PROTOCOL_ERROR
+            await self._give_up(code, str(error))
+
+    async def _take(self, octets: bytes) -> None:
+        self._protocol.receive_data(octets)
+        for event in self._protocol.events():
+            if isinstance(event, TextMessage | BytesMessage):
+                await self._take_part(event)
+            elif isinstance(event, Ping):
+                await self._answer(event.response())
+            elif isinstance(event, CloseConnection):
+                await self._answer(event.response())
+                self._closed_by_client(event.code, event.reason or "")
+            if self._ended.is_set():
+                return
+
+    async def _take_part(self, part: TextMessage | BytesMessage) -> None:
+        self._parts.append(part.data)
+        self._size += len(part.data)
+        if self._size > self._max_message_size:
+            await self._give_up(CloseReason.MESSAGE_TOO_BIG, f"more than {self._max_message_size} octets")
+        elif part.message_finished:
+            parts, size = self._parts, self._size
+            self._parts, self._size = [], 0
+            text = "".join(parts) if isinstance(part, TextMessage) else None
+            octets = None if isinstance(part, TextMessage) else b"".join(parts)
+            self._queue.put({"type": "websocket.receive", "bytes": octets, "text": text}, size)
+
+    async def _answer(self, event: Event) -> None:
+        try:
+            await self._transmit(event)
+        except RuntimeError:  # the app has broken it, and knows
+            pass
+
+    async def _give_up(self, code: int, reason: str) -> None:
+        """The client has broken a rule."""
+        await self._answer(CloseConnection(code, reason))
+        self._closed_by_client(code, reason)
+
+    async def close_when(self, closing: trio.Event) -> None:
+        """Close with 1001, and tell the app, when the server is going away."""
+        await closing.wait()
+        await self._accepted.wait()
+        try:
+            await self._answer(CloseConnection(CloseReason.GOING_AWAY))
+        except trio_h2.H2Error:
+            return
+        if not self.complete:
+            self.gone = True
+        self._queue.end({"type": "websocket.disconnect", "code": 1001, "reason": ""})
+
+    async def finish(self, raised: BaseException | None) -> None:
+        """The app has ended: close, if that is still to be done, and wait in bounded time for the client's Close."""
+        if not self._accepted.is_set() or self._broken:
+            return
+        with trio.move_on_after(CLOSE_TIME):
+            code = CloseReason.NORMAL_CLOSURE if raised is None else CloseReason.INTERNAL_ERROR
+            try:
+                await self._transmit(CloseConnection(code))
+            except trio_h2.H2Error:
+                return
+            self._done(code, "")
+            await self._ended.wait()
+
+    def _done(self, code: int, reason: str) -> None:
+        """This side has closed. What was not received is dropped, so that the reader comes to the client's Close."""
+        self._phase = Phase.CLOSED
+        self._queue.end({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+        self._queue.clear()
