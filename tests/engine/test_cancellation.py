@@ -38,6 +38,7 @@ from tests.engine.helpers import (
     read_all,
 )
 from trio_h2 import Config, ErrorCodes, StreamClosedError
+from trio_h2.testing import in_memory
 
 SMALL = Config(initial_window_size=3_000, write_buffer_size=2_000, max_concurrent_streams=2)
 """So small that a body of some thousand octets waits for everything there is to wait for."""
@@ -393,6 +394,65 @@ async def test_a_connection_closes_when_connects_own_scope_is_cancelled(autojump
     assert isinstance(errors[0], trio.ClosedResourceError)
     await connections[0].wait_closed()
     await connections[0].aclose()
+
+
+CALLS_ON_A_STREAM: list[Callable[[trio_h2.ClientStream], Awaitable[object]]] = [
+    lambda stream: stream.send_all(b"x"),
+    lambda stream: stream.send_all(bytearray(100_000)),
+    lambda stream: stream.wait_send_all_might_not_block(),
+    lambda stream: stream.send_trailers([("a", "b")]),
+    lambda stream: stream.send_eof(),
+    lambda stream: stream.receive_some(),
+    lambda stream: stream.read(),
+    lambda stream: stream.response(),
+    lambda stream: stream.events().__anext__(),
+    lambda stream: stream.update_priority(trio_h2.Priority()),
+    lambda stream: stream.connection.ping(),
+    lambda stream: stream.connection.request("GET", "/"),
+    lambda stream: stream.connection.stream("GET", "/").__aenter__(),
+    lambda stream: stream.connection.settings_received(),
+]
+
+
+@pytest.mark.parametrize("call", CALLS_ON_A_STREAM)
+async def test_who_is_cancelled_with_the_connection_hears_only_of_that(
+    call: Callable[[trio_h2.ClientStream], Awaitable[object]], autojump_clock: MockClock
+) -> None:
+    """`move_on_after` around a connection: its tasks may come to their end before its user does."""
+    with trio.CancelScope() as scope:
+        async with in_memory(echo) as connection, connection.stream("POST", "/") as stream:
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await connection.wait_closed()
+                with pytest.raises(trio_h2.ConnectionTerminatedError):
+                    await stream.receive_some()
+            with pytest.raises(trio.Cancelled):
+                await call(stream)
+    assert scope.cancelled_caught
+
+
+async def test_a_handler_that_is_cancelled_hears_only_of_that(autojump_clock: MockClock) -> None:
+    calls: list[Callable[[trio_h2.ServerStream], Awaitable[object]]] = [
+        lambda stream: stream.respond(200, (), b"x"),
+        lambda stream: stream.respond(200),
+        lambda stream: stream.send_response(200),
+        lambda stream: stream.push("/"),
+        lambda stream: stream.read(),
+    ]
+    done: list[None] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with pytest.raises(trio.Cancelled):
+            await trio.sleep_forever()
+        for call in calls:
+            with pytest.raises(trio.Cancelled):
+                await call(stream)
+            done.append(None)
+        await trio.lowlevel.checkpoint()
+
+    async with in_memory(handler) as connection, connection.stream("POST", "/"):
+        await trio.testing.wait_all_tasks_blocked()
+    assert len(done) == len(calls)
 
 
 async def test_cancelled_at_once_leaves_nothing(autojump_clock: MockClock) -> None:

@@ -265,6 +265,7 @@ class ConnectionActor:
     async def ping(self) -> float:
         """Send a PING and wait for its answer: the round trip in seconds (RFC 9113 section 6.7)."""
         if self.life.cause is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
             self.ending.check_usable()
         round_trip = await self.pings.ping()
         if round_trip is None:

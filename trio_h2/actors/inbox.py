@@ -232,7 +232,9 @@ class Inbox:
             unread, self.unread = self.unread, 0
             self._give_credit(unread)
 
-    def _raise_failure(self) -> NoReturn:
+    async def _raise_failure(self) -> NoReturn:
+        # What cancels the connection may cancel its user, too, and reach him later: it goes before the failure.
+        await trio.lowlevel.checkpoint_if_cancelled()
         assert self.failure is not None
         raise closed(self.failure) if self._closed else raised(self.failure)
 
@@ -316,7 +318,7 @@ class Inbox:
             if self.head is not None:
                 return self.head
             if self.failure is not None:
-                self._raise_failure()
+                await self._raise_failure()
             self._note(await self._wait())
 
     @trio.lowlevel.enable_ki_protection
@@ -333,7 +335,7 @@ class Inbox:
             if chunk is not None:
                 return self._take(chunk, max_bytes)
             if self.failure is not None:
-                self._raise_failure()
+                await self._raise_failure()
             if self.ended:
                 return b""
             self._note(await self._wait())
@@ -383,7 +385,7 @@ class Inbox:
             if self._done:
                 return None
             if self.failure is not None:
-                self._raise_failure()
+                await self._raise_failure()
             item = await self._wait()
             if item is not None:
                 return self._event(item)
@@ -435,7 +437,7 @@ class Inbox:
                 self._took(taken)
                 size += taken
             if self.failure is not None:
-                self._raise_failure()
+                await self._raise_failure()
             if self.ended:
                 return True
             self._note(await self._wait())

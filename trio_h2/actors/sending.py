@@ -99,7 +99,11 @@ class Sending:
         await self._woken.wait()
 
     def check_sending(self) -> None:
-        """Raise why nothing can be sent: the failure, or that another task is sending already."""
+        """Raise why nothing can be sent: the failure, or that another task is sending already.
+
+        Before it, a call of the user's asks whether that is cancelled: a scope that holds the connection and its user
+        ends both, and if the connection hears of it first the user is not to see a failure in place of Cancelled.
+        """
         if self.closed_by_user:
             raise closed(self.failure or CLOSED_HERE)
         if self.failure is not None:
@@ -112,6 +116,8 @@ class Sending:
 
         With `responding`, to a response's first frame, a pushed one also waits for the client's limit.
         """
+        if self.failure is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
         self.check_sending()
         writer = self._context.writer
         tracer = self._context.tracer
@@ -128,6 +134,8 @@ class Sending:
             self._busy = False
             if tracer is not None:
                 tracer.sender_waits(self.machine.stream_id, None)
+        if self.failure is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
         self.check_sending()
         if writer.failure is not None:
             raise raised(writer.failure)
@@ -168,8 +176,8 @@ class Sending:
     @trio.lowlevel.enable_ki_protection
     async def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
         """The fast path of most responses: cut in one step, before the call's checkpoint. Whether that went."""
-        self.check_sending()
         await trio.lowlevel.checkpoint_if_cancelled()
+        self.check_sending()
         stream = self.machine
         if not self._context.writer.cut_whole_response(stream, fields, head, body):
             return False
@@ -227,6 +235,8 @@ class Sending:
     @trio.lowlevel.enable_ki_protection
     async def send_trailers(self, fields: Fields) -> None:
         """Send a trailer section; it ends our half."""
+        if self.failure is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
         self.check_sending()
         before, self._unfinished = self._unfinished, True
         try:
@@ -242,6 +252,8 @@ class Sending:
     @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview, *, end_stream: bool = False) -> None:
         """Send octets of the body, and with `end_stream` the end."""
+        if self.failure is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
         self.check_sending()
         before, self._unfinished = self._unfinished, True
         try:
