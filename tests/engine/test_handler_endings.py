@@ -73,6 +73,26 @@ async def test_a_handler_is_told_why_it_is_cancelled(
     assert f"with reason {reason!r}" in told[0]
 
 
+async def test_at_the_end_of_the_grace_the_reason_is_the_shutdown_of_its_connection(autojump_clock: MockClock) -> None:
+    """And not of its server, which may go on."""
+    told: list[str] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        connections.append(stream.connection)
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            told.append(str(cancelled))
+            raise
+
+    connections: list[trio_h2.ServerConnection] = []
+    async with in_memory(handler) as client, client.stream("GET", "/"):
+        await trio.testing.wait_all_tasks_blocked()
+        await connections[0].shutdown(1)
+    assert len(told) == 1
+    assert "with reason 'the connection was shut down'" in told[0]
+
+
 # A handler that shuts its server down
 
 

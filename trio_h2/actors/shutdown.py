@@ -92,7 +92,7 @@ class Shutdown:
         self._context.writer.wake()
         with self._begin_stage(share=0.1, most=0.5):
             await self._ending.drained()
-        cause = ConnectionTerminatedError("the server was shut down", initiator="local")
+        cause = ConnectionTerminatedError("the connection was shut down", initiator="local")
         if self._streams.asked:
             self._asked = True
             self._streams.end_others(cause)
