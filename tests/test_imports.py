@@ -19,7 +19,7 @@ from tests.touches import touching_faults
 
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
-BASE = {"codes", "protocol", "events", "exceptions", "headers", "config", "trace"}
+BASE = {"codes", "wording", "protocol", "events", "exceptions", "headers", "config", "trace"}
 PURE = BASE | {"bodies", "origin", "requests", "sansio"}
 """What may be read, tested and fuzzed without trio."""
 
@@ -44,12 +44,13 @@ def layer(imports: set[str], libraries: set[str], *, public_only: bool = False) 
 LAYERS = {
     **{name: layer(BASE, CODEC_LIBRARIES) for name in BASE},
     "codes": layer(set(), set()),
+    "wording": layer(set(), set()),
     "bodies": layer(set(), set()),
     "sansio": layer(BASE, CODEC_LIBRARIES),
     "actors": layer(BASE, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
     "log_trace": layer(BASE | {"actors", "connection"}, CORE_LIBRARIES),
-    "origin": layer(set(), {"idna"}),
+    "origin": layer({"wording"}, {"idna"}),
     "requests": layer(BASE, CODEC_LIBRARIES),
     "streams": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
     "client_connection": layer(BASE | {"actors", "bodies", "connection", "requests", "streams"}, CORE_LIBRARIES),
@@ -93,6 +94,7 @@ HOUSE = {
     "log_trace",
     "headers",
     "codes",
+    "wording",
     "config",
     "events",
     "exceptions",

@@ -30,6 +30,7 @@ from .requests import (
     trailer_fields,
 )
 from .streams import Stream, check_max_body
+from .wording import quoted
 
 __all__ = ["ClientConnection", "ClientStream", "EnteredOnce", "PushedStream"]
 
@@ -98,14 +99,14 @@ class ClientConnection(Connection):
         """
         method = method_text(method)
         if protocol is not None and method != "CONNECT":
-            raise ValueError(f"protocol: only a CONNECT request has one (RFC 8441), not {method}")
+            raise ValueError(f"protocol: only a CONNECT request has one (RFC 8441), not {quoted(method)}")
         fields, head = self._request(method, target, headers, authority, protocol, priority)
         if end_stream is None:
             end_stream = method in _WITHOUT_BODY
         elif end_stream and head.is_tunnel:
             raise ValueError("end_stream: a CONNECT tunnel starts open both ways")
         if end_stream and head.content_length:
-            raise ValueError(f"headers: content-length is {head.content_length}, and end_stream says no body follows")
+            raise ValueError("headers: content-length promises a body, and end_stream says that none follows")
         return _Opening(self, fields, head, end_stream)
 
     def _request(
@@ -175,7 +176,7 @@ class ClientConnection(Connection):
         trailing = None if trailers is None else trailer_fields(trailers)
         fields, head = self._request(method, target, headers, authority, None, priority)
         if body is None and head.content_length:
-            raise ValueError(f"headers: content-length is {head.content_length}, and there is no body")
+            raise ValueError("headers: content-length promises a body, and there is none")
         pump = None
         if body is not None or trailing is not None:
             expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields)
@@ -378,7 +379,7 @@ def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
     if not given:
         return (*fields, (b"content-length", b"%d" % length))
     if given != [b"%d" % length]:
-        raise ValueError(f"headers: content-length is {given[0]!r}, the body has {length} bytes")
+        raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
     return fields
 
 

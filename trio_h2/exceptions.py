@@ -41,17 +41,10 @@ __all__ = [
     "StreamResetError",
     "TooManyStreamsError",
     "UnsupportedFrameError",
-    "shown",
 ]
 
 Scope = Literal["stream", "connection"]
 Initiator = Literal["local", "remote", "library"]
-
-
-def shown(octets: bytes, most: int = 200) -> str:
-    """What a peer sent, for a message: printable ASCII, everything else escaped, and cut at `most` characters."""
-    text = octets[:most].decode("latin-1").encode("unicode_escape").decode("ascii")
-    return text if len(octets) <= most and len(text) <= most else f"{text[:most]}..."
 
 
 class H2Error(Exception):

@@ -13,7 +13,9 @@ from typing import Self, TypeVar, overload
 
 from hpack import NeverIndexedHeaderTuple
 
-__all__ = ["Headers", "HeadersLike", "NeverIndexed", "trusted_headers"]
+from .wording import field_name, quoted
+
+__all__ = ["Headers", "HeadersLike", "NeverIndexed", "encoded", "trusted_headers"]
 
 T = TypeVar("T")
 
@@ -48,8 +50,8 @@ class NeverIndexed(NeverIndexedHeaderTuple):
     __slots__ = ()
 
     def __new__(cls, name: str | bytes, value: str | bytes) -> Self:
-        raw_name = _encode_name(name)
-        return super().__new__(cls, raw_name, _encode_value(value, raw_name))
+        raw_name = _encode_name(name, "NeverIndexed")
+        return super().__new__(cls, raw_name, _encode_value(value, raw_name, "NeverIndexed"))
 
     def __getnewargs__(self) -> tuple[bytes, bytes]:
         return self[0], self[1]
@@ -86,7 +88,7 @@ class Headers:
         if isinstance(source, Headers):
             self._pairs = source._pairs
             return
-        self._pairs = tuple([_encode_pair(pair, index) for index, pair in enumerate(_elements(source))])
+        self._pairs = encoded(source, "headers")
 
     @property
     def raw(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -182,7 +184,12 @@ def trusted_headers(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
     return headers
 
 
-def _elements(source: object) -> Iterable[object]:
+def encoded(source: object, argument: str) -> tuple[tuple[bytes, bytes], ...]:
+    """What a user gave as the argument of this name, as raw pairs. Raises TypeError or ValueError, naming it."""
+    return tuple([_encode_pair(pair, argument, index) for index, pair in enumerate(_elements(source, argument))])
+
+
+def _elements(source: object, argument: str) -> Iterable[object]:
     """What a `Headers` is built from, element by element."""
     if isinstance(source, (tuple, list)):  # by far the most common; asking the ABCs costs more than the rest
         return source
@@ -190,35 +197,35 @@ def _elements(source: object) -> Iterable[object]:
         return source.items()
     if isinstance(source, Iterable) and not isinstance(source, (str, bytes)):
         return source
-    raise TypeError(f"headers must be a mapping or an iterable of pairs, not {type(source).__name__}")
+    raise TypeError(f"{argument} must be a mapping or an iterable of pairs, not {type(source).__name__}")
 
 
-def _encode_pair(pair: object, index: int) -> tuple[bytes, bytes]:
+def _encode_pair(pair: object, argument: str, index: int) -> tuple[bytes, bytes]:
     """One element of a user's header list as raw octets, or an error that says which element is wrong."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError(f"headers[{index}] must be a (name, value) pair, not {_describe(pair)}")
+        raise TypeError(f"{argument}[{index}] must be a (name, value) pair, not {_describe(pair)}")
     name, value = pair
-    raw_name = _encode_name(name, index)
-    raw_value = _encode_value(value, raw_name, index)
+    raw_name = _encode_name(name, f"{argument}[{index}]")
+    raw_value = _encode_value(value, raw_name, argument)
     if isinstance(pair, NeverIndexedHeaderTuple):
         return NeverIndexed(raw_name, raw_value)
     return raw_name, raw_value
 
 
-def _encode_name(name: object, index: int | None = None) -> bytes:
+def _encode_name(name: object, place: str) -> bytes:
     """A field name as lower-case octets (RFC 9113 section 8.2)."""
     if isinstance(name, str):
         try:
             name = name.encode("ascii")
         except UnicodeEncodeError:
-            raise ValueError(f"{_place(index)}the field name {name!r} must be ASCII") from None
+            raise ValueError(f"{place}: the field name {quoted(name)} must be ASCII") from None
     # Lower-cased as octets: str.lower() would turn some letters outside ASCII into ASCII ones.
     if isinstance(name, bytes):
         return name.lower()
-    raise TypeError(f"{_place(index)}a field name must be str or bytes, not {type(name).__name__}")
+    raise TypeError(f"{place}: a field name must be str or bytes, not {type(name).__name__}")
 
 
-def _encode_value(value: object, name: bytes, index: int | None = None) -> bytes:
+def _encode_value(value: object, name: bytes, place: str) -> bytes:
     """A field value as octets. Errors name the field and never show the value, which may be a secret."""
     if isinstance(value, bytes):
         return value
@@ -227,8 +234,8 @@ def _encode_value(value: object, name: bytes, index: int | None = None) -> bytes
             return value.encode("ascii")
         except UnicodeEncodeError:
             pass
-        raise ValueError(f"{_place(index)}the value of {name!r} must be ASCII, or bytes for other octets")
-    raise TypeError(f"{_place(index)}the value of {name!r} must be str or bytes, not {type(value).__name__}")
+        raise ValueError(f"{place}: {field_name(name)} must be ASCII, or bytes for other octets")
+    raise TypeError(f"{place}: {field_name(name)} must be str or bytes, not {type(value).__name__}")
 
 
 def _lookup_key(name: object) -> bytes:
@@ -244,10 +251,6 @@ def _describe(thing: object) -> str:
     """A wrong element by its type, and its length if that is what is wrong; never its content."""
     kind = type(thing).__name__
     return f"{kind} of length {len(thing)}" if isinstance(thing, (tuple, list)) else kind
-
-
-def _place(index: int | None) -> str:
-    return "" if index is None else f"headers[{index}]: "
 
 
 def _show_pair(pair: tuple[bytes, bytes]) -> str:

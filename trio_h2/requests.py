@@ -6,16 +6,18 @@ the protocol, and is only taken apart.
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import attrs
 
-from .headers import Headers, HeadersLike, trusted_headers
+from .headers import Headers, HeadersLike, encoded, trusted_headers
 from .protocol.field_rules import Fields, Malformed, check_trailers
 from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
-from .protocol.request_rules import RequestHead, check_request
+from .protocol.request_rules import HOST_DIFFERS, RequestHead, check_request
 from .protocol.response_rules import ResponseHead, check_response
+from .wording import quoted
 
 __all__ = [
     "Request",
@@ -102,6 +104,12 @@ def split_response(headers: Headers, body: bytes = b"", trailers: Headers | None
     return Response(int(fields[0][1]), trusted_headers(fields[1:]), body, trailers)
 
 
+_NOT_ASCII = {
+    "target": "what is not ASCII has to be percent-encoded",
+    "authority": "a name that is not ASCII has to be in its IDNA form, xn--...",
+}
+
+
 def _octets(text: object, argument: str) -> bytes:
     if isinstance(text, bytes):
         return text
@@ -110,23 +118,25 @@ def _octets(text: object, argument: str) -> bytes:
     try:
         return text.encode("ascii")
     except UnicodeEncodeError:
-        raise ValueError(f"{argument} must be ASCII: {text!r}") from None
+        what = _NOT_ASCII.get(argument, "it has to be ASCII")
+        raise ValueError(f"{argument} {quoted(text)}: {what}") from None
 
 
 def method_text(method: str | bytes) -> str:
     """A method as its text, which everything compares it with; what makes no method is left to `request_fields`."""
-    return method.decode("latin-1") if isinstance(method, bytes) else method
+    if isinstance(method, bytes):
+        return method.decode("latin-1")
+    if not isinstance(method, str):
+        raise TypeError(f"method must be str or bytes, not {type(method).__name__}")
+    return method
 
 
 def fields_from(headers: HeadersLike, argument: str) -> Fields:
     """What the user gave as headers, as raw pairs. Raises ValueError or TypeError that names the argument."""
-    try:
-        fields = Headers(headers).raw
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{argument}: {error}") from None
+    fields = headers.raw if isinstance(headers, Headers) else encoded(headers, argument)
     for name, _ in fields:
         if name.startswith(b":"):
-            raise ValueError(f"{argument}: {name!r} is a pseudo-header field; it has an argument of its own")
+            raise ValueError(f"{argument}: {quoted(name)} is a pseudo-header field; it has an argument of its own")
     return fields
 
 
@@ -158,10 +168,66 @@ def request_fields(
         fields = (*fields, (b"priority", priority.encode()))
     head = check_request(fields, extended_connect=True)
     if isinstance(head, Malformed):
-        raise ValueError(f"invalid request (method, target, authority or headers): {head.reason}")
+        raise ValueError(_fault(dict(pseudo), head.reason))
     if head.authority is not None and head.authority.startswith(b"[") and b"%" in head.authority:
-        raise ValueError("authority, or CONNECT's target: an IPv6 zone is of no use to the peer (RFC 6874 section 4)")
+        argument = "target" if head.path is None else "authority"
+        what = "an IPv6 zone is of no use to the peer (RFC 6874 section 4)"
+        raise ValueError(f"{argument} {quoted(head.authority)}: {what}")
     return fields, head
+
+
+_SOUND = {b":method": b"GET", b":scheme": b"https", b":authority": b"example.org", b":path": b"/"}
+
+
+def _fault(pseudo: dict[bytes, bytes], reason: str) -> str:
+    """Which argument makes a request malformed, and what to do about it: each is tried in a request that is sound.
+
+    If it is none of them it is the fields, and `reason` says what is wrong with those.
+    """
+    tunnel = b":path" not in pseudo
+    tried = {b":method": b"CONNECT"} if tunnel else _SOUND
+    for name, argument, what in (
+        (b":method", "method", "it has to be a token, such as GET (RFC 9110 section 9.1)"),
+        (b":protocol", "protocol", "it has to be an upgrade token, such as websocket (RFC 8441 section 4)"),
+        (b":scheme", "scheme", "it has to be a scheme, such as https (RFC 3986 section 3.1)"),
+        (b":authority", "authority", "it has to be a host and perhaps a port, such as example.org:8443"),
+        (b":path", "target", ""),
+    ):
+        value = pseudo.get(name)
+        if value is None or value == tried.get(name) or (name == b":method" and b":protocol" in pseudo):
+            continue
+        connect = {b":method": b"CONNECT"} if name == b":protocol" else {}
+        tried = {**tried, **connect, name: value}
+        if not isinstance(check_request(tuple(tried.items()), extended_connect=True), Malformed):
+            continue
+        if name == b":path":
+            return _target_fault(value)
+        if name == b":authority" and b"@" in value:
+            what = "a user has no place in it (RFC 9113 section 8.3.1)"
+        elif name == b":authority" and tunnel:
+            what = "of CONNECT it has to be a host and a port, such as example.org:443"
+        return f"{'target' if tunnel else argument} {quoted(value)}: {what}"
+    if reason == HOST_DIFFERS:
+        return "Host: of CONNECT it is the target" if tunnel else "Host: use authority="
+    return f"headers: {reason}"
+
+
+def _target_fault(target: bytes) -> str:
+    """What is wrong with a target that makes no `:path`."""
+    path, mark, fragment = target.partition(b"#")
+    if mark and path[:1] in (b"", b"/") and not re.search(rb"[\x00-\x20\x7f]", path):
+        return f"target: {quoted(mark + fragment)} is a fragment, which is not sent"
+    if target == b"*":
+        what = "only OPTIONS has it"
+    elif b"://" in path.split(b"?", 1)[0] and not path.startswith(b"/"):
+        what = "path and query alone are sent, the rest is the connection's"
+    elif not target.startswith(b"/"):
+        what = "it has to begin with '/'"
+    elif b" " in target:
+        what = "a space has to be percent-encoded"
+    else:
+        what = "a control character has to be percent-encoded"
+    return f"target {quoted(target)}: {what}"
 
 
 def response_fields(
@@ -176,7 +242,7 @@ def response_fields(
         fields = (*fields, (b"content-length", b"%d" % length))
     head = check_response(fields, to_connect=to_connect)
     if isinstance(head, Malformed):
-        raise ValueError(f"invalid response (status or headers): {head.reason}")
+        raise ValueError(f"headers: {head.reason}")  # the status is looked at before
     return fields, head
 
 
@@ -253,5 +319,5 @@ def trailer_fields(trailers: HeadersLike) -> Fields:
     fields = fields_from(trailers, "trailers")
     malformed = check_trailers(fields)
     if malformed is not None:
-        raise ValueError(f"invalid trailers: {malformed.reason}")
+        raise ValueError(f"trailers: {malformed.reason}")
     return fields

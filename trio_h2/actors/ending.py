@@ -20,8 +20,9 @@ import trio
 
 from .. import events as ev
 from ..codes import error_name
-from ..exceptions import ConnectionTerminatedError, ErrorCodes, H2Error, InternalError, shown
+from ..exceptions import ConnectionTerminatedError, ErrorCodes, H2Error, InternalError
 from ..protocol.verdicts import ConnectionFailure
+from ..wording import shown
 from .errors import raised, retryable, why, without_frames
 from .event_queue import EventQueue
 from .http1 import HTTP1_ANSWER

@@ -25,8 +25,8 @@ from typing import Literal, NamedTuple
 import attrs
 from hpack.table import HeaderTable
 
-from ..exceptions import shown
 from ..headers import NeverIndexed
+from ..wording import shown
 from .limits import MAX_CONTENT_LENGTH_OCTETS
 
 __all__ = [
@@ -193,7 +193,7 @@ def scan(fields: Fields, kinds: Mapping[bytes, Kind], rules: FieldRules) -> tupl
     in_regular = False
     for name, value in fields:
         if value.translate(values).strip(b" \t") != value:
-            return _bad_value(name)
+            return _bad_value(name, value)
         kind = kinds.get(name)
         if kind == "pseudo":
             if in_regular or name in pseudo:
@@ -213,8 +213,9 @@ def scan(fields: Fields, kinds: Mapping[bytes, Kind], rules: FieldRules) -> tupl
     return pseudo, ruled
 
 
-def _bad_value(name: bytes) -> Malformed:
-    return Malformed(f"the value of {_show(name)} has a prohibited octet or space at an end (RFC 9113 section 8.2.1)")
+def _bad_value(name: bytes, value: bytes) -> Malformed:
+    what = "a control character" if value.strip(b" \t") == value else "white space at an end"
+    return Malformed(f"the value of {_show(name)} has {what} (RFC 9113 section 8.2.1)")
 
 
 def _bad_pseudo(name: bytes, repeated: bool) -> Malformed:

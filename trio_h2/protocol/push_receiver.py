@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .. import events as ev
 from ..codes import ErrorCodes
-from ..exceptions import UnsupportedFrameError, shown
+from ..exceptions import UnsupportedFrameError
+from ..wording import shown
 from .connection_state import ConnectionState
 from .field_rules import Malformed
 from .frames import PushPromiseFrame

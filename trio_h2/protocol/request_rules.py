@@ -28,7 +28,7 @@ from .field_rules import (
     te_problem,
 )
 
-__all__ = ["RequestHead", "check_request", "parse_request_untrusted", "read_request_unchecked"]
+__all__ = ["HOST_DIFFERS", "RequestHead", "check_request", "parse_request_untrusted", "read_request_unchecked"]
 
 
 class RequestHead(NamedTuple):
@@ -81,6 +81,10 @@ _CONNECT_AUTHORITY = re.compile(_HOST + rb":([0-9]{1,5})")
 _ANY_AUTHORITY = re.compile(rb"[^\x00-\x20\x7f/?#\\]*")
 _HTTP_PATH = re.compile(rb"/[^\x00-\x20\x7f#]*")
 _ANY_PATH = re.compile(rb"[^\x00-\x20\x7f#]*")
+
+
+HOST_DIFFERS = "host differs from :authority (RFC 9113 section 8.3.1)"
+"""A reason that users who send get in words of their own."""
 
 
 def parse_request_untrusted(fields: Fields, *, extended_connect: bool) -> RequestHead | Malformed:
@@ -207,7 +211,7 @@ def _host(ruled: Ruled, head: RequestHead) -> str | None:
         return None
     port = _DEFAULT_PORTS.get(head.scheme, b"")
     if hosts[0].lower().removesuffix(port) != head.authority.lower().removesuffix(port):
-        return "host differs from :authority (RFC 9113 section 8.3.1)"
+        return HOST_DIFFERS
     return None
 
 
