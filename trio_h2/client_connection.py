@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import trio
 
@@ -46,6 +46,13 @@ class EnteredOnce(AbstractAsyncContextManager[T]):
     """An `async with` block for one entry: a second would lose, and never end, what the first one opened."""
 
     _entered = False
+    _written = ""  # how the call that made it is written, if it is not the class's
+
+    if not TYPE_CHECKING:  # to type checkers it is as if this was not there: they say it before it runs
+
+        def __await__(self) -> NoReturn:
+            written = self._written or f"{type(self).__name__}(...)"
+            raise TypeError(f"{written} is not awaited, it is an `async with`: `async with {written} as name:`")
 
     def _enter_once(self) -> None:
         if self._entered:
@@ -351,6 +358,8 @@ class PushedStream(ClientStream):
 
 class _Opening(EnteredOnce[ClientStream]):
     """What `ClientConnection.stream` returns: entering it opens the stream."""
+
+    _written = "connection.stream(...)"
 
     def __init__(self, connection: ClientConnection, fields: Fields, head: RequestHead, end_stream: bool) -> None:
         self._connection = connection

@@ -9,6 +9,7 @@ import attrs
 
 from .protocol.settings import MAX_FRAME_SIZE, MIN_FRAME_SIZE
 from .protocol.windows import MAX_WINDOW
+from .wording import number
 
 __all__ = ["Config"]
 
@@ -18,7 +19,7 @@ def _whole(low: int, high: int) -> Callable[[object, attrs.Attribute[int], int],
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"Config.{attribute.name} must be an int, not {type(value).__name__}")
         if not low <= value <= high:
-            raise ValueError(f"Config.{attribute.name} must be from {low} to {high}, not {value}")
+            raise ValueError(f"Config.{attribute.name} must be from {low} to {high}, not {number(value)}")
 
     return check
 
@@ -27,14 +28,14 @@ def _seconds(instance: object, attribute: attrs.Attribute[float], value: float) 
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"Config.{attribute.name} must be a number of seconds, not {type(value).__name__}")
     if math.isnan(value) or value <= 0:
-        raise ValueError(f"Config.{attribute.name} must be more than 0 seconds, not {value}")
+        raise ValueError(f"Config.{attribute.name} must be more than 0 seconds, not {number(value)}")
 
 
 def _rate(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"Config.{attribute.name} must be a number of octets a second, not {type(value).__name__}")
     if not 0 <= value < math.inf:
-        raise ValueError(f"Config.{attribute.name} must be 0 or more octets a second, and finite, not {value}")
+        raise ValueError(f"Config.{attribute.name} must be 0 or more octets a second, and finite, not {number(value)}")
 
 
 def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:

@@ -17,6 +17,7 @@ from .actors.stream_actor import StreamActor
 from .config import Config
 from .protocol.settings import UNLIMITED, RemoteSettings, SettingCodes
 from .protocol.windows import InboundWindow
+from .wording import number
 
 __all__ = [
     "Connection",
@@ -157,7 +158,7 @@ def checked_grace(grace: float) -> float:
     if isinstance(grace, bool) or not isinstance(grace, int | float):
         raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
     if math.isnan(grace) or grace < 0:
-        raise ValueError(f"grace must not be negative: {grace}")
+        raise ValueError(f"grace must be 0 or more seconds, not {number(grace)}")
     return grace
 
 

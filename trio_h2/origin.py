@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 import idna
 
+from .wording import quoted
+
 __all__ = ["Origin", "origin_of", "tls_name_of"]
 
 
@@ -40,18 +42,18 @@ _ZONE = re.compile(r"25(?P<escaped>(?:[A-Za-z0-9._~\-]|%[0-9A-Fa-f]{2})+)|(?![0-
 
 
 def origin_of(url: str) -> Origin:
-    """Take a URL apart. Raises ValueError, which repeats the URL unless there may be a password in it."""
+    """Take a URL apart. Raises ValueError, which shows the URL without its user part."""
     if "@" in url:
-        raise ValueError("url must be scheme, host and port alone, without a user or a password")
+        raise ValueError(f"url must be scheme, host and port alone, without a user or a password: {quoted(url)}")
     scheme, separator, rest = url.partition("://")
     scheme, rest = scheme.lower(), rest.removesuffix("/")
     default_port = _DEFAULT_PORTS.get(scheme)
     if not separator or default_port is None:
-        raise ValueError(f"url must start with http:// or https://, not {url!r}")
+        raise ValueError(f"url must start with http:// or https://, not {quoted(url)}")
     if any(mark in rest for mark in "/?#"):
-        raise ValueError(f"url must be scheme, host and port alone: {url!r}")
+        raise ValueError(f"url must be scheme, host and port alone: {quoted(url)}")
     if not rest or rest.startswith(":"):
-        raise ValueError(f"url has no host: {url!r}")
+        raise ValueError(f"url has no host: {quoted(url)}")
     try:
         match = _HOST_AND_PORT.fullmatch(rest)
         if match is None:
@@ -67,7 +69,7 @@ def origin_of(url: str) -> Origin:
             host = f"{name}%{zone}" if zone else name
             authority = f"[{name}]"
     except ValueError as error:
-        raise ValueError(f"url has no valid host and port: {url!r}: {error}") from error
+        raise ValueError(f"url has no valid host and port: {quoted(url)}: {error}") from error
     if port != default_port:
         authority += f":{port}"
     return Origin(scheme, host, port, name, authority)
@@ -82,7 +84,7 @@ def tls_name_of(server_hostname: str) -> str:
             return _ipv6_address(server_hostname)[0]
         return _domain_name(server_hostname).removesuffix(".")
     except ValueError as error:
-        raise ValueError(f"server_hostname is not a domain name or an address: {server_hostname!r}") from error
+        raise ValueError(f"server_hostname is not a domain name or an address: {quoted(server_hostname)}") from error
 
 
 def _domain_name(host: str) -> str:

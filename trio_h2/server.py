@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from .actors.accepting import Shortage, next_connection, without_the_gone
-from .actors.listening import check_serves, open_listeners, port_of
+from .actors.listening import check_address, check_serves, checked_listeners, open_listeners, port_of
 from .actors.logs import logger
 from .actors.room import Room
 from .actors.stopping import Stopping
@@ -18,6 +18,7 @@ from .connection import ServerConnection, checked_config, checked_grace, counted
 from .server_connection import Handler, Http1Handler, Served, checked_handler, checked_http1
 from .server_statistics import ServerStatistics, Totals
 from .trace import Trace, checked_trace
+from .wording import number
 
 __all__ = ["H2Server", "serve_h2", "serve_h2_connection", "serve_h2_listeners"]
 
@@ -184,8 +185,13 @@ def _checked_room(max_connections: int, max_handshakes: int) -> Room:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an int, not {type(value).__name__}")
         if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+            raise ValueError(f"{name} must be at least 1, not {number(value)}")
     return Room(max_connections, max_handshakes)
+
+
+def _check_nursery(nursery: trio.Nursery | None) -> None:
+    if nursery is not None and not isinstance(nursery, trio.Nursery):
+        raise TypeError(f"handler_nursery must be a trio.Nursery, not {type(nursery).__name__}")
 
 
 async def serve_h2_connection(
@@ -262,9 +268,10 @@ async def serve_h2_listeners(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     room = _checked_room(max_connections, max_handshakes)
+    _check_nursery(handler_nursery)
     server = H2Server(
         checked_handler(handler),
-        listeners,
+        checked_listeners(listeners),
         checked_config(config),
         room,
         http1=checked_http1(http1),
@@ -302,7 +309,8 @@ async def serve_h2(
 
     Raises:
         OSError: the port could not be bound.
-        ValueError: `ssl_context` cannot serve: it is a client's, or has no certificate; or a limit is below 1.
+        ValueError: `ssl_context` cannot serve: it is a client's, or has no certificate; `port` is none; or a limit is
+            below 1.
         TypeError: an argument has the wrong type.
     """
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
@@ -312,6 +320,8 @@ async def serve_h2(
     checked_config(config)
     checked_trace(trace)
     room = _checked_room(max_connections, max_handshakes)
+    _check_nursery(handler_nursery)
+    check_address(port, host)
     if ssl_context is not None:
         check_serves(ssl_context)
     listeners: list[trio.abc.Listener[Any]] = list(await open_listeners(port, host, backlog))

@@ -25,6 +25,7 @@ from .requests import (
     split_request,
     trailer_fields,
 )
+from .wording import number, quoted
 
 __all__ = ["ServerStream", "Stream", "check_max_body"]
 
@@ -77,7 +78,7 @@ class Stream(trio.abc.HalfCloseableStream):
             if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
                 raise TypeError(f"max_bytes must be an int or None, not {type(max_bytes).__name__}")
             if max_bytes < 1:
-                raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+                raise ValueError(f"max_bytes must be at least 1, not {number(max_bytes)}")
         self._ask_for_body()
         return await self._actor.inbox.receive_some(max_bytes)
 
@@ -158,7 +159,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if isinstance(error_code, bool) or not isinstance(error_code, int):
             raise TypeError(f"error_code must be an int, not {type(error_code).__name__}")
         if not 0 <= error_code < 2**32:
-            raise ValueError(f"error_code must be from 0 to 2**32-1, not {error_code}")
+            raise ValueError(f"error_code must be from 0 to 2**32-1, not {number(error_code)}")
         self._actor.reset(error_code)
         self._actor.close(linger=False)
         await trio.lowlevel.checkpoint()
@@ -339,7 +340,7 @@ class ServerStream(Stream):
         add_length = status not in WITHOUT_CONTENT and not to_connect
         fields, head = repeated_response_fields(status, headers, length if add_length else None, to_connect)
         if head.content_length not in (None, length) and not bodiless:
-            raise ValueError(f"headers: content-length is {head.content_length}, the body has {length} bytes")
+            raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
         actor = self._actor
         if type(body) is bytes and await actor.send_whole_response(fields, head, body):
             return
@@ -373,9 +374,8 @@ class ServerStream(Stream):
         """
         method = method_text(method)
         if method not in ("GET", "HEAD"):
-            raise ValueError(
-                f"method must be GET or HEAD, not {method!r}: only safe requests are pushed (RFC 9113 section 8.4)"
-            )
+            why = "only safe requests are pushed (RFC 9113 section 8.4)"
+            raise ValueError(f"method must be GET or HEAD, not {quoted(method)}: {why}")
         fields, head = request_fields(
             method,
             target,
@@ -396,11 +396,19 @@ def check_max_body(max_body: object) -> None:
     if isinstance(max_body, bool) or not isinstance(max_body, int):
         raise TypeError(f"max_body must be an int or None, not {type(max_body).__name__}")
     if max_body < 0:
-        raise ValueError(f"max_body must not be negative: {max_body}")
+        raise ValueError(f"max_body must not be negative: {number(max_body)}")
+
+
+_OTHERS = {1: ": an interim response is sent by send_informational()"} | dict.fromkeys(
+    range(2, 6), ": the final response is sent by respond() or send_response()"
+)
 
 
 def _status(status: object, low: int, high: int) -> None:
     if isinstance(status, bool) or not isinstance(status, int):
         raise TypeError(f"status must be an int, not {type(status).__name__}")
-    if not low <= status <= high or status == 101:
-        raise ValueError(f"status must be from {low} to {high} and not 101, not {status}")
+    if status == 101:
+        raise ValueError("status 101: HTTP/2 does not have it (RFC 9113 section 8.6)")
+    if not low <= status <= high:
+        other = _OTHERS.get(status // 100, "")
+        raise ValueError(f"status must be from {low} to {high}, not {number(status)}{other}")

@@ -364,7 +364,7 @@ async def test_one_connection_of_a_server_is_shut_down_alone(autojump_clock: Moc
             await one.wait_closed()
             assert (await other.request("GET", "/")).status == 200
             await connection.shutdown()  # which is over
-            with pytest.raises(ValueError, match="grace must not be negative"):
+            with pytest.raises(ValueError, match="grace must be 0 or more seconds, not -1"):
                 await connection.shutdown(-1)
         await server.shutdown()
 

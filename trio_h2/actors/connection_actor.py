@@ -25,7 +25,7 @@ from .deadlines import Deadlines
 from .ending import Ending
 from .errors import TransportFailed, why
 from .event_queue import EventQueue
-from .http1 import PREFACE_GRACE, first_look, is_http1
+from .http1 import PREFACE_GRACE, first_answer, first_look, is_http1, is_http1_answer
 from .live_streams import LiveStreams
 from .logs import escaped, logger, peer_name
 from .phases import Life, Step
@@ -180,6 +180,10 @@ class ConnectionActor:
                 return
         self._initiate()
         self._nursery.start_soon(self._run_watch)
+        if self.context.client:
+            data = await first_answer(self.transport)
+            if is_http1_answer(data):
+                self.ending.http1_answered(data)
         while self.life.cause is None:
             if data:
                 await self.receive(data)

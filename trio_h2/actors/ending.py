@@ -21,7 +21,7 @@ import trio
 from .. import events as ev
 from ..codes import error_name
 from ..exceptions import ConnectionTerminatedError, ErrorCodes, H2Error, InternalError
-from ..protocol.verdicts import ConnectionFailure
+from ..protocol.verdicts import ConnectionFailure, protocol_error
 from ..wording import shown
 from .errors import raised, retryable, why, without_frames
 from .event_queue import EventQueue
@@ -127,6 +127,11 @@ class Ending:
             return False
         self.end(ConnectionTerminatedError("the client speaks HTTP/1.x", initiator="remote"))
         return True
+
+    def http1_answered(self, octets: bytes) -> None:
+        """The server's first octets are an HTTP/1.x response, and no frame."""
+        answer = shown(octets, 64)
+        self.rule_broken(protocol_error(f"the server speaks HTTP/1.1, not HTTP/2: its first octets are '{answer}'"))
 
     def bug(self, error: Exception) -> None:
         """This package has a bug: the user learns it, whatever was wrong before."""

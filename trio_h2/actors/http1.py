@@ -1,4 +1,7 @@
-"""HTTP/1.x on a server that has nothing but the client's first octets to know by: the first look, and the answer.
+"""HTTP/1.x where HTTP/2 should be: the first look that either side takes, and what a server says to it.
+
+A client knows it by the octets that come in place of the server's first frame. A server in the clear has nothing but
+the client's first octets to know by.
 
 The server holds its SETTINGS back for it, so that a client of HTTP/1.x gets a 505 that it can read instead of binary
 frames, or a handler of the user's that speaks HTTP/1.x. Only a request line that ends in HTTP/1.x is taken for that;
@@ -13,10 +16,19 @@ import re
 import trio
 
 from ..config import Config
-from ..protocol.frames import PREFACE
+from ..protocol.frames import FRAME_HEADER_SIZE, PREFACE
 from .reading import read
 
-__all__ = ["HTTP1_ANSWER", "PREFACE_GRACE", "begins_http1", "first_look", "is_http1", "may_become_http1"]
+__all__ = [
+    "HTTP1_ANSWER",
+    "PREFACE_GRACE",
+    "begins_http1",
+    "first_answer",
+    "first_look",
+    "is_http1",
+    "is_http1_answer",
+    "may_become_http1",
+]
 
 HTTP1_TEXT = b"This server speaks HTTP/2 only: use a client with HTTP/2 prior knowledge, or https with ALPN h2.\n"
 HTTP1_ANSWER = (
@@ -37,8 +49,25 @@ _VERSION = rb"(?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[0-9]\r?)?)?)?)?)?)?)?)?"
 _BEGINNING = re.compile(_METHOD + rb"(?: (?:[^\x00-\x20\x7f]+(?: " + _VERSION + rb")?)?)?")
 
 
+async def first_answer(transport: trio.abc.ReceiveStream) -> bytes:
+    """The server's first octets, as many as a frame's header at least: enough to know HTTP/1.x by.
+
+    Raises TransportFailed.
+    """
+    data = b""
+    while len(data) < FRAME_HEADER_SIZE and (more := await read(transport)):
+        data += more
+    return data
+
+
+def is_http1_answer(data: bytes) -> bool:
+    """Whether this is how an HTTP/1.x response begins (RFC 9112 section 4)."""
+    return data.startswith(b"HTTP/1.")
+
+
 async def first_look(transport: trio.abc.ReceiveStream, config: Config, grace: float = math.inf) -> bytes:
     """The client's first octets: enough to know HTTP/1.x by, or what came until then. Raises TransportFailed.
+
 
     Args:
         transport: connected.

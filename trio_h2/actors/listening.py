@@ -5,12 +5,23 @@ from __future__ import annotations
 import errno
 import selectors
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import trio
 
-__all__ = ["Selector", "check_serves", "has_backlog", "open_listeners", "port_of", "stop_listening"]
+from ..wording import number
+
+__all__ = [
+    "Selector",
+    "check_address",
+    "check_serves",
+    "checked_listeners",
+    "has_backlog",
+    "open_listeners",
+    "port_of",
+    "stop_listening",
+]
 
 # Of those that take no file descriptor of their own: Windows has no poll, and elsewhere select stops at 1,024.
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -33,6 +44,27 @@ async def open_listeners(port: int, host: str | bytes | None, backlog: int | Non
             attempts -= 1
             if error.errno != errno.EADDRINUSE or not attempts:
                 raise
+
+
+def check_address(port: int, host: str | bytes | None) -> None:
+    """Raise ValueError or TypeError if there is nothing to listen on by these."""
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port must be an int, not {type(port).__name__}")
+    if not 0 <= port < 2**16:
+        raise ValueError(f"port must be from 0 to 65535, not {number(port)}")
+    if host is not None and not isinstance(host, str | bytes):
+        raise TypeError(f"host must be str or bytes, or None, not {type(host).__name__}")
+
+
+def checked_listeners(listeners: Sequence[trio.abc.Listener[Any]]) -> Sequence[trio.abc.Listener[Any]]:
+    """What a caller gave as listeners. Raises TypeError."""
+    if not isinstance(listeners, Iterable):
+        raise TypeError(f"listeners must be a sequence of trio.abc.Listener, not {type(listeners).__name__}")
+    checked = tuple(listeners)
+    for index, each in enumerate(checked):
+        if not isinstance(each, trio.abc.Listener):
+            raise TypeError(f"listeners[{index}] must be a trio.abc.Listener, not {type(each).__name__}")
+    return checked
 
 
 def check_serves(context: ssl.SSLContext) -> None:

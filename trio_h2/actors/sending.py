@@ -140,7 +140,7 @@ class Sending:
         if writer.failure is not None:
             raise raised(writer.failure)
         if responding and not self.machine.can_send:
-            raise raised(self._sent_eof())
+            raise raised(self._answered())
 
     async def _wait_for_push_limit(self) -> None:
         """A promised response begins when the client's limit has room for it (RFC 9113 section 5.1.2)."""
@@ -350,6 +350,14 @@ class Sending:
     def _cut_short(self) -> bool:
         """Whether an end that nobody asked for would make part of a body look like all of it (invariant 14)."""
         return self._unfinished and self.stream is not None and self.stream.can_send
+
+    def _answered(self) -> StreamClosedError:
+        """Why no response can be begun on a half that has ended."""
+        stream = self.machine
+        if stream.sending.status is None:
+            return self._sent_eof()
+        text = f"stream {stream.stream_id} has been answered already with {stream.sending.status}"
+        return StreamClosedError(stream.stream_id, text, initiator="local")
 
     def _sent_eof(self) -> StreamClosedError:
         return StreamClosedError(self.machine.stream_id, "this side of the stream has ended", initiator="local")

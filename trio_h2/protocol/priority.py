@@ -11,6 +11,7 @@ import re
 
 import attrs
 
+from ..wording import number
 from .limits import MAX_PRIORITY_OCTETS
 
 __all__ = ["DEFAULT_PRIORITY", "Priority", "parse_priority_untrusted", "priority_untrusted"]
@@ -47,7 +48,7 @@ def _check_urgency(_: object, attribute: attrs.Attribute[int], value: object) ->
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"urgency must be an int, not {type(value).__name__}")
     if not 0 <= value <= 7:
-        raise ValueError(f"urgency must be from 0 to 7, not {value}")
+        raise ValueError(f"urgency must be from 0 to 7, not {number(value)}")
 
 
 def _check_incremental(_: object, attribute: attrs.Attribute[bool], value: object) -> None:

@@ -235,7 +235,7 @@ class Sender:
         """
         if stream.sending.phase is not Phase.HEAD and stream.can_send:
             raise ProtocolError(
-                "the response has begun already",
+                f"stream {stream.stream_id} has been answered already with {stream.sending.status}",
                 scope="stream",
                 initiator="local",
                 stream_id=stream.stream_id,
