@@ -14,7 +14,7 @@ import trio_h2
 from trio_h2 import ErrorCodes
 from trio_h2.testing import in_memory
 
-from .helpers import POST, MemoryListener, RawPeer, raw_client, serving
+from .helpers import FOREVER, POST, MemoryListener, RawPeer, raw_client, serving
 
 # Why it is cancelled
 
@@ -136,27 +136,29 @@ class Site:
             self.note(f"{path} was cancelled")
             raise
 
-    async def shut_down(self) -> None:
-        assert self._server is not None
-        await self._server.shutdown(self.grace)
+    async def shut_down(self, stream: trio_h2.ServerStream) -> None:
+        if self._server is None:
+            await stream.connection.shutdown(self.grace)
+        else:
+            await self._server.shutdown(self.grace)
         self.note("shut down")
 
     async def stop(self, stream: trio_h2.ServerStream) -> None:
-        await self.shut_down()
+        await self.shut_down(stream)
         await stream.respond(200, (), b"stopped")
 
     async def stop_in_a_task(self, stream: trio_h2.ServerStream) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.shut_down)
+            nursery.start_soon(self.shut_down, stream)
         await stream.respond(200, (), b"stopped")
 
     async def stop_and_hang(self, stream: trio_h2.ServerStream) -> None:
-        await self.shut_down()
+        await self.shut_down(stream)
         await trio.sleep_forever()
 
     async def give_up(self, stream: trio_h2.ServerStream) -> None:
         with trio.move_on_after(0.5):
-            await self.shut_down()
+            await self.shut_down(stream)
         await trio.sleep(self.delay)
         await stream.respond(200, (), b"given up")
 
@@ -183,6 +185,17 @@ class Site:
             self._began = trio.current_time()
             for paths in connections:
                 nursery.start_soon(self._be_client, listener.connect(), paths)
+        self.note("served")
+
+    async def run_alone(self, *paths: str) -> None:
+        """As `run`, with `serve_h2_connection` and its connection's own shutdown."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._to_come = len(paths)
+        with trio.fail_after(FOREVER):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio_h2.serve_h2_connection, self.handler, theirs)
+                self._began = trio.current_time()
+                nursery.start_soon(self._be_client, ours, paths)
         self.note("served")
 
     async def _be_client(self, transport: trio.abc.Stream, paths: Sequence[str]) -> None:
@@ -265,19 +278,63 @@ async def test_a_handler_that_gave_its_shutdown_up_is_a_stream_like_any_other(au
 async def test_a_task_that_outlives_its_handler_waits_for_all(autojump_clock: MockClock) -> None:
     site = Site(10)
 
-    async def later() -> None:
+    async def later(stream: trio_h2.ServerStream) -> None:
         await trio.sleep(0.5)
-        await site.shut_down()
+        await site.shut_down(stream)
 
     async with trio.open_nursery() as nursery:
 
         async def leave_a_task(stream: trio_h2.ServerStream) -> None:
-            nursery.start_soon(later)
+            nursery.start_soon(later, stream)
             await stream.respond(200, (), b"left")
 
         site.leave_a_task = leave_a_task  # type: ignore[attr-defined]
         await site.run(["after", "leave_a_task"])
     assert site.when("shut down") == site.when("served") == 1
+
+
+# A handler that shuts its connection down
+
+
+@pytest.mark.parametrize("grace", [0, 0.1, 5, math.inf])
+@pytest.mark.parametrize("how", ["stop", "stop_in_a_task"])
+async def test_a_handler_that_shuts_its_connection_down_may_answer(
+    how: str, grace: float, autojump_clock: MockClock
+) -> None:
+    site = Site(grace)
+    await site.run_alone(how)
+    assert [what for what, _ in site.log] == ["shut down", f"/{how} has ended", "200 stopped", "served"]
+    assert site.log[-1][1] < 0.1
+
+
+@pytest.mark.parametrize("grace", [0, 1, 10])
+async def test_a_connections_shutdown_waits_for_other_streams_within_its_grace(
+    grace: float, autojump_clock: MockClock
+) -> None:
+    site = Site(grace, delay=0.5)
+    await site.run_alone("after", "stop", "stop")
+    assert [what for what, _ in site.log].count("200 stopped") == 2
+    assert site.when("served") == pytest.approx(min(grace, 0.5), abs=0.1)
+    site = Site(grace)
+    await site.run_alone("never", "stop")
+    assert 0.85 * grace <= site.when("/never failed") <= grace + 0.051
+    assert ("200 stopped", site.when("served")) in site.log
+
+
+async def test_a_handler_that_never_answers_after_its_connections_shutdown_is_cut_off(
+    autojump_clock: MockClock,
+) -> None:
+    site = Site(3)
+    await site.run_alone("stop_and_hang")
+    assert site.when("shut down") < 0.1
+    assert 3 <= site.when("/stop_and_hang failed") == site.when("served") <= 3.3
+
+
+async def test_a_connections_shutdown_that_was_given_up(autojump_clock: MockClock) -> None:
+    site = Site(10, delay=3)
+    await site.run_alone("give_up", "stop", "after")
+    assert ("200 given up", 3.5) in site.log
+    assert site.when("served") == 3.5
 
 
 @pytest.mark.parametrize("grace", [0, 1])
