@@ -36,7 +36,7 @@ def test_one_line_sets_up_and_runs_the_demo() -> None:
 
 
 async def test_the_examples_work(tmp_path: Path) -> None:
-    server, client = blocks("python")
+    server, client, _events = blocks("python")
     port = peers.free_port()
     for name, source in (("server.py", server), ("client.py", client)):
         assert PORT in source
@@ -49,6 +49,24 @@ async def test_the_examples_work(tmp_path: Path) -> None:
         assert "two" in done.text
         assert done.errors == ""
         assert example.output() == f"http://localhost:{port}\n"
+
+
+async def test_the_example_of_events_works(tmp_path: Path) -> None:
+    """Its handler ends when its client does, and is told why."""
+    port = peers.free_port()
+    (tmp_path / "events.py").write_text(blocks("python")[2].replace(PORT, str(port)))
+    argv = [sys.executable, "-W", "error", str(tmp_path / "events.py")]
+    async with peers.run_server("the example", argv, port=port, scheme="http", log=tmp_path / "log") as example:
+        async with trio_h2.connect(f"http://localhost:{port}") as connection:
+            async with connection.stream("GET", "/") as stream:
+                assert (await stream.response()).headers["content-type"] == "text/event-stream"
+                body = b""
+                while b"id: 1\n" not in body:
+                    body += await stream.receive_some()
+                assert body.startswith(b"id: 0\ndata: tick\n\n")
+            for _ in range(2):  # what was sent before the first of them has had its effect when the second is answered
+                await connection.ping()
+        assert "with reason 'stream 1 was reset by the peer: CANCEL'" in example.output()
 
 
 def test_the_overview_names_what_there_is() -> None:

@@ -298,6 +298,17 @@ async def serve_h2(
 ) -> None:
     """Serve HTTP/2 on a TCP port, until `H2Server.shutdown`: `server = await nursery.start(serve_h2, handler, 0)`.
 
+    Every request is a call of the handler, in a task of its own, and how that ends is how its stream ends:
+
+    - It returns: so does the response, with END_STREAM. It is a 500 where none was begun; and the stream is reset where
+      less was sent than its content-length, or the last sending call was cancelled.
+    - It raises an Exception: a 500, or a reset if the response has begun. The traceback is logged, and no other stream
+      notices. Other BaseExceptions propagate.
+    - Its client goes away or resets the stream, or a shutdown's grace is over: it is cancelled, and trio's Cancelled
+      says why, "stream 5 was reset by the peer: CANCEL". What it has to clean up belongs into `finally`; what that
+      awaits, into a shielded scope with a timeout. So a handler without an end, of server-sent events say, needs no
+      look at whether its client is still there; `H2Server.closing` tells it to come to an end of its own.
+
     Args:
         handler, http1, config, trace, max_connections, max_handshakes, handler_nursery, task_status: as for
             `serve_h2_listeners`.
