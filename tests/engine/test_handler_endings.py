@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import pytest
 import trio
@@ -291,6 +292,28 @@ async def test_a_task_that_outlives_its_handler_waits_for_all(autojump_clock: Mo
         site.leave_a_task = leave_a_task  # type: ignore[attr-defined]
         await site.run(["after", "leave_a_task"])
     assert site.when("shut down") == site.when("served") == 1
+
+
+async def test_a_shutdown_that_its_server_does_not_see_to_any_more_is_over_with_its_grace(
+    autojump_clock: MockClock,
+) -> None:
+    """Connections in a nursery of the user's outlive a server that is cancelled, and so do handlers that wait."""
+    site = Site(2)
+    listener = MemoryListener()
+    with trio.fail_after(FOREVER):
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as servers:
+                    site._server = await servers.start(
+                        partial(trio_h2.serve_h2_listeners, site.handler, [listener], handler_nursery=nursery)
+                    )
+                    site._to_come = 2
+                    nursery.start_soon(site._be_client, listener.connect(), ["stop", "never"])
+                    await trio.sleep(1)
+                    scope.cancel()
+            await trio.sleep(5)
+            assert site.when("shut down") == pytest.approx(2.05)
+            nursery.cancel_scope.cancel()
 
 
 # A handler that shuts its connection down

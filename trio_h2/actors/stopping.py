@@ -130,10 +130,11 @@ class Stopping(Generic[E]):
         return next((asking for each in self.connections if (asking := each.asking()) is not None), None)
 
     async def others_ended(self) -> None:
-        """Wait until no stream is left but those of handlers that wait in here."""
-        await self.accepting_ended.wait()
-        for each in list(self.connections):
-            await each.others_ended()
+        """Wait until no stream is left but those of handlers that wait in here, or the time for that is over."""
+        with trio.move_on_at(self._forced.deadline):
+            await self.accepting_ended.wait()
+            for each in list(self.connections):
+                await each.others_ended()
 
     async def _tell_all(self, nursery: trio.Nursery) -> None:
         """Have every connection end by the deadline, but not all in one step, nor all at the deadline."""

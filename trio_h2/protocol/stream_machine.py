@@ -402,7 +402,7 @@ class StreamMachine:
         half = self.sending
         if half.phase is Phase.HEAD:
             raise ProtocolError(
-                "a body cannot be sent before its header section",
+                "a body cannot be sent before its header section: send that first",
                 scope="stream",
                 initiator="local",
                 stream_id=self.stream_id,
