@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import trio
@@ -102,6 +102,7 @@ class Served:
         self._connection: ServerConnection | None = None
         self.actor: ConnectionActor | None = None
         self._past_handshake = trio.Event()
+        self._http1_over = trio.Event()  # no handler of HTTP/1.x runs, but one that waits for all other streams
         self._closed = False
 
     async def run(self) -> None:
@@ -120,6 +121,7 @@ class Served:
             if spoken is None:
                 self._totals.handshake_failed()
             self._past_handshake.set()
+            self._http1_over.set()
 
     async def _be_connection(self, *, speaks_h2: bool) -> None:
         room = self._room
@@ -229,6 +231,7 @@ class Served:
     async def _handle_http1(self, stream: ReplayedStream) -> None:
         """Call the handler. It is the user's code."""
         assert self._http1 is not None
+        handler_scope.set(self._scope)
         await self._http1(stream)
 
     def _http1_raised(self, error: BaseException | None, broken: bool) -> bool:
@@ -274,7 +277,12 @@ class Served:
 
     def asking(self) -> AbstractContextManager[None] | None:
         """Where a handler of it, whose code runs now, has to wait for all other streams; None if none of its does."""
-        return None if self.actor is None else self.actor.streams.asking()
+        if self.actor is not None:
+            return self.actor.streams.asking()
+        if self._http1_handler is None or handler_scope.get() is not self._scope:
+            return None
+        self._http1_over.set()
+        return nullcontext()
 
     @property
     def asked(self) -> bool:
@@ -286,6 +294,8 @@ class Served:
         await self._past_handshake.wait()
         if self.actor is not None:
             await self.actor.life.drained.wait()
+        elif self._http1_handler is not None:
+            await self._http1_over.wait()
 
     def leave(self) -> None:
         """Its place is wanted, and it is idle."""

@@ -316,6 +316,36 @@ async def test_a_shutdown_that_its_server_does_not_see_to_any_more_is_over_with_
             nursery.cancel_scope.cancel()
 
 
+async def test_a_handler_of_http1_that_shuts_its_server_down_may_answer(autojump_clock: MockClock) -> None:
+    """It is not waited for by its own call, nor by another's; one that does not shut down is."""
+    site = Site(10)
+    answered: list[tuple[bytes, float]] = []
+
+    async def http1(transport: trio.abc.Stream) -> None:
+        request = await transport.receive_some()
+        if request.startswith(b"GET /stop"):
+            assert site._server is not None
+            await site._server.shutdown(10)
+        else:
+            await trio.sleep(2)
+        await transport.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async def ask(path: bytes) -> None:
+        transport = listener.connect()
+        await transport.send_all(b"GET %s HTTP/1.1\r\n\r\n" % path)
+        assert await transport.receive_some() == b"HTTP/1.1 204 No Content\r\n\r\n"
+        answered.append((path, trio.current_time() - began))
+
+    async with serving(site.handler, http1=http1) as (site._server, listener, nursery):
+        began = trio.current_time()
+        site._to_come = 2
+        nursery.start_soon(site._be_client, listener.connect(), ["stop", "after"])
+        for path in (b"/slow", b"/stop", b"/stop"):
+            nursery.start_soon(ask, path)
+    assert [path for path, _ in answered] == [b"/slow", b"/stop", b"/stop"]
+    assert answered[-1][1] == site.when("shut down") == pytest.approx(2, abs=0.01)
+
+
 # A handler that shuts its connection down
 
 
