@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
@@ -291,7 +290,7 @@ class Connection:
             bytes_sent=actor.writer.bytes_sent,
             write_buffered=machine.outbox.size,
             dropped_events=actor.events.dropped,
-            limits_hit=MappingProxyType(machine.limits_hit.copy()),
+            limits_hit=machine.limits_hit.copy(),
         )
 
     @property

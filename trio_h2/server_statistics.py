@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 import attrs
 
@@ -117,7 +116,7 @@ class Totals:
             streams_open += len(actor.machine.table)
 
         def by_name(what: str) -> Mapping[str, int]:
-            return MappingProxyType({name: number for (of, name), number in counts.items() if of == what})
+            return {name: number for (of, name), number in counts.items() if of == what}
 
         return ServerStatistics(
             connections=self._connections,

@@ -52,8 +52,8 @@ async def test_a_budget_that_trips_is_one_line_and_one_goaway(
     statistics = connections[0].statistics()
     assert statistics.limits_hit == {"max_control_frames": 1}
     hash(statistics)
-    with pytest.raises(TypeError):
-        statistics.limits_hit["max_control_frames"] = 2  # type: ignore[index]
+    statistics.limits_hit["max_control_frames"] = 2  # type: ignore[index]
+    assert connections[0].statistics().limits_hit == {"max_control_frames": 1}
 
 
 async def test_a_ping_a_second_is_fine_for_ever(autojump_clock: MockClock) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -235,6 +238,17 @@ async def test_a_server_counts_connections_that_come_to_nothing(autojump_clock: 
             await transport.aclose()
         await server.shutdown()
     assert server.statistics() == seen
+
+
+async def test_statistics_can_be_sent_elsewhere(autojump_clock: MockClock) -> None:
+    """An exporter writes them as JSON, or hands them to another process."""
+    async with serving(hello) as (server, listener, _):
+        async with trio_h2.connect_over(listener.connect(), authority="example.org") as client:
+            await client.request("GET", "/")
+            for each in (server.statistics(), client.statistics(), server.connections[0].statistics()):
+                assert json.loads(json.dumps(attrs.asdict(each)))["bytes_sent"] == each.bytes_sent
+                assert copy.deepcopy(each) == pickle.loads(pickle.dumps(each)) == each
+        await server.shutdown()
 
 
 def counters(statistics: trio_h2.ServerStatistics) -> dict[tuple[str, str], int]:
