@@ -90,8 +90,7 @@ class H2Server:
         Called in a handler, or in a task that it started, it returns when every other stream has ended, or `grace` is
         over; streams of handlers that also wait for that are not among them. Its own stream may then answer, until the
         end of `grace` and a fifth of a second more, and `serve_h2` returns after it. A task that has outlived its
-        handler is like any other. A handler of HTTP/1.x is waited for: it has to start this in a task for which it does
-        not wait.
+        handler is like any other. For a handler of HTTP/1.x the same holds, but that it has no time beyond `grace`.
 
         Args:
             grace: seconds, 10 by default.
