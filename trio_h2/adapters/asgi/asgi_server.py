@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import trio
@@ -11,6 +11,7 @@ import trio
 import trio_h2
 
 from .asgi_types import App
+from .forwarded import TrustedProxies
 from .handler import Adapter
 from .lifespan import Lifespan, within_lifespan
 
@@ -39,6 +40,7 @@ async def serve_asgi_listeners(
     server_header: str | None = "trio_h2",
     disconnect_grace: float = 1.0,
     max_message_size: int = 16 * 1024 * 1024,
+    forwarded_allow_ips: str | Iterable[str] = (),
     config: trio_h2.Config | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
@@ -50,7 +52,7 @@ async def serve_asgi_listeners(
     and the app has 5 seconds for its shutdown.
 
     Args:
-        app, root_path, server_header, disconnect_grace, max_message_size: as for `asgi_handler`.
+        app, root_path, server_header, disconnect_grace, max_message_size, forwarded_allow_ips: as for `asgi_handler`.
         listeners, config, max_connections, max_handshakes, task_status: as for `trio_h2.serve_h2_listeners`.
 
     Raises:
@@ -58,7 +60,8 @@ async def serve_asgi_listeners(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     lifespan = Lifespan(app)
-    adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size)
+    proxies = TrustedProxies(forwarded_allow_ips)
+    adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size, proxies)
 
     async def serve() -> None:
         await trio_h2.serve_h2_listeners(
@@ -84,6 +87,7 @@ async def serve_asgi(
     server_header: str | None = "trio_h2",
     disconnect_grace: float = 1.0,
     max_message_size: int = 16 * 1024 * 1024,
+    forwarded_allow_ips: str | Iterable[str] = (),
     config: trio_h2.Config | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
@@ -94,7 +98,7 @@ async def serve_asgi(
     As `serve_asgi_listeners`; the port is bound after the app's startup.
 
     Args:
-        app, root_path, server_header, disconnect_grace, max_message_size: as for `asgi_handler`.
+        app, root_path, server_header, disconnect_grace, max_message_size, forwarded_allow_ips: as for `asgi_handler`.
         port, host, ssl_context, backlog, config, max_connections, max_handshakes, task_status: as for
             `trio_h2.serve_h2`.
 
@@ -104,7 +108,8 @@ async def serve_asgi(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     lifespan = Lifespan(app)
-    adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size)
+    proxies = TrustedProxies(forwarded_allow_ips)
+    adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size, proxies)
 
     async def serve() -> None:
         await trio_h2.serve_h2(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import trio_h2
 
 from .asgi_types import App
 from .disconnecting import AppRun, tells_nothing
+from .forwarded import TrustedProxies
 from .http_exchange import HttpExchange
 from .scopes import http_scope, websocket_scope
 from .websocket_exchange import WebSocketExchange
@@ -31,6 +32,7 @@ def asgi_handler(
     state: Mapping[str, Any] | None = None,
     disconnect_grace: float = 1.0,
     max_message_size: int = 16 * 1024 * 1024,
+    forwarded_allow_ips: str | Iterable[str] = (),
 ) -> trio_h2.Handler:
     """An ASGI 3.0 app as a handler for `serve_h2` and its siblings; there is no lifespan around it.
 
@@ -42,11 +44,22 @@ def asgi_handler(
         disconnect_grace: seconds that an app whose client has gone has from `http.disconnect` to its cancellation;
             math.inf to let it end by itself.
         max_message_size: octets of a WebSocket's message, or characters; a larger one closes it with 1009.
+        forwarded_allow_ips: the proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239), are believed:
+            IP addresses and networks, as an iterable or separated by commas, `"unix"` for every peer without an
+            address, `"*"` for every peer. By default none.
 
     Raises:
         ValueError, TypeError: an argument has the wrong type, or makes no sense.
     """
-    adapter = Adapter(app, root_path, server_header, {} if state is None else state, disconnect_grace, max_message_size)
+    adapter = Adapter(
+        app,
+        root_path,
+        server_header,
+        {} if state is None else state,
+        disconnect_grace,
+        max_message_size,
+        TrustedProxies(forwarded_allow_ips),
+    )
     return adapter.handle
 
 
@@ -61,6 +74,7 @@ class Adapter:
         state: Mapping[str, Any],
         grace: float,
         max_message_size: int,
+        proxies: TrustedProxies,
     ) -> None:
         if not callable(app):
             raise TypeError(f"app must be an ASGI app, not {type(app).__name__}")
@@ -86,6 +100,7 @@ class Adapter:
         self._state = state
         self._grace = grace
         self._max_message_size = max_message_size
+        self._proxies = proxies
         self._closing = trio.Event()
 
     def end_with(self, closing: trio.Event) -> None:
@@ -115,6 +130,7 @@ class Adapter:
                     promised=promised,
                 )
                 scope = http_scope(stream, self._root_path, self._state, promised=promised)
+                self._proxies.correct(scope)
                 run = AppRun(stream, exchange, self._grace)
                 raised = await run.run(
                     nursery, partial(self._app, scope, exchange.receive, exchange.send), promised=promised
@@ -149,6 +165,7 @@ class Adapter:
                 nursery.start_soon(exchange.read)
                 nursery.start_soon(exchange.close_when, self._closing)
                 scope = websocket_scope(stream, self._root_path, self._state)
+                self._proxies.correct(scope)
                 run = AppRun(stream, exchange, self._grace)
                 raised = await run.run(nursery, partial(self._app, scope, exchange.receive, exchange.send))
                 await exchange.finish(raised)
