@@ -103,14 +103,14 @@ class AppRun:
         try:
             await self._ended.wait()
         except trio.Cancelled:  # the handler goes on with it when the app has ended
-            if await self._client_is_gone():
+            if self._client_is_gone():
                 self._tell()
             else:
                 self._scope.cancel()
 
     async def _watch_promise(self) -> None:
         with self._looking:
-            while not await self._client_is_gone():  # noqa: ASYNC110 - nothing says it
+            while not self._client_is_gone():  # noqa: ASYNC110 - nothing says it
                 await trio.sleep(LOOK)
             self._tell()
 
@@ -119,17 +119,20 @@ class AppRun:
             self._exchange.client_gone()
             self._scope.deadline = trio.current_time() + self._grace
 
-    async def _client_is_gone(self) -> bool:
+    def _client_is_gone(self) -> bool:
         """Whether the stream is over, and this side did not end it."""
+        # A sending call raises that in its first step, or waits. It takes no second one, or it would get in the way of
+        # what the app sends; and in this scope it does not see that its task is cancelled.
+        call = self._stream.wait_send_all_might_not_block()
         try:
-            with trio.CancelScope(shield=True) as scope:
-                scope.cancel()
-                # Cancelled before it sends anything; but what has ended the stream is raised first.
-                await self._stream.respond(500)
+            with trio.CancelScope(shield=True):  # noqa: ASYNC100 - the call looks whether its task is cancelled
+                call.send(None)
         except trio_h2.H2Error as error:
             return error.initiator != "local"
         except trio.BusyResourceError:  # what the app sends is on its way, so nothing has ended the stream
             return False
+        finally:
+            call.close()
         return False
 
 
