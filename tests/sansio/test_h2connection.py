@@ -1177,3 +1177,16 @@ def test_rfc9113_10_5_1_no_header_section_is_held_in_memory() -> None:
         one.send_headers(stream_id, [*h.GET, (b"x", b"y" * 30_000)], end_stream=True)
         pump(one, other)
     assert other.open_inbound_streams == 50
+
+
+def test_rfc9113_6_9_the_peers_windows_count_credit_that_goes_with_the_next_octets() -> None:
+    one, other = opened()
+    one.send_data(1, bytes(16_384))
+    one.send_data(1, bytes(16_384))
+    other.receive_data(one.data_to_send())
+    windows = [(other.inbound_flow_control_window, other.remote_flow_control_window(1))]
+    other.acknowledge_received_data(2 * 16_384, 1)
+    windows.append((other.inbound_flow_control_window, other.remote_flow_control_window(1)))
+    other.data_to_send()
+    windows.append((other.inbound_flow_control_window, other.remote_flow_control_window(1)))
+    assert windows == [(32_767, 32_767), (65_535, 65_535), (65_535, 65_535)]

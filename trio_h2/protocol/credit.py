@@ -57,7 +57,7 @@ class Credit:
         # By the difference: a window that grew by hand keeps what it grew by.
         window = stream.inbound
         window.resize(window.target + delta)
-        if window.unannounced * 2 >= window.target:
+        if window.due:
             self._note(stream)
 
     def _note(self, stream: StreamMachine) -> None:

@@ -175,14 +175,24 @@ class InboundWindow:
         self.held -= count
         self.unannounced += count
 
-    def announce(self) -> int:
-        """The increment to put into a WINDOW_UPDATE now, or 0 while it is too small to be worth a frame.
+    @property
+    def due(self) -> bool:
+        """Whether there is enough credit to be worth a WINDOW_UPDATE.
 
-        Small is less than half the target (RFC 1122 section 4.2.3.3 on silly windows).
+        Enough is half the target (RFC 1122 section 4.2.3.3 on silly windows).
         """
-        increment = self.unannounced
-        if not increment or increment * 2 < self.target:
+        return self.unannounced * 2 >= self.target
+
+    @property
+    def offered(self) -> int:
+        """What the peer may send when it has been told of what is due."""
+        return self.available + (self.unannounced if self.due else 0)
+
+    def announce(self) -> int:
+        """The increment to put into a WINDOW_UPDATE now, or 0 while it is too small to be worth a frame."""
+        if not self.due:
             return 0
+        increment = self.unannounced
         self.unannounced = 0
         self.available += increment
         return increment
@@ -256,15 +266,6 @@ class ConnectionInboundWindow(InboundWindow):
     def due(self) -> bool:
         """Whether there is enough credit for a WINDOW_UPDATE. What growth added, and is held now, asks for no more."""
         return self.unannounced * 2 >= self.target - min(self.held, self.widened)
-
-    def announce(self) -> int:
-        """The increment to put into a WINDOW_UPDATE now, or 0 while it is too small to be worth a frame."""
-        if not self.due:
-            return 0
-        increment = self.unannounced
-        self.unannounced = 0
-        self.available += increment
-        return increment
 
     def widen(self, wanted: int) -> int:
         """Grow by up to `wanted` octets, and hold credit back by as much earlier; by how much?

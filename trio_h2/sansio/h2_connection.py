@@ -303,12 +303,12 @@ class H2Connection:
 
     def remote_flow_control_window(self, stream_id: int) -> int:
         """Octets of DATA that the peer may send on the stream now."""
-        return min(self._seen(stream_id).inbound.available, self._machine.inbound.available)
+        return min(self._seen(stream_id).inbound.offered, self._machine.inbound.offered)
 
     @property
     def inbound_flow_control_window(self) -> int:
         """Octets of DATA that the peer may send on the connection now."""
-        return self._machine.inbound.available
+        return self._machine.inbound.offered
 
     @property
     def outbound_flow_control_window(self) -> int:

@@ -103,7 +103,7 @@ class H2Stream:
     @property
     def inbound_flow_control_window(self) -> int:
         """Octets of DATA that its own window lets the peer send."""
-        return self._stream.inbound.available
+        return self._stream.inbound.offered
 
 
 class StreamsView(Mapping[int, H2Stream]):
