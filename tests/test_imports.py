@@ -71,7 +71,7 @@ LAYERS = {
         | {"server", "server_connection", "server_statistics"},
         set(),
     ),
-    "adapters": layer(set(), {"attrs", "trio", "wsproto"}, public_only=True),
+    "adapters": layer(set(), {"attrs", "h11", "trio", "wsproto"}, public_only=True),
     "cli": layer(set(), {"trio", "click", "rich", "trustme"}, public_only=True),
     "__main__": layer({"cli"}, set(), public_only=True),
 }

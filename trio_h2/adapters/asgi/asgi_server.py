@@ -41,7 +41,9 @@ async def serve_asgi_listeners(
     disconnect_grace: float = 1.0,
     max_message_size: int = 16 * 1024 * 1024,
     forwarded_allow_ips: str | Iterable[str] = (),
+    http1: bool = True,
     config: trio_h2.Config | None = None,
+    trace: trio_h2.Trace | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
     task_status: trio.TaskStatus[trio_h2.H2Server] = trio.TASK_STATUS_IGNORED,
@@ -53,7 +55,8 @@ async def serve_asgi_listeners(
 
     Args:
         app, root_path, server_header, disconnect_grace, max_message_size, forwarded_allow_ips: as for `asgi_handler`.
-        listeners, config, max_connections, max_handshakes, task_status: as for `trio_h2.serve_h2_listeners`.
+        http1: Whether clients of HTTP/1.0 and 1.1 are served, too; else they get 505.
+        listeners, config, trace, max_connections, max_handshakes, task_status: as for `trio_h2.serve_h2_listeners`.
 
     Raises:
         LifespanError: the app said that its startup or shutdown failed; after a failed startup nothing was served.
@@ -67,7 +70,9 @@ async def serve_asgi_listeners(
         await trio_h2.serve_h2_listeners(
             adapter.handle,
             listeners,
+            http1=adapter.handle_http1 if http1 else None,
             config=config,
+            trace=trace,
             max_connections=max_connections,
             max_handshakes=max_handshakes,
             task_status=Started(adapter, task_status),
@@ -88,7 +93,9 @@ async def serve_asgi(
     disconnect_grace: float = 1.0,
     max_message_size: int = 16 * 1024 * 1024,
     forwarded_allow_ips: str | Iterable[str] = (),
+    http1: bool = True,
     config: trio_h2.Config | None = None,
+    trace: trio_h2.Trace | None = None,
     max_connections: int = 1_000,
     max_handshakes: int = 200,
     task_status: trio.TaskStatus[trio_h2.H2Server] = trio.TASK_STATUS_IGNORED,
@@ -99,7 +106,8 @@ async def serve_asgi(
 
     Args:
         app, root_path, server_header, disconnect_grace, max_message_size, forwarded_allow_ips: as for `asgi_handler`.
-        port, host, ssl_context, backlog, config, max_connections, max_handshakes, task_status: as for
+        http1: as for `serve_asgi_listeners`.
+        port, host, ssl_context, backlog, config, trace, max_connections, max_handshakes, task_status: as for
             `trio_h2.serve_h2`.
 
     Raises:
@@ -118,7 +126,9 @@ async def serve_asgi(
             host=host,
             ssl_context=ssl_context,
             backlog=backlog,
+            http1=adapter.handle_http1 if http1 else None,
             config=config,
+            trace=trace,
             max_connections=max_connections,
             max_handshakes=max_handshakes,
             task_status=Started(adapter, task_status),

@@ -25,6 +25,8 @@ import trio
 
 import trio_h2
 
+from .request_stream import RequestStream
+
 __all__ = ["AppRun", "ClientDisconnected", "Exchange", "client_error", "tells_nothing"]
 
 
@@ -68,7 +70,7 @@ class AppRun:
         grace: seconds from the client's going to the app's cancellation.
     """
 
-    def __init__(self, stream: trio_h2.ServerStream, exchange: Exchange, grace: float) -> None:
+    def __init__(self, stream: RequestStream, exchange: Exchange, grace: float) -> None:
         self._stream = stream
         self._exchange = exchange
         self._grace = grace
@@ -77,7 +79,12 @@ class AppRun:
         self._ended = trio.Event()
 
     async def run(
-        self, nursery: trio.Nursery, call: Callable[[], Awaitable[None]], *, promised: bool = False
+        self,
+        nursery: trio.Nursery,
+        call: Callable[[], Awaitable[None]],
+        *,
+        promised: bool = False,
+        gone: trio.Event | None = None,
     ) -> BaseException | None:
         """Call the app, and return what it raised: a nursery would put that into a group.
 
@@ -85,8 +92,11 @@ class AppRun:
             nursery: of the handler; for the watch.
             call: calls the app.
             promised: Whether the stream is one that this side promised.
+            gone: set when the client has gone, for a handler that is not cancelled for that.
         """
         nursery.start_soon(self._watch)
+        if gone is not None:
+            nursery.start_soon(self._watch_event, gone)
         if promised:
             nursery.start_soon(self._watch_promise)
         try:
@@ -107,6 +117,11 @@ class AppRun:
                 self._tell()
             else:
                 self._scope.cancel()
+
+    async def _watch_event(self, gone: trio.Event) -> None:
+        with self._looking:
+            await gone.wait()
+            self._tell()
 
     async def _watch_promise(self) -> None:
         with self._looking:

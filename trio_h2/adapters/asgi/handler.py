@@ -15,7 +15,10 @@ import trio_h2
 from .asgi_types import App
 from .disconnecting import AppRun, tells_nothing
 from .forwarded import TrustedProxies
+from .http1_connection import Http1Connection
+from .http1_stream import Http1Stream
 from .http_exchange import HttpExchange
+from .request_stream import RequestStream
 from .scopes import http_scope, websocket_scope
 from .websocket_exchange import WebSocketExchange
 
@@ -107,7 +110,11 @@ class Adapter:
         """WebSockets are closed when this is set: the server's shutdown begins."""
         self._closing = closing
 
-    async def handle(self, stream: trio_h2.ServerStream) -> None:
+    async def handle_http1(self, stream: trio.abc.Stream) -> None:
+        """Answer the requests of a connection of HTTP/1.x."""
+        await Http1Connection(stream, self.handle, self._closing).run()
+
+    async def handle(self, stream: RequestStream) -> None:
         """Answer a request."""
         request = stream.request
         if request.method != "CONNECT":
@@ -119,7 +126,7 @@ class Adapter:
         else:
             await self._open(stream)
 
-    async def _answer(self, stream: trio_h2.ServerStream, *, promised: bool = False) -> None:
+    async def _answer(self, stream: RequestStream, *, promised: bool = False) -> None:
         raised: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -133,7 +140,10 @@ class Adapter:
                 self._proxies.correct(scope)
                 run = AppRun(stream, exchange, self._grace)
                 raised = await run.run(
-                    nursery, partial(self._app, scope, exchange.receive, exchange.send), promised=promised
+                    nursery,
+                    partial(self._app, scope, exchange.receive, exchange.send),
+                    promised=promised,
+                    gone=stream.gone if isinstance(stream, Http1Stream) else None,
                 )
         finally:
             try:
@@ -156,7 +166,7 @@ class Adapter:
             with trio.CancelScope(shield=True):
                 await stream.aclose()
 
-    async def _open(self, stream: trio_h2.ServerStream) -> None:
+    async def _open(self, stream: RequestStream) -> None:
         """Answer a request for a WebSocket."""
         raised: BaseException | None = None
         exchange = WebSocketExchange(stream, self._server, self._max_message_size)

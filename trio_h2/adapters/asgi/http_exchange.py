@@ -16,6 +16,7 @@ from .asgi_types import Message
 from .disconnecting import ClientDisconnected, client_error
 from .file_body import open_body
 from .mending import mended_fields
+from .request_stream import RequestStream
 
 __all__ = ["HttpExchange"]
 
@@ -46,7 +47,7 @@ class HttpExchange:
 
     def __init__(
         self,
-        stream: trio_h2.ServerStream,
+        stream: RequestStream,
         server: bytes | None,
         start_push: Callable[[trio_h2.ServerStream], None],
         *,
@@ -216,6 +217,8 @@ class HttpExchange:
     async def _push(self, message: Message) -> None:
         target = quote(checked_text(message, "path"), safe="/?:@!$&'()*+,;=~%[]")
         fields = checked_fields(message)
+        if not isinstance(self._stream, trio_h2.ServerStream):
+            return  # of HTTP/1.x
         try:
             pushed = await self._stream.push(target, headers=fields)
         except trio_h2.ProtocolError as error:

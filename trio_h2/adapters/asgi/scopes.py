@@ -9,14 +9,14 @@ from urllib.parse import unquote_to_bytes
 import trio_h2
 
 from .asgi_types import ASGI_VERSIONS, Scope
+from .http1_stream import Http1Stream
+from .request_stream import RequestStream
 from .tls_extension import tls_extension
 
 __all__ = ["http_scope", "websocket_scope"]
 
 
-def http_scope(
-    stream: trio_h2.ServerStream, root_path: str, state: Mapping[str, Any], *, promised: bool = False
-) -> Scope:
+def http_scope(stream: RequestStream, root_path: str, state: Mapping[str, Any], *, promised: bool = False) -> Scope:
     """The scope of type `http` for a request.
 
     Args:
@@ -30,11 +30,10 @@ def http_scope(
         "http.response.early_hint": {},
         "http.response.pathsend": {},
     }
-    if not promised:
+    if isinstance(stream, trio_h2.ServerStream) and not promised:
         extensions["http.response.push"] = {}
     return {
         "type": "http",
-        "http_version": "2",
         "method": stream.request.method,
         "scheme": "http" if stream.connection.tls is None else "https",
         "extensions": extensions,
@@ -42,13 +41,12 @@ def http_scope(
     }
 
 
-def websocket_scope(stream: trio_h2.ServerStream, root_path: str, state: Mapping[str, Any]) -> Scope:
+def websocket_scope(stream: RequestStream, root_path: str, state: Mapping[str, Any]) -> Scope:
     """The scope of type `websocket` for an extended CONNECT (RFC 8441); the arguments are those of `http_scope`."""
     offered = ",".join(stream.request.headers.get_all("sec-websocket-protocol")).split(",")
     extensions: dict[str, Any] = {"websocket.http.response": {}}
     return {
         "type": "websocket",
-        "http_version": "2",
         "scheme": "ws" if stream.connection.tls is None else "wss",
         "subprotocols": [name for each in offered if (name := each.strip())],
         "extensions": extensions,
@@ -57,16 +55,21 @@ def websocket_scope(stream: trio_h2.ServerStream, root_path: str, state: Mapping
 
 
 def _common(
-    stream: trio_h2.ServerStream, root_path: str, state: Mapping[str, Any], extensions: dict[str, Any]
+    stream: RequestStream, root_path: str, state: Mapping[str, Any], extensions: dict[str, Any]
 ) -> dict[str, Any]:
     """What the scopes of requests and of WebSockets have in common."""
     connection = stream.connection
     raw_path, _, query_string = (stream.request.path or "").encode("latin-1").partition(b"?")
-    extensions["trio_h2"] = {"stream": stream}
+    version = "2"
+    if isinstance(stream, Http1Stream):
+        version = stream.http_version
+    else:
+        extensions["trio_h2"] = {"stream": stream}
     if connection.tls is not None:
         extensions["tls"] = tls_extension(connection.tls)
     return {
         "asgi": ASGI_VERSIONS.copy(),
+        "http_version": version,
         "path": root_path + _decoded(raw_path),
         "raw_path": root_path.encode() + raw_path,
         "query_string": query_string,

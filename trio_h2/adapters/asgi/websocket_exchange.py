@@ -25,6 +25,7 @@ from .disconnecting import ClientDisconnected, client_error
 from .http_exchange import HttpExchange
 from .mending import mended_fields
 from .message_queue import MessageQueue
+from .request_stream import RequestStream
 
 __all__ = ["WebSocketExchange"]
 
@@ -59,7 +60,7 @@ class WebSocketExchange:
         gone: whether the client has gone, or closed, before the app was done.
     """
 
-    def __init__(self, stream: trio_h2.ServerStream, server: bytes | None, max_message_size: int) -> None:
+    def __init__(self, stream: RequestStream, server: bytes | None, max_message_size: int) -> None:
         self.gone = False
         self._stream = stream
         self._server = server

@@ -1,0 +1,193 @@
+"""Http1Stream: a request of HTTP/1.x and its response, with the calls of a `trio_h2.ServerStream` that apps need."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import h11
+import trio
+from wsproto.utilities import generate_accept_token
+
+import trio_h2
+
+from .http1_transport import Http1Transport
+from .request_stream import Carrier
+
+__all__ = ["Http1Stream"]
+
+WITHOUT_CONTENT = (204, 304)
+
+
+class Http1Stream:
+    """Owner of every field: this object.
+
+    Args:
+        transport: what carries it; its protocol is at the end of the request's head.
+        head: the request's.
+
+    Attributes:
+        request: what the client asked for; a WebSocket as HTTP/2 has it, by extended CONNECT.
+        gone: set when the client has gone.
+        status: of the final response, once its head is sent; None before. Of a WebSocket 200.
+    """
+
+    def __init__(self, transport: Http1Transport, head: h11.Request) -> None:
+        self._transport = transport
+        self._head = head
+        self._switched = False
+        self._body_ended = trio.Event()
+        self._first: bytes = b""
+        self.request = _request(head, secure=transport.tls is not None)
+        self.gone = trio.Event()
+        self.status: int | None = None
+        self._look()
+
+    def _look(self) -> None:
+        """A request without a body has ended; nothing has to be read to know it."""
+        event = self._transport.look()
+        if isinstance(event, h11.EndOfMessage):
+            self._body_ended.set()
+        elif isinstance(event, h11.Data):
+            self._first = bytes(event.data)
+
+    @property
+    def connection(self) -> Carrier:
+        """What carries it."""
+        return self._transport
+
+    @property
+    def http_version(self) -> str:
+        """`"1.1"` or `"1.0"`."""
+        return self._head.http_version.decode("ascii")
+
+    # Receiving
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The next octets of the body, b"" at its end; of a WebSocket what comes."""
+        try:
+            if self._first:
+                await trio.lowlevel.checkpoint()
+                chunk, self._first = self._first, b""
+                return chunk
+            if self._switched:
+                return await self._transport.receive_raw()
+            if self._body_ended.is_set():
+                await trio.lowlevel.checkpoint()
+                return b""
+            event = await self._transport.next_event()
+        except trio_h2.H2Error:
+            self.gone.set()
+            raise
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        self._body_ended.set()
+        return b""
+
+    async def watch(self) -> None:
+        """Set `gone` when the client goes after its request. The next request, if it is sent before, hides it."""
+        await self._body_ended.wait()
+        if not await self._transport.read_ahead():
+            self.gone.set()
+
+    # Sending
+
+    async def send_informational(self, status: int, headers: Any = ()) -> None:
+        """Send an interim response; clients of HTTP/1.0 get none."""
+        if self.http_version != "1.0":
+            await self._send(h11.InformationalResponse(status_code=status, headers=list(headers)))
+
+    async def send_response(self, status: int, headers: Any = (), *, end_stream: bool = False) -> None:
+        """Send the head of the response; that which accepts a WebSocket is 101 (RFC 6455 section 4.2.2)."""
+        if self.request.protocol is not None and status == 200:
+            key = self.request.headers["sec-websocket-key"].encode("latin-1")
+            upgrade = [
+                (b"upgrade", b"websocket"),
+                (b"connection", b"upgrade"),
+                (b"sec-websocket-accept", generate_accept_token(key)),
+            ]
+            await self._send(h11.InformationalResponse(status_code=101, headers=[*upgrade, *headers]))
+            self._switched = True
+            self._first = self._transport.protocol.trailing_data[0]
+        else:
+            end = [h11.EndOfMessage()] if end_stream else []
+            await self._send(self._response(status, headers), *end)
+        self.status = status
+
+    async def respond(self, status: int, headers: Any = (), body: bytes | bytearray | memoryview = b"") -> None:
+        """Send a whole response, with its length."""
+        fields = list(headers)
+        without_body = self._without_body(status)
+        length = next((value for name, value in fields if name == b"content-length"), None)
+        if length is None and status not in WITHOUT_CONTENT:
+            fields.append((b"content-length", b"%d" % len(body)))
+        elif length is not None and not without_body and length != b"%d" % len(body):
+            raise ValueError(f"headers: content-length is {length.decode('latin-1')}, the body has {len(body)} bytes")
+        data = [] if without_body else [h11.Data(data=bytes(body))]
+        await self._send(self._response(status, fields), *data, h11.EndOfMessage())
+        self.status = status
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send octets of the body; of a WebSocket, of its frames."""
+        if self._switched:
+            await self._transport.send_raw(bytes(data))
+        elif self._without_body(self.status):
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._send(h11.Data(data=bytes(data)))
+
+    async def send_eof(self) -> None:
+        """End the response."""
+        await self._send(h11.EndOfMessage())
+
+    async def send_trailers(self, trailers: Any) -> None:
+        """End the response with trailers."""
+        await self._send(h11.EndOfMessage(headers=list(trailers)))
+
+    async def aclose(self) -> None:
+        """The rest of the request is not wanted: the connection will be closed after the response."""
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """A checkpoint: whether the client has gone is what `gone` says."""
+        await trio.lowlevel.checkpoint()
+
+    def _without_body(self, status: int | None) -> bool:
+        return self.request.method == "HEAD" or status in WITHOUT_CONTENT
+
+    def _response(self, status: int, fields: Any) -> h11.Response:
+        try:
+            reason = HTTPStatus(status).phrase.encode("ascii")
+        except ValueError:
+            reason = b""
+        return h11.Response(status_code=status, reason=reason, headers=[*fields, *self._transport.closing_fields])
+
+    async def _send(self, *events: h11.Event) -> None:
+        try:
+            await self._transport.send(*events)
+        except trio_h2.H2Error:
+            self.gone.set()
+            raise
+
+
+def _request(head: h11.Request, *, secure: bool) -> trio_h2.Request:
+    fields = [(bytes(name), bytes(value)) for name, value in head.headers]
+    headers = trio_h2.Headers(fields)
+    target = bytes(head.target).decode("latin-1")
+    if "://" in target:  # RFC 9112 section 3.2.2: the absolute form
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    upgrades = [each.strip().lower() for each in headers.get("upgrade", "").split(",")]
+    websocket = (
+        head.method == b"GET"
+        and head.http_version == b"1.1"
+        and "websocket" in upgrades
+        and "sec-websocket-key" in headers
+    )
+    return trio_h2.Request(
+        method="CONNECT" if websocket else bytes(head.method).decode("ascii"),
+        scheme="https" if secure else "http",
+        authority=headers.get("host"),
+        path=target,
+        protocol="websocket" if websocket else None,
+        headers=headers,
+    )
