@@ -417,5 +417,8 @@ async def test_the_page_about_testing_shows_tests_that_pass(tmp_path: Path) -> N
         "[tool.pytest.ini_options]\ntrio_mode = true\nfilterwarnings = ['error']\n"
     )
     (tmp_path / "test_page.py").write_text("\n\n".join(blocks))
-    done = await peers.run_program(sys.executable, "-m", "pytest", "-q", f"--rootdir={tmp_path}", tmp_path)
+    # Without the options of the run that this test is in, such as coverage.
+    done = await peers.run_program(
+        *("env", "-u", "PYTEST_ADDOPTS", sys.executable, "-m", "pytest", "-q", f"--rootdir={tmp_path}", tmp_path)
+    )
     assert f"{len(re.findall('async def test_', ''.join(blocks)))} passed" in done.text
