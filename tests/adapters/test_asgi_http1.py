@@ -112,6 +112,55 @@ async def test_the_scope_says_what_was_asked_for(autojump_clock: MockClock) -> N
     assert [scope["http_version"] for scope in scopes] == ["1.1", "1.1", "1.0"]
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "path", "query"),
+    [
+        (b"/a?to=http://evil.example/admin", b"x", "/a", b"to=http://evil.example/admin"),
+        (b"/a://b/c", b"x", "/a://b/c", b""),
+        (b"//b/c", b"x", "//b/c", b""),
+        (b"HTTP://b:80/c?d=/e", b"b:80", "/c", b"d=/e"),
+        (b"http://b?c=/d", b"b", "/", b"c=/d"),
+        (b"http://b", b"b", "/", b""),
+    ],
+)
+async def test_rfc9112_3_2_the_target_names_path_and_host(
+    autojump_clock: MockClock, target: bytes, host: bytes, path: str, query: bytes
+) -> None:
+    """Section 3.2.2: the host of the absolute form is the one, whatever Host says."""
+    scopes = await scopes_of(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % target)
+    assert [(scope["path"], scope["query_string"]) for scope in scopes] == [(path, query)]
+    assert scopes[0]["headers"] == [(b"host", host)]
+
+
+async def test_rfc9112_3_2_4_the_asterisk_is_for_options(autojump_clock: MockClock) -> None:
+    (scope,) = await scopes_of(b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (scope["method"], scope["path"]) == ("OPTIONS", "*")
+
+
+async def test_rfc9110_2_5_a_newer_version_is_answered_as_1_1(autojump_clock: MockClock) -> None:
+    (scope,) = await scopes_of(b"GET / HTTP/1.9\r\nhost: x\r\n\r\n")
+    assert scope["http_version"] == "1.1"
+    async with connected(HELLO) as client:
+        await client.send(GET)
+        await client.response()
+        await client.send(GET.replace(b"1.1", b"2.0"))
+        assert (await client.response())[0] == 505
+
+
+async def scopes_of(request: bytes) -> list[Any]:
+    """The scopes that an app gets for a request that it answers."""
+    scopes: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await HELLO(scope, receive, send)
+
+    async with connected(app) as client:
+        await client.send(request)
+        assert (await client.response())[0] == 200
+    return scopes
+
+
 async def test_requests_follow_one_another_also_pipelined(autojump_clock: MockClock) -> None:
     async with connected(echo) as client:
         post = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n"
@@ -210,6 +259,13 @@ async def test_trailers_and_early_hints(autojump_clock: MockClock) -> None:
         (b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nhost: x\r\nlong: " + b"x" * 100_000, 431),
         (b"CONNECT example.org:80 HTTP/1.1\r\nhost: x\r\n\r\n", 501),
+        (b"GET a HTTP/1.1\r\nhost: x\r\n\r\n", 400),  # RFC 9112 section 3.2: none of the four forms
+        (b"GET * HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET /a#b HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET ftp://x/ HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET http://a@x/ HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: a@x/y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x y\r\n\r\n", 400),
     ],
 )
 async def test_what_is_no_request_is_refused_and_the_connection_closed(
@@ -475,6 +531,31 @@ async def test_a_websocket_that_is_denied_is_an_ordinary_response(autojump_clock
         await client.send(head.replace(b"13", b"8") % b"version")
         status, headers, _ = await client.response()
         assert (status, headers[b"sec-websocket-version"]) == (400, b"13")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"connection: upgrade", b"connection: keep-alive", 200),  # RFC 9110 section 7.8
+        (b"1.1", b"1.0", 200),
+        (b"\r\n\r\n", b"\r\ncontent-length: 5\r\n\r\nhello", 200),
+        (b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 200),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"short", 400),
+    ],
+)
+async def test_rfc6455_4_2_1_what_is_no_handshake_opens_no_websocket(
+    autojump_clock: MockClock, old: bytes, new: bytes, status: int
+) -> None:
+    head = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    head += b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await HELLO(scope, receive, send)
+
+    async with connected(app) as client:
+        await client.send(head.replace(old, new))
+        assert (await client.response())[0] == status
 
 
 # curl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,14 @@ __all__ = ["Http1Stream"]
 
 WITHOUT_CONTENT = (204, 304)
 
+# RFC 9112 section 3.2, and RFC 3986 section 3.2: what is not a host and an optional port names nobody.
+ABSOLUTE_FORM = re.compile(r"https?://([^/?#]+)(/[^?#]*)?((?:\?[^#]*)?)", re.IGNORECASE)
+ORIGIN_FORM = re.compile(r"/[^#]*")
+AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+
+KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+"""Of a WebSocket: 16 octets in Base64 (RFC 6455 section 4.1)."""
+
 
 class Http1Stream:
     """Owner of every field: this object.
@@ -25,6 +34,9 @@ class Http1Stream:
     Args:
         transport: what carries it; its protocol is at the end of the request's head.
         head: the request's.
+
+    Raises:
+        h11.RemoteProtocolError: the head, or what is there of the body, breaks a rule that h11 leaves open.
 
     Attributes:
         request: what the client asked for; a WebSocket as HTTP/2 has it, by extended CONNECT.
@@ -58,8 +70,8 @@ class Http1Stream:
 
     @property
     def http_version(self) -> str:
-        """`"1.1"` or `"1.0"`."""
-        return self._head.http_version.decode("ascii")
+        """`"1.1"` or `"1.0"`; what is newer is answered as 1.1 (RFC 9110 section 2.5)."""
+        return "1.0" if self._head.http_version == b"1.0" else "1.1"
 
     # Receiving
 
@@ -171,23 +183,48 @@ class Http1Stream:
 
 
 def _request(head: h11.Request, *, secure: bool) -> trio_h2.Request:
-    fields = [(bytes(name), bytes(value)) for name, value in head.headers]
-    headers = trio_h2.Headers(fields)
-    target = bytes(head.target).decode("latin-1")
-    if "://" in target:  # RFC 9112 section 3.2.2: the absolute form
-        target = "/" + target.partition("://")[2].partition("/")[2]
-    upgrades = [each.strip().lower() for each in headers.get("upgrade", "").split(",")]
-    websocket = (
-        head.method == b"GET"
-        and head.http_version == b"1.1"
-        and "websocket" in upgrades
-        and "sec-websocket-key" in headers
-    )
+    if not head.http_version.startswith(b"1."):
+        raise h11.RemoteProtocolError("another major version", error_status_hint=505)
+    headers = trio_h2.Headers([(bytes(name), bytes(value)) for name, value in head.headers])
+    method = bytes(head.method).decode("ascii")
+    authority, path = _target(method, bytes(head.target).decode("ascii"), headers.get("host"))
+    websocket = _asks_for_websocket(head, headers)
     return trio_h2.Request(
-        method="CONNECT" if websocket else bytes(head.method).decode("ascii"),
+        method="CONNECT" if websocket else method,
         scheme="https" if secure else "http",
-        authority=headers.get("host"),
-        path=target,
+        authority=authority,
+        path=path,
         protocol="websocket" if websocket else None,
         headers=headers,
     )
+
+
+def _target(method: str, target: str, host: str | None) -> tuple[str | None, str | None]:
+    """Authority and path; the absolute form has both, whatever Host says (RFC 9112 section 3.2.2)."""
+    path: str | None = target
+    if method == "CONNECT":
+        path = None
+    elif match := ABSOLUTE_FORM.fullmatch(target):
+        host, path = match[1], (match[2] or "/") + match[3]
+    elif not ORIGIN_FORM.fullmatch(target) and not (target == "*" and method == "OPTIONS"):
+        raise h11.RemoteProtocolError("the target is none")
+    if host is not None and not AUTHORITY.fullmatch(host):
+        raise h11.RemoteProtocolError("the host is none")
+    return host, path
+
+
+def _asks_for_websocket(head: h11.Request, headers: trio_h2.Headers) -> bool:
+    """Whether it is a handshake (RFC 6455 section 4.2.1). A body would come before the frames: it makes it none."""
+    if head.method != b"GET" or head.http_version == b"1.0":
+        return False
+    if "websocket" not in _listed(headers, "upgrade") or "upgrade" not in _listed(headers, "connection"):
+        return False
+    if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0"):
+        return False
+    if not KEY.fullmatch(headers.get("sec-websocket-key", "")):
+        raise h11.RemoteProtocolError("sec-websocket-key is none")
+    return True
+
+
+def _listed(headers: trio_h2.Headers, name: str) -> list[str]:
+    return [each.strip(" \t").lower() for each in ",".join(headers.get_all(name)).split(",")]
