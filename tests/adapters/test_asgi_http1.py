@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,41 @@ async def test_trailers_and_early_hints(autojump_clock: MockClock) -> None:
         while not octets.endswith(b"0\r\nx-sum: 1\r\n\r\n"):
             octets += await client.transport.receive_some()
         assert octets.startswith(b"HTTP/1.1 103 \r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "start"),
+    [
+        (b"1.0", {}),
+        (b"1.1", {"headers": [(b"content-length", b"5")]}),
+        (b"1.1", {"status": 304}),
+    ],
+)
+async def test_rfc9112_7_1_without_chunks_there_are_no_trailers(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, version: bytes, start: Any
+) -> None:
+    trailers = {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]}
+    async with connected(sends(START | {"trailers": True} | start, body(b"hello"), trailers)) as client:
+        await client.send(GET.replace(b"x-one: 1", b"te: trailers").replace(b"1.1", version))
+        status, _, octets = await client.response()
+        assert octets == (b"hello" if status == 200 else b"")
+    assert caplog.records == []
+
+
+async def test_every_request_has_a_context_of_its_own(autojump_clock: MockClock) -> None:
+    user = ContextVar("user", default="nobody")
+    found: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(user.get())
+        user.set("somebody")
+        await HELLO(scope, receive, send)
+
+    async with connected(app) as client:
+        for _ in range(2):
+            await client.send(GET)
+            await client.response()
+    assert found == ["nobody", "nobody"]
 
 
 # What goes wrong

@@ -77,16 +77,16 @@ class Http1Connection:
         async with trio.open_nursery() as nursery:
             if stream.request.protocol is None:
                 nursery.start_soon(stream.watch)
-            await self._see_to(stream)
-            nursery.cancel_scope.cancel()
+            # In a task of its own: what an app sets in its context is not there for the next request.
+            nursery.start_soon(self._see_to, stream, nursery.cancel_scope)
         done = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
         if not done or self._transport.broken or stream.gone.is_set():
             return False
         protocol.start_next_cycle()
         return True
 
-    async def _see_to(self, stream: Http1Stream) -> None:
-        """Call the handler; an error of it ends the response."""
+    async def _see_to(self, stream: Http1Stream, request: trio.CancelScope) -> None:
+        """Call the handler, and end the request; an error of it ends the response."""
         try:
             await self._handle(stream)
         except Exception as error:
@@ -97,6 +97,7 @@ class Http1Connection:
                     await self._refuse(500)
                 except Http1Gone:
                     pass
+        request.cancel()
 
     @staticmethod
     def _method(stream: Http1Stream) -> str:

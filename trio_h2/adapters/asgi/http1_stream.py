@@ -48,6 +48,7 @@ class Http1Stream:
         self._transport = transport
         self._head = head
         self._switched = False
+        self._chunked = False
         self._body_ended = trio.Event()
         self._first: bytes = b""
         self.request = _request(head, secure=transport.tls is not None)
@@ -123,7 +124,10 @@ class Http1Stream:
             self._first = self._transport.protocol.trailing_data[0]
         else:
             end = [h11.EndOfMessage()] if end_stream else []
-            await self._send(self._response(status, headers), *end)
+            fields = list(headers)
+            self._chunked = self.http_version != "1.0" and not self._without_body(status)
+            self._chunked = self._chunked and all(name != b"content-length" for name, _ in fields)
+            await self._send(self._response(status, fields), *end)
         self.status = status
 
     async def respond(self, status: int, headers: Any = (), body: bytes | bytearray | memoryview = b"") -> None:
@@ -153,8 +157,8 @@ class Http1Stream:
         await self._send(h11.EndOfMessage())
 
     async def send_trailers(self, trailers: Any) -> None:
-        """End the response with trailers."""
-        await self._send(h11.EndOfMessage(headers=list(trailers)))
+        """End the response, with trailers if it is chunked: else they have no place (RFC 9112 section 7.1)."""
+        await self._send(h11.EndOfMessage(headers=list(trailers) if self._chunked else []))
 
     async def aclose(self) -> None:
         """The rest of the request is not wanted: the connection will be closed after the response."""
