@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import tracemalloc
 import zlib
 from functools import partial
 from typing import Any
@@ -254,6 +255,42 @@ async def test_an_app_that_does_not_receive_stops_its_client(autojump_clock: Moc
             go.set()
             await trio.sleep(1)
             assert len(received) >= sent
+
+
+@pytest.mark.parametrize("payload", [b"", b"x"])
+async def test_tiny_messages_are_bounded_too(autojump_clock: MockClock, payload: bytes) -> None:
+    async with app_and_client(after_accepting_waits) as pair:
+        async with websocket(pair.client) as client:
+            with trio.move_on_after(10) as scope:
+                await client.stream.send_all(frame(payload) * 150_000)
+            assert scope.cancelled_caught
+
+
+async def after_accepting_waits(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send(ACCEPT)
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("opcode", [1, 2])
+async def test_a_message_of_tiny_fragments_takes_what_is_in_them(autojump_clock: MockClock, opcode: int) -> None:
+    app = App()
+    async with app_and_client(app) as pair:
+        async with websocket(pair.client) as client:
+            await client.stream.send_all(frame(b"", opcode, final=False))
+            tracemalloc.start()
+            try:
+                await client.stream.send_all(frame(b"ab", 0, final=False) * 30_000 + frame(b"one", 9))
+                assert await client.receive() == Pong(b"one")
+                assert tracemalloc.get_traced_memory()[0] < 700_000
+            finally:
+                tracemalloc.stop()
+            await client.stream.send_all(frame(b"\r\n", 0))
+            message = await client.receive()
+            whole = b"ab" * 30_000 + b"\r\n"
+            assert message == (whole.decode() if opcode == 1 else whole)
+            await client.close()
+            await client.closed()
 
 
 async def test_sending_waits_for_the_clients_window(autojump_clock: MockClock) -> None:
@@ -596,6 +633,56 @@ async def test_rfc7692_compression_is_agreed_on_where_the_client_offers_it(offer
                 assert await client.receive() == "hello" * 100
             await client.close()
             await client.closed()
+
+
+@pytest.mark.parametrize("offer", ["server_max_window_bits=x", "server_max_window_bits=99", "client_max_window_bits="])
+async def test_rfc7692_5_1_an_offer_that_makes_no_sense_is_declined(offer: str) -> None:
+    async with app_and_client(App()) as pair:
+        for other in ("", ", permessage-deflate"):
+            offers = ("sec-websocket-extensions", f"permessage-deflate; {offer}{other}")
+            async with websocket(pair.client, "/", offers) as client:
+                assert client.deflate == bool(other)
+                await client.send("hello")
+                assert await client.receive() == "hello"
+                await client.close()
+                await client.closed()
+
+
+def deflated(octets: bytes, mode: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    """A message as it is sent compressed; with Z_FINISH in a last block, and its padding (RFC 7692 section 7.2.3.5)."""
+    compressor = zlib.compressobj(wbits=-15)
+    flushed = compressor.compress(octets) + compressor.flush(mode)
+    return flushed + b"\0" if mode == zlib.Z_FINISH else flushed[:-4]
+
+
+async def test_rfc7692_6_1_control_frames_come_within_a_compressed_message() -> None:
+    octets = deflated(b"hello" * 100)
+    async with app_and_client(App()) as pair:
+        async with websocket(pair.client, "/", DEFLATE) as client:
+            for _ in range(2):
+                first, rest = frame(octets[:5], compressed=True, final=False), frame(octets[5:], 0)
+                await client.stream.send_all(frame(b"a", 9) + first + frame(b"b", 9) + rest)
+                assert await client.receive() == Pong(b"a")
+                assert await client.receive() == Pong(b"b")
+                assert await client.receive() == b"hello" * 100
+            await client.close()
+            await client.closed()
+
+
+async def test_rfc7692_7_2_3_5_a_message_may_end_with_a_last_block() -> None:
+    async with app_and_client(App()) as pair:
+        async with websocket(pair.client, "/", DEFLATE) as client:
+            for mode in (zlib.Z_FINISH, zlib.Z_FINISH, zlib.Z_SYNC_FLUSH):
+                await client.stream.send_all(frame(deflated(b"hello", mode), compressed=True))
+                assert await client.receive() == b"hello"
+            await client.close()
+            await client.closed()
+
+
+async def test_what_follows_a_last_block_is_closed_with_1007(autojump_clock: MockClock) -> None:
+    octets = frame(deflated(b"hello", zlib.Z_FINISH), compressed=True, final=False) + frame(bytes(100), 0, final=False)
+    closed, _ = await after(octets, DEFLATE)
+    assert closed[0] == 1007
 
 
 # Starlette

@@ -10,6 +10,9 @@ from .asgi_types import Message
 
 __all__ = ["MessageQueue"]
 
+OWN = 256
+"""Octets that a message counts beside its own: an empty one takes room, too."""
+
 
 class MessageQueue:
     """Who fills it waits for `room` before it reads on; that is what bounds it. Owner of every field: this object."""
@@ -24,8 +27,8 @@ class MessageQueue:
     def put(self, message: Message, octets: int) -> None:
         """Add a message, unless the last has been added."""
         if self._last is None:
-            self._messages.append((message, octets))
-            self._octets += octets
+            self._messages.append((message, octets + OWN))
+            self._octets += octets + OWN
             self._changed.unpark_all()
 
     def end(self, message: Message) -> None:

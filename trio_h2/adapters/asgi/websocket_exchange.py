@@ -7,13 +7,15 @@ bounded queue. Where the app does not receive them it stops reading, and the str
 from __future__ import annotations
 
 import enum
+import io
+from collections.abc import Iterable
 from typing import Any
 
 import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
-from wsproto.extensions import Extension, PerMessageDeflate
-from wsproto.frame_protocol import CloseReason
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import RemoteProtocolError
 
@@ -68,11 +70,10 @@ class WebSocketExchange:
         self._phase = Phase.CONNECTING
         self._connected = False
         self._accepted = trio.Event()
-        self._extensions: list[Extension] = [PerMessageDeflate()]
         self._protocol = Connection(ConnectionType.SERVER)
         self._denial: HttpExchange | None = None
         self._queue = MessageQueue(QUEUED)
-        self._parts: list[Any] = []
+        self._message = io.BytesIO()  # a list of its parts could be far larger than what is in them
         self._size = 0
         self._sending = trio.Lock()
         self._broken = False
@@ -151,11 +152,11 @@ class WebSocketExchange:
         if message.get("subprotocol") is not None:
             fields.append((b"sec-websocket-protocol", checked_text(message, "subprotocol").encode("ascii")))
         offers = [each.strip() for each in ",".join(headers.get_all("sec-websocket-extensions")).split(",")]
-        agreed = server_extensions_handshake(offers, self._extensions)
-        if agreed:
-            fields.append((b"sec-websocket-extensions", agreed))
+        agreed = agree_on_deflate(offers)
+        if agreed is not None:
+            fields.append((b"sec-websocket-extensions", agreed[1]))
         await self._stream.send_response(200, mended_fields(200, fields, self._server))
-        self._protocol = Connection(ConnectionType.SERVER, [each for each in self._extensions if each.enabled()])
+        self._protocol = Connection(ConnectionType.SERVER, [] if agreed is None else [agreed[0]])
         self._phase = Phase.OPEN
         self._accepted.set()
 
@@ -249,15 +250,15 @@ class WebSocketExchange:
                 return
 
     async def _take_part(self, part: TextMessage | BytesMessage) -> None:
-        self._parts.append(part.data)
-        self._size += len(part.data)
+        data = part.data
+        self._message.write(data.encode() if isinstance(data, str) else data)
+        self._size += len(data)
         if self._size > self._max_message_size:
             await self._give_up(CloseReason.MESSAGE_TOO_BIG, f"more than {self._max_message_size} octets")
         elif part.message_finished:
-            parts, size = self._parts, self._size
-            self._parts, self._size = [], 0
-            text = "".join(parts) if isinstance(part, TextMessage) else None
-            octets = None if isinstance(part, TextMessage) else b"".join(parts)
+            whole, size = self._message.getvalue(), self._size
+            self._message, self._size = io.BytesIO(), 0
+            text, octets = (whole.decode(), None) if isinstance(data, str) else (None, whole)
             self._queue.put({"type": "websocket.receive", "bytes": octets, "text": text}, size)
 
     async def _answer(self, event: Event) -> None:
@@ -301,3 +302,46 @@ class WebSocketExchange:
         self._phase = Phase.CLOSED
         self._queue.end({"type": "websocket.disconnect", "code": int(code), "reason": reason})
         self._queue.clear()
+
+
+class Deflate(PerMessageDeflate):
+    """permessage-deflate (RFC 7692): wsproto's, with what that leaves open.
+
+    Owner of every field: wsproto, and this object.
+    """
+
+    def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int) -> Any:
+        """A control frame within a message leaves its state as it is; wsproto's would take the rest as it comes."""
+        if opcode.iscontrol() and not rsv.rsv1:
+            self._inbound_is_compressible = False
+            return RsvBits(True, False, False)
+        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+    def frame_inbound_payload_data(self, proto: Any, data: bytes) -> Any:
+        """Nothing but its padding follows a last block (RFC 7692 section 7.2.3.5): zlib would keep it all."""
+        inflated = super().frame_inbound_payload_data(proto, data)
+        if self._decompressor is not None and len(self._decompressor.unused_data) > 1:
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        return inflated
+
+    def frame_inbound_complete(self, proto: Any, fin: bool) -> Any:
+        """After a last block the next message begins anew."""
+        if not self._inbound_is_compressible:
+            return None
+        rest = super().frame_inbound_complete(proto, fin)
+        if fin and self._decompressor is not None and self._decompressor.eof:
+            self._decompressor = None
+        return rest
+
+
+def agree_on_deflate(offers: Iterable[str]) -> tuple[Deflate, bytes] | None:
+    """The first of the client's offers that can be taken, and the answer to it; None if there is none."""
+    for offer in offers:
+        deflate = Deflate()
+        try:
+            answer = server_extensions_handshake([offer], [deflate])
+        except ValueError:  # a number that is none: the offer is declined (RFC 7692 section 5.1)
+            continue
+        if answer is not None:
+            return deflate, answer
+    return None
