@@ -537,6 +537,10 @@ async def upgrade(client: Client, *messages: str) -> list[Any]:
     return events
 
 
+WEBSOCKET = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+WEBSOCKET += b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+
 async def test_a_websocket_is_upgraded_to(autojump_clock: MockClock) -> None:
     app = App({"type": "websocket.accept", "subprotocol": "chat"})
     async with connected(app) as client:
@@ -582,16 +586,45 @@ async def test_a_websocket_that_is_denied_is_an_ordinary_response(autojump_clock
 async def test_rfc6455_4_2_1_what_is_no_handshake_opens_no_websocket(
     autojump_clock: MockClock, old: bytes, new: bytes, status: int
 ) -> None:
-    head = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-    head += b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
         await HELLO(scope, receive, send)
 
     async with connected(app) as client:
-        await client.send(head.replace(old, new))
+        await client.send(WEBSOCKET.replace(old, new))
         assert (await client.response())[0] == status
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"",
+        b"\x88\x80" + bytes(4),  # a Close
+        b"\x83\x80" + bytes(4),  # an opcode that nobody defines
+    ],
+)
+async def test_the_app_of_a_websocket_whose_client_left_is_cancelled(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, last: bytes
+) -> None:
+    ended: list[float] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time())
+
+    async with connected(app) as client:
+        await client.send(WEBSOCKET)
+        assert (await client.transport.receive_some()).startswith(b"HTTP/1.1 101 ")
+        await client.send(last)
+        start = trio.current_time()
+        await client.transport.aclose()
+        await trio.sleep(10)
+        assert ended == [pytest.approx(start + 1)]
+    assert caplog.records == []
 
 
 # curl

@@ -100,6 +100,15 @@ async def test_the_app_chooses_a_subprotocol_and_headers() -> None:
             await client.closed()
 
 
+async def test_rfc6455_4_1_a_subprotocol_that_was_not_offered_is_not_sent() -> None:
+    """The client would have to fail the WebSocket."""
+    async with app_and_client(App(ACCEPT | {"subprotocol": "chat"})) as pair:
+        async with websocket(pair.client, "/", ("sec-websocket-protocol", "superchat")) as client:
+            assert "sec-websocket-protocol" not in client.response.headers
+            await client.close()
+            await client.closed()
+
+
 @pytest.mark.parametrize("headers", [[], [("sec-websocket-version", "8")]])
 async def test_rfc6455_4_4_another_version_is_told_which_one_there_is(headers: list[tuple[str, str]]) -> None:
     async with app_and_client(App()) as pair:
@@ -532,6 +541,22 @@ async def test_an_app_that_does_not_notice_is_cancelled(autojump_clock: MockCloc
             start = trio.current_time()
         await trio.sleep(10)
     assert ended == [pytest.approx(start + 1)]
+
+
+async def test_a_text_that_is_none_breaks_nothing(autojump_clock: MockClock) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        with pytest.raises(UnicodeEncodeError):
+            await send({"type": "websocket.send", "text": "\ud800"})
+        with pytest.raises(UnicodeEncodeError):
+            await send({"type": "websocket.close", "reason": "\ud800"})
+        await send({"type": "websocket.send", "text": "next"})
+
+    async with app_and_client(app) as pair:
+        async with websocket(pair.client, "/", DEFLATE) as client:
+            assert await client.receive() == "next"
+            assert await client.closed() == (1000, "")
 
 
 async def test_a_client_that_does_not_answer_our_close_is_not_waited_for_long(autojump_clock: MockClock) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -78,20 +80,20 @@ class Http1Stream:
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next octets of the body, b"" at its end; of a WebSocket what comes."""
-        try:
+        with self._noticing():
             if self._first:
                 await trio.lowlevel.checkpoint()
                 chunk, self._first = self._first, b""
                 return chunk
             if self._switched:
-                return await self._transport.receive_raw()
+                octets = await self._transport.receive_raw()
+                if not octets:
+                    self.gone.set()
+                return octets
             if self._body_ended.is_set():
                 await trio.lowlevel.checkpoint()
                 return b""
             event = await self._transport.next_event()
-        except trio_h2.H2Error:
-            self.gone.set()
-            raise
         if isinstance(event, h11.Data):
             return bytes(event.data)
         self._body_ended.set()
@@ -146,7 +148,8 @@ class Http1Stream:
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send octets of the body; of a WebSocket, of its frames."""
         if self._switched:
-            await self._transport.send_raw(bytes(data))
+            with self._noticing():
+                await self._transport.send_raw(bytes(data))
         elif self._without_body(self.status):
             await trio.lowlevel.checkpoint()
         else:
@@ -179,8 +182,14 @@ class Http1Stream:
         return h11.Response(status_code=status, reason=reason, headers=[*fields, *self._transport.closing_fields])
 
     async def _send(self, *events: h11.Event) -> None:
-        try:
+        with self._noticing():
             await self._transport.send(*events)
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """What fails with the client says that it has gone."""
+        try:
+            yield
         except trio_h2.H2Error:
             self.gone.set()
             raise

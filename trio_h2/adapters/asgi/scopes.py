@@ -13,7 +13,7 @@ from .http1_stream import Http1Stream
 from .request_stream import RequestStream
 from .tls_extension import tls_extension
 
-__all__ = ["http_scope", "websocket_scope"]
+__all__ = ["http_scope", "offered_subprotocols", "websocket_scope"]
 
 
 def http_scope(stream: RequestStream, root_path: str, state: Mapping[str, Any], *, promised: bool = False) -> Scope:
@@ -43,15 +43,20 @@ def http_scope(stream: RequestStream, root_path: str, state: Mapping[str, Any], 
 
 def websocket_scope(stream: RequestStream, root_path: str, state: Mapping[str, Any]) -> Scope:
     """The scope of type `websocket` for an extended CONNECT (RFC 8441); the arguments are those of `http_scope`."""
-    offered = ",".join(stream.request.headers.get_all("sec-websocket-protocol")).split(",")
     extensions: dict[str, Any] = {"websocket.http.response": {}}
     return {
         "type": "websocket",
         "scheme": "ws" if stream.connection.tls is None else "wss",
-        "subprotocols": [name for each in offered if (name := each.strip())],
+        "subprotocols": offered_subprotocols(stream.request),
         "extensions": extensions,
         **_common(stream, root_path, state, extensions),
     }
+
+
+def offered_subprotocols(request: trio_h2.Request) -> list[str]:
+    """The subprotocols that the client of a WebSocket takes, as they were sent."""
+    offered = ",".join(request.headers.get_all("sec-websocket-protocol")).split(",")
+    return [name for each in offered if (name := each.strip())]
 
 
 def _common(

@@ -28,6 +28,7 @@ from .http_exchange import HttpExchange
 from .mending import mended_fields
 from .message_queue import MessageQueue
 from .request_stream import RequestStream
+from .scopes import offered_subprotocols
 
 __all__ = ["WebSocketExchange"]
 
@@ -150,7 +151,9 @@ class WebSocketExchange:
         headers = self._stream.request.headers
         fields = checked_fields(message)
         if message.get("subprotocol") is not None:
-            fields.append((b"sec-websocket-protocol", checked_text(message, "subprotocol").encode("ascii")))
+            subprotocol = checked_text(message, "subprotocol")
+            if subprotocol in offered_subprotocols(self._stream.request):  # else its client would have to fail
+                fields.append((b"sec-websocket-protocol", subprotocol.encode("latin-1")))
         offers = [each.strip() for each in ",".join(headers.get_all("sec-websocket-extensions")).split(",")]
         agreed = agree_on_deflate(offers)
         if agreed is not None:
@@ -210,31 +213,38 @@ class WebSocketExchange:
                 return
             if self._broken:
                 raise RuntimeError("a cancelled send has broken this WebSocket")
+            octets = self._protocol.send(event)
             self._broken = True  # the compressor is a message ahead of the client's until it is sent
-            await self._stream.send_all(self._protocol.send(event))
+            await self._stream.send_all(octets)
             self._broken = False
 
     # The reader
 
     async def read(self) -> None:
-        """Take what comes until the client has closed or gone. What comes after our Close is dropped."""
+        """Take what comes until the client has gone. What comes after a Close is dropped."""
         await self._accepted.wait()
         try:
             while not self._ended.is_set():
-                await self._queue.room()
-                octets = await self._stream.receive_some()
-                if not octets:
-                    self.client_gone()
-                for start in range(0, len(octets), PIECE):
-                    await self._take(octets[start : start + PIECE])
-                    if self._ended.is_set():
-                        break
+                await self._read_some()
+            while await self._stream.receive_some():
+                pass
         except trio_h2.H2Error:
             self.client_gone()
-        except RemoteProtocolError as error:
-            hint = error.event_hint
-            code = hint.code if isinstance(hint, CloseConnection) else CloseReason.PROTOCOL_ERROR
-            await self._give_up(code, str(error))
+
+    async def _read_some(self) -> None:
+        await self._queue.room()
+        octets = await self._stream.receive_some()
+        if not octets:
+            self.client_gone()
+        for start in range(0, len(octets), PIECE):
+            try:
+                await self._take(octets[start : start + PIECE])
+            except RemoteProtocolError as error:
+                hint = error.event_hint
+                code = hint.code if isinstance(hint, CloseConnection) else CloseReason.PROTOCOL_ERROR
+                await self._give_up(code, str(error))
+            if self._ended.is_set():
+                break
 
     async def _take(self, octets: bytes) -> None:
         self._protocol.receive_data(octets)
