@@ -53,6 +53,16 @@ async def test_the_path_begins_with_the_root_path(root_path: str) -> None:
     assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/mounted", "/mounted/below", b"/mounted/below")
 
 
+async def test_rfc9110_9_3_7_the_asterisk_is_below_no_root_path() -> None:
+    scope = await scope_of("*", method="OPTIONS", root_path="/root")
+    assert (scope["path"], scope["raw_path"]) == ("*", b"*")
+
+
+async def test_rfc9113_8_2_3_cookie_crumbs_are_one_field() -> None:
+    scope = await scope_of(headers=[("cookie", "a=1"), ("x-one", "1"), ("cookie", "b=2")])
+    assert [tuple(field) for field in scope["headers"][1:]] == [(b"cookie", b"a=1; b=2"), (b"x-one", b"1")]
+
+
 async def test_every_request_has_a_copy_of_the_state() -> None:
     shared: list[int] = []
     state = {"shared": shared}

@@ -391,6 +391,38 @@ async def test_a_request_whose_body_is_not_received_is_the_last(autojump_clock: 
 
 
 @pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n",
+    ],
+)
+async def test_after_a_body_that_is_there_and_not_received_comes_the_next_request(
+    autojump_clock: MockClock, request_: bytes
+) -> None:
+    async with connected(HELLO) as client:
+        await client.send(request_ + GET)
+        for _ in range(2):
+            assert (await client.response("POST"))[2] == b"hello"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n",
+    ],
+)
+async def test_rfc9110_10_1_1_what_may_be_no_body_is_not_passed_over(
+    autojump_clock: MockClock, request_: bytes
+) -> None:
+    async with connected(HELLO) as client:
+        await client.send(request_ + GET)
+        assert (await client.response("POST"))[2] == b"hello"
+        assert await client.ended()
+
+
+@pytest.mark.parametrize(
     ("octets", "seconds"), [(b"", 30), (b"GET / HTTP/1.1\r\n", 30), (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 60)]
 )
 async def test_a_slow_head_and_an_idle_connection_are_closed(

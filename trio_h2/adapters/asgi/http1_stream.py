@@ -105,6 +105,14 @@ class Http1Stream:
         if not await self._transport.read_ahead():
             self.gone.set()
 
+    def drop_the_rest(self) -> None:
+        """Drop what is there of a body that the app did not receive: if that is all of it, a next request may follow.
+
+        Not where the client was to be asked for it: what is there may be something else (RFC 9110 section 10.1.1).
+        """
+        if "expect" not in self.request.headers:
+            self._transport.drop_body()
+
     # Sending
 
     async def send_informational(self, status: int, headers: Any = ()) -> None:

@@ -86,6 +86,14 @@ class Http1Transport:
         event = self.protocol.next_event()
         return event if isinstance(event, h11.Data | h11.EndOfMessage) else None
 
+    def drop_body(self) -> None:
+        """Drop what is there of the request's body."""
+        try:
+            while self.look() is not None:
+                pass
+        except h11.RemoteProtocolError:  # the connection ends with this
+            pass
+
     async def next_event(self) -> Any:
         """The next part of the body, or its end. Asks for it first, if the client waits for that. Raises Http1Gone."""
         with self._failing(BODY_TIME):

@@ -65,6 +65,7 @@ def _common(
     """What the scopes of requests and of WebSockets have in common."""
     connection = stream.connection
     raw_path, _, query_string = (stream.request.path or "").encode("latin-1").partition(b"?")
+    prefix = "" if raw_path == b"*" else root_path  # which is the whole server (RFC 9110 section 9.3.7)
     version = "2"
     if isinstance(stream, Http1Stream):
         version = stream.http_version
@@ -75,8 +76,8 @@ def _common(
     return {
         "asgi": ASGI_VERSIONS.copy(),
         "http_version": version,
-        "path": root_path + _decoded(raw_path),
-        "raw_path": root_path.encode() + raw_path,
+        "path": prefix + _decoded(raw_path),
+        "raw_path": prefix.encode() + raw_path,
         "query_string": query_string,
         "root_path": root_path,
         "headers": _fields(stream.request),
