@@ -386,7 +386,8 @@ async def test_a_send_that_was_cancelled_ends_the_connection(
 async def test_a_request_whose_body_is_not_received_is_the_last(autojump_clock: MockClock, method: bytes) -> None:
     async with connected(HELLO) as client:
         await client.send(method + b" / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\npart")
-        assert (await client.response())[2] == b"hello"
+        _, headers, octets = await client.response()
+        assert (headers[b"connection"], octets) == (b"close", b"hello")
         assert await client.ended()
 
 
@@ -403,7 +404,9 @@ async def test_after_a_body_that_is_there_and_not_received_comes_the_next_reques
     async with connected(HELLO) as client:
         await client.send(request_ + GET)
         for _ in range(2):
-            assert (await client.response("POST"))[2] == b"hello"
+            _, headers, octets = await client.response("POST")
+            assert b"connection" not in headers
+            assert octets == b"hello"
 
 
 @pytest.mark.parametrize(
@@ -418,7 +421,8 @@ async def test_rfc9110_10_1_1_what_may_be_no_body_is_not_passed_over(
 ) -> None:
     async with connected(HELLO) as client:
         await client.send(request_ + GET)
-        assert (await client.response("POST"))[2] == b"hello"
+        _, headers, octets = await client.response("POST")
+        assert (headers[b"connection"], octets) == (b"close", b"hello")
         assert await client.ended()
 
 

@@ -150,6 +150,9 @@ class Http1Stream:
         elif length is not None and not without_body and length != b"%d" % len(body):
             raise ValueError(f"headers: content-length is {length.decode('latin-1')}, the body has {len(body)} bytes")
         data = [] if without_body else [h11.Data(data=bytes(body))]
+        self.drop_the_rest()
+        if self._transport.request_is_open and not self._transport.closing_fields:
+            fields.append((b"connection", b"close"))  # RFC 9110 section 10.1.1: it will not be read
         await self._send(self._response(status, fields), *data, h11.EndOfMessage())
         self.status = status
 

@@ -64,6 +64,11 @@ class Http1Transport:
         """What a response says of the connection's end."""
         return [(b"connection", b"close")] if self._closing() else []
 
+    @property
+    def request_is_open(self) -> bool:
+        """Whether the request has not ended, or in no way that another one could follow."""
+        return self.protocol.their_state in (h11.SEND_BODY, h11.ERROR)
+
     # Receiving
 
     async def next_head(self) -> h11.Request | None:
