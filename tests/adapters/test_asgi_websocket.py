@@ -115,6 +115,7 @@ async def test_rfc6455_4_4_another_version_is_told_which_one_there_is(headers: l
         async with pair.client.stream("CONNECT", "/", protocol="websocket", headers=headers) as stream:
             response = await stream.response()
     assert (response.status, response.headers["sec-websocket-version"]) == (400, "13")
+    assert "date" in response.headers  # RFC 9110 section 6.6.1
 
 
 async def refused(app: Any) -> tuple[trio_h2.Response, bytes]:

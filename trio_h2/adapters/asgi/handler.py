@@ -18,6 +18,7 @@ from .forwarded import TrustedProxies
 from .http1_connection import Http1Connection
 from .http1_stream import Http1Stream
 from .http_exchange import HttpExchange
+from .mending import mended_fields
 from .request_stream import RequestStream
 from .scopes import http_scope, websocket_scope
 from .websocket_exchange import WebSocketExchange
@@ -120,9 +121,11 @@ class Adapter:
         if request.method != "CONNECT":
             await self._answer(stream)
         elif request.protocol != "websocket":
-            await stream.respond(501)  # RFC 9110 section 15.6.2: no app can be asked for a tunnel
+            # RFC 9110 section 15.6.2: no app can be asked for a tunnel.
+            await stream.respond(501, mended_fields(501, [], self._server))
         elif request.headers.get("sec-websocket-version") != "13":
-            await stream.respond(400, [("sec-websocket-version", "13")])  # RFC 6455 section 4.4
+            fields = [(b"sec-websocket-version", b"13")]  # RFC 6455 section 4.4
+            await stream.respond(400, mended_fields(400, fields, self._server))
         else:
             await self._open(stream)
 

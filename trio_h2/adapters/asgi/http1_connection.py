@@ -11,6 +11,7 @@ import trio
 
 from .http1_stream import Http1Stream
 from .http1_transport import Http1Gone, Http1Transport
+from .mending import current_date
 
 __all__ = ["Http1Connection"]
 
@@ -107,6 +108,6 @@ class Http1Connection:
     async def _refuse(self, status: int) -> None:
         """Answer without the app, and close."""
         if self._transport.protocol.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self._transport.broken:
-            fields = [(b"content-length", b"0"), (b"connection", b"close")]
+            fields = [(b"date", current_date()), (b"content-length", b"0"), (b"connection", b"close")]
             response = h11.Response(status_code=status, headers=fields)
             await self._transport.send(response, h11.EndOfMessage())
