@@ -377,7 +377,8 @@ async def test_h2load_posts_that_nobody_reads(served: Site, tmp_path: Path) -> N
         pytest.param(16, 16, 200_000, sized(10_000, 500), id="64-KiB"),
         pytest.param(10, 30, 20_000, sized(5_000, 500), id="1-KiB-streams"),
         pytest.param(30, 16, 200_000, sized(5_000, 500), id="64-KiB-connection"),
-        pytest.param(1, 16, 50, sized(5_000, 500), id="one-octet-streams"),
+        # Ten times as many would be a dribble, which is ended (CVE-2019-9511).
+        pytest.param(1, 16, 50, 500, id="one-octet-streams"),
     ],
 )
 async def test_h2load_with_small_windows(
