@@ -205,24 +205,28 @@ def _encode_pair(pair: object, argument: str, index: int) -> tuple[bytes, bytes]
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError(f"{argument}[{index}] must be a (name, value) pair, not {_describe(pair)}")
     name, value = pair
-    raw_name = _encode_name(name, f"{argument}[{index}]")
+    raw_name = _encode_name(name, argument, index)
     raw_value = _encode_value(value, raw_name, argument)
     if isinstance(pair, NeverIndexedHeaderTuple):
         return NeverIndexed(raw_name, raw_value)
     return raw_name, raw_value
 
 
-def _encode_name(name: object, place: str) -> bytes:
+def _encode_name(name: object, argument: str, index: int | None = None) -> bytes:
     """A field name as lower-case octets (RFC 9113 section 8.2)."""
     if isinstance(name, str):
         try:
             name = name.encode("ascii")
         except UnicodeEncodeError:
-            raise ValueError(f"{place}: the field name {quoted(name)} must be ASCII") from None
+            raise ValueError(f"{_place(argument, index)}: the field name {quoted(name)} must be ASCII") from None
     # Lower-cased as octets: str.lower() would turn some letters outside ASCII into ASCII ones.
     if isinstance(name, bytes):
         return name.lower()
-    raise TypeError(f"{place}: a field name must be str or bytes, not {type(name).__name__}")
+    raise TypeError(f"{_place(argument, index)}: a field name must be str or bytes, not {type(name).__name__}")
+
+
+def _place(argument: str, index: int | None) -> str:
+    return argument if index is None else f"{argument}[{index}]"
 
 
 def _encode_value(value: object, name: bytes, place: str) -> bytes:
