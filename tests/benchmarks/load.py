@@ -16,8 +16,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.benchmarks.asgi_apps import BODY
 from tests.benchmarks.model import RefusedError
-from tests.benchmarks.servers import BODY, HOST, allow_many_files
+from tests.benchmarks.servers import HOST, allow_many_files
 from tests.benchmarks.wire import END_HEADERS, END_STREAM, HEADERS, PING, Answers, Encoder, frame, opening, requests
 
 ACTIVE = 10

@@ -11,8 +11,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived
 
+from tests.benchmarks.asgi_apps import BODY, HEADERS
 from tests.benchmarks.model import RefusedError
-from tests.benchmarks.servers import BODY, HEADERS
 from tests.benchmarks.wire import Answers, opening, requests
 
 AT_ONCE = 100

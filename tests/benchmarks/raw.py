@@ -11,9 +11,10 @@ import socket
 import sys
 import time
 
+from tests.benchmarks.asgi_apps import BULK
 from tests.benchmarks.load import shares
 from tests.benchmarks.model import RefusedError
-from tests.benchmarks.servers import BULK, HOST
+from tests.benchmarks.servers import HOST
 
 _BUFFER = bytearray(1024 * 1024)
 

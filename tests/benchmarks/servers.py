@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
+
+from tests.benchmarks.asgi_apps import APPS, BODY, BULK, HEADERS
 
 if TYPE_CHECKING:
     import trio_h2
 
 HOST = "127.0.0.1"
-HEADERS = [("content-type", "text/plain")]
-BODY = b"hello"
-BULK = bytes(2**20)
 
 TLSPaths = tuple[str, str] | None
 
@@ -70,61 +69,18 @@ def run_trio_h2(app: str, port: int, tls: TLSPaths) -> None:
     trio.run(serve)
 
 
+def run_trio_h2_asgi(app: str, port: int, tls: TLSPaths) -> None:
+    from trio_h2.adapters.asgi import serve_asgi
+
+    assert tls is None
+
+    async def serve() -> None:
+        await serve_asgi(APPS[app](), port, host=HOST, server_header=None)
+
+    trio.run(serve)
+
+
 # hypercorn ----------------------------------------------------------------------------------------
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-
-
-async def answer(send: Send, status: int, body: bytes) -> None:
-    headers = [(name.encode(), value.encode()) for name, value in HEADERS]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def whole_body(receive: Receive) -> int:
-    """The size of a request's body, once all of it is there."""
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return size
-        size += len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return size
-
-
-async def asgi_hello(scope: Any, receive: Receive, send: Send) -> None:
-    await answer(send, 200, BODY)
-
-
-async def asgi_bulk(scope: Any, receive: Receive, send: Send) -> None:
-    await answer(send, 200, BULK)
-
-
-async def asgi_upload(scope: Any, receive: Receive, send: Send) -> None:
-    await answer(send, 200 if await whole_body(receive) == len(BULK) else 400, BODY)
-
-
-async def asgi_idle(scope: Any, receive: Receive, send: Send) -> None:
-    if scope["method"] != "GET":
-        await whole_body(receive)
-    await answer(send, 200, BODY)
-
-
-ASGI = {"hello": asgi_hello, "bulk": asgi_bulk, "upload": asgi_upload, "idle": asgi_idle}
-
-
-def with_lifespan(app: Any) -> Any:
-    async def application(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-            return
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-
-    return application
 
 
 def hypercorn_config(app: str, port: int, tls: TLSPaths) -> Any:
@@ -148,20 +104,40 @@ def hypercorn_config(app: str, port: int, tls: TLSPaths) -> Any:
 def run_hypercorn_trio(app: str, port: int, tls: TLSPaths) -> None:
     from hypercorn.trio import serve
 
-    trio.run(serve, with_lifespan(ASGI[app]), hypercorn_config(app, port, tls))
+    trio.run(serve, APPS[app](), hypercorn_config(app, port, tls))
 
 
 def run_hypercorn_asyncio(app: str, port: int, tls: TLSPaths) -> None:
     from hypercorn.asyncio import serve
 
-    asyncio.run(serve(with_lifespan(ASGI[app]), hypercorn_config(app, port, tls)))
+    asyncio.run(serve(APPS[app](), hypercorn_config(app, port, tls)))
 
 
 def run_hypercorn_uvloop(app: str, port: int, tls: TLSPaths) -> None:
     import uvloop
     from hypercorn.asyncio import serve
 
-    uvloop.run(serve(with_lifespan(ASGI[app]), hypercorn_config(app, port, tls)))
+    uvloop.run(serve(APPS[app](), hypercorn_config(app, port, tls)))
+
+
+# granian and h2corn -------------------------------------------------------------------------------
+
+
+def run_program(*argv: str) -> None:
+    """Become this program, for one of the apps: so its process is the one that was started."""
+    os.execv(sys.executable, [sys.executable, "-m", *argv])
+
+
+def run_granian(app: str, port: int, tls: TLSPaths) -> None:
+    assert tls is None
+    options = ("--interface=asgi", "--factory", "--loop=uvloop", "--workers=1", "--no-access-log", "--log-level=error")
+    run_program("granian", *options, f"--host={HOST}", f"--port={port}", f"tests.benchmarks.asgi_apps:{app}")
+
+
+def run_h2corn(app: str, port: int, tls: TLSPaths) -> None:
+    assert tls is None
+    options = ("--factory", "--loop=uvloop", "--workers=1", "--no-access-log", "--no-date-header")
+    run_program("h2corn", *options, f"--bind={HOST}:{port}", f"tests.benchmarks.asgi_apps:{app}")
 
 
 # No HTTP at all -----------------------------------------------------------------------------------
@@ -185,9 +161,12 @@ def run_raw_trio(app: str, port: int, tls: TLSPaths) -> None:
 
 SERVERS = {
     "trio_h2": run_trio_h2,
+    "trio_h2 asgi": run_trio_h2_asgi,
     "hypercorn-trio": run_hypercorn_trio,
     "hypercorn-asyncio": run_hypercorn_asyncio,
     "hypercorn-uvloop": run_hypercorn_uvloop,
+    "granian": run_granian,
+    "h2corn": run_h2corn,
     "raw trio": run_raw_trio,
 }
 

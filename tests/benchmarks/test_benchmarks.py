@@ -8,13 +8,16 @@ import os
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import hpack
 import pytest
 import trio
 import trio.testing
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage
 
-from tests.benchmarks import bench, docs, load, loads, profile, proxy, report, runner, wire
+from tests.benchmarks import bench, docs, echoes, load, loads, profile, proxy, report, runner, wire
 from tests.benchmarks.memory import batches, serve
 from tests.benchmarks.model import Load, RefusedError, Results, Running, Side, Target, Workload, ahead_of, flat, times
 from tests.benchmarks.workloads import find_workloads
@@ -411,6 +414,30 @@ def test_h2_in_memory_answers_everything(kind: str) -> None:
     assert (answers.ended, answers.octets) == (150, 750)
 
 
+# Echoes -------------------------------------------------------------------------------------------
+
+
+def test_an_echo_may_come_in_parts_and_is_whole_once() -> None:
+    taken = echoes.Echoes()
+    first, rest = echoes.ECHO[:2], echoes.ECHO[2:]
+    taken.receive(wire.frame(wire.DATA, 0, 1, first) + wire.frame(wire.DATA, 0, 3, echoes.ECHO))
+    assert taken.whole == [3]
+    taken.receive(wire.frame(wire.DATA, 0, 1, rest))
+    assert taken.whole == [3, 1]
+    with pytest.raises(RefusedError, match="more than was sent came back on stream 1"):
+        taken.receive(wire.frame(wire.DATA, 0, 1, echoes.ECHO + b"x"))
+
+
+def test_the_message_of_an_echo_is_one_frame() -> None:
+    """By the library that the servers here take it apart with."""
+    server = Connection(ConnectionType.SERVER)
+    server.receive_data(echoes.MESSAGE)
+    (message,) = server.events()
+    assert isinstance(message, BytesMessage)
+    assert message.message_finished
+    assert server.send(BytesMessage(bytes(message.data))) == echoes.ECHO
+
+
 # Profiles -----------------------------------------------------------------------------------------
 
 
@@ -442,21 +469,40 @@ def test_profile_text() -> None:
 # The command --------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the side and one for the load")
-async def test_command_measures_hello(tmp_path: Path) -> None:
+TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the side and one for the load")
+
+
+async def command(name: str, directory: Path, *sides: str) -> tuple[str, Any]:
+    """Measure some sides of a workload once, with 100 requests; what was printed, and what was kept."""
     for program, package in (("h2load", "nghttp2-client"), ("nghttpd", "nghttp2-server"), ("curl", "curl")):
         require_program(program, package=package)
-    pytest.importorskip("hypercorn")
     pytest.importorskip("matplotlib")
-    sides = ["trio_h2", "hypercorn-trio", "h2 in memory"]
     completed = await run_program(
         sys.executable,
-        *("-m", "tests.benchmarks", "hello", "--rounds=1", "--requests=100", f"--output={tmp_path}"),
+        *("-m", "tests.benchmarks", name, "--rounds=1", "--requests=100", f"--output={directory}"),
         *(f"--side={side}" for side in sides),
         seconds=120,
     )
-    assert "10 x hypercorn-trio under h2load -c1 -m100" in completed.text
-    (taken,) = json.loads((tmp_path / "latest.json").read_text())["workloads"]
+    (taken,) = json.loads((directory / "latest.json").read_text())["workloads"]
     assert {row["side"] for row in taken["figures"]} == set(sides)
     assert all(len(row["figures"]) == 1 and row["figures"][0] > 0 for row in taken["figures"])
-    assert (tmp_path / "latest.svg").exists()
+    assert (directory / "latest.svg").exists()
+    return completed.text, taken
+
+
+@TWO_CORES
+async def test_command_measures_hello(tmp_path: Path) -> None:
+    pytest.importorskip("hypercorn")
+    text, _ = await command("hello", tmp_path, "trio_h2", "hypercorn-trio", "h2 in memory")
+    assert "10 x hypercorn-trio under h2load -c1 -m100" in text
+
+
+@TWO_CORES
+@pytest.mark.parametrize("name", ["asgi", "asgi_ws"])
+async def test_command_measures_servers_of_apps(tmp_path: Path, name: str) -> None:
+    sides = ("trio_h2", "granian", "h2corn")
+    for package in ("starlette", *sides[1:]):
+        pytest.importorskip(package)
+    _, taken = await command(name, tmp_path, *sides)
+    loads = {row["load"] for row in taken["figures"] if row["side"] == "trio_h2"}
+    assert loads == {each.name for each in find_workloads()[name].loads}

@@ -116,6 +116,15 @@ class Answers:
         self._begun: set[int] = set()
         self._rest = b""
 
+    @property
+    def begun(self) -> int:
+        """Answers that have begun, and are not whole."""
+        return len(self._begun)
+
+    def on_data(self, stream_id: int, length: int) -> None:
+        """A frame of a body."""
+        self.octets += length
+
     def receive(self, data: bytes) -> None:
         if self._rest:
             data = self._rest + data
@@ -130,7 +139,7 @@ class Answers:
             if kind == DATA:
                 if flags & PADDED:
                     raise RefusedError("padding, which would be counted as body")
-                self.octets += length
+                self.on_data(stream_id, length)
             elif kind == HEADERS:
                 self._headers(data[at + 9 : after], flags, stream_id)
             else:

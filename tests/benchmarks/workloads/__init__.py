@@ -7,7 +7,7 @@ import pkgutil
 
 from tests.benchmarks.model import Workload
 
-ORDER = ("requests", "bodies", "clients", "pingpong", "tls", "link", "growth")
+ORDER = ("requests", "bodies", "clients", "pingpong", "tls", "link", "growth", "inmemory", "asgi")
 """The modules that come first, in this order; the others follow by name."""
 
 
