@@ -33,6 +33,7 @@ FOREIGN = {
     "check_hostname": "ssl.SSLContext's",
     "deadline": "trio.CancelScope's",
     "options": "ssl.SSLContext's",
+    "propagate": "logging.Logger's",
     "shield": "trio.CancelScope's",
     "stderr": "sys's",
     "stdout": "sys's",

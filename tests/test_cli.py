@@ -27,14 +27,20 @@ from rich.console import Console
 import tests.peers as peers
 import trio_h2
 from trio_h2 import cli as cli_package
-from trio_h2.cli import commands, process
+from trio_h2.cli import commands, process, serve_command
 from trio_h2.cli import demo as demo_module
 from trio_h2.cli import get as get_module
-from trio_h2.cli import serve as serve_module
 from trio_h2.cli.demo import Demo
 from trio_h2.cli.files import Moved, OpenedFile, content_type, find
 from trio_h2.cli.get import BROKEN_PIPE, describe, parse_url
 from trio_h2.cli.process import INTERRUPTED, until_interrupted
+from trio_h2.cli.serving import access_log, directory_handler
+from trio_h2.cli.serving.access_log import AccessLog
+from trio_h2.cli.serving.banner import url_of
+from trio_h2.cli.serving.binding import bound
+from trio_h2.cli.serving.one_process import prepare
+from trio_h2.cli.serving.plain_command import serve_until_signal
+from trio_h2.cli.serving.serve_options import ServeOptions
 
 TRIO_H2 = (sys.executable, "-m", "trio_h2")
 LIMIT = 60.0
@@ -179,7 +185,7 @@ def test_content_types(name: str, expected: str) -> None:
 def said(monkeypatch: pytest.MonkeyPatch) -> trio.MemoryReceiveChannel[str]:
     """What `serve` prints on standard output, line by line."""
     lines, received = trio.open_memory_channel[str](1000)
-    monkeypatch.setattr(serve_module, "say", lines.send_nowait)
+    monkeypatch.setattr(access_log, "say", lines.send_nowait)
     return received
 
 
@@ -197,7 +203,7 @@ async def served(
 
 
 async def test_a_file_is_served(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
-    async with served(partial(serve_module.handle, site)) as connection:
+    async with served(partial(directory_handler.handle, site, AccessLog("text"))) as connection:
         response = await connection.request("GET", "/a.txt")
         assert (response.status, response.body) == (200, b"hello\n")
         assert response.headers["content-type"] == "text/plain; charset=utf-8"
@@ -210,7 +216,7 @@ async def test_a_file_is_served(site: Path, said: trio.MemoryReceiveChannel[str]
 
 
 async def test_head_is_get_without_the_body(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
-    async with served(partial(serve_module.handle, site)) as connection:
+    async with served(partial(directory_handler.handle, site, AccessLog("text"))) as connection:
         get = await connection.request("GET", "/a.txt")
         head = await connection.request("HEAD", "/a.txt")
         assert (head.status, head.body) == (200, b"")
@@ -221,16 +227,16 @@ async def test_head_is_get_without_the_body(site: Path, said: trio.MemoryReceive
 
 
 async def test_an_empty_file(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
-    async with served(partial(serve_module.handle, site)) as connection:
+    async with served(partial(directory_handler.handle, site, AccessLog("text"))) as connection:
         response = await connection.request("GET", "/empty")
         assert (response.status, response.body) == (200, b"")
         assert response.headers["content-length"] == "0"
 
 
 async def test_a_file_of_many_chunks(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
-    content = os.urandom(3 * serve_module.CHUNK_SIZE + 1)
+    content = os.urandom(3 * directory_handler.CHUNK_SIZE + 1)
     (site / "big").write_bytes(content)
-    async with served(partial(serve_module.handle, site)) as connection:
+    async with served(partial(directory_handler.handle, site, AccessLog("text"))) as connection:
         assert (await connection.request("GET", "/big")).body == content
 
 
@@ -252,7 +258,7 @@ async def test_other_answers(
     status: int,
     field: tuple[str, str] | None,
 ) -> None:
-    async with served(partial(serve_module.handle, site)) as connection:
+    async with served(partial(directory_handler.handle, site, AccessLog("text"))) as connection:
         response = await connection.request(method, target)
         assert response.status == status
         assert response.body.startswith(b"%d " % status)
@@ -263,7 +269,7 @@ async def test_other_answers(
 
 async def test_connect_is_not_allowed(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
     async with (
-        served(partial(serve_module.handle, site)) as connection,
+        served(partial(directory_handler.handle, site, AccessLog("text"))) as connection,
         connection.stream("CONNECT", "example.org:443") as stream,
     ):
         assert (await stream.response()).status == 405
@@ -285,22 +291,22 @@ async def test_a_file_that_cannot_be_opened(
     def fail(root: Path, target: str) -> None:
         raise error
 
-    monkeypatch.setattr(serve_module, "find", fail)
-    async with served(partial(serve_module.handle, site)) as connection:
+    monkeypatch.setattr(directory_handler, "find", fail)
+    async with served(partial(directory_handler.handle, site, AccessLog("text"))) as connection:
         assert (await connection.request("GET", "/a.txt")).status == status
     assert capsys.readouterr().err == ("" if status == 403 else "Error: /a.txt: Too many open files\n")
 
 
 async def test_a_file_that_shrinks_does_not_look_complete(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
     big = site / "big"
-    big.write_bytes(bytes(4 * serve_module.CHUNK_SIZE))
+    big.write_bytes(bytes(4 * directory_handler.CHUNK_SIZE))
     # A window of less than a chunk: the second one is not read before the file shrinks.
-    config = trio_h2.Config(initial_window_size=serve_module.CHUNK_SIZE // 2)
+    config = trio_h2.Config(initial_window_size=directory_handler.CHUNK_SIZE // 2)
     async with (
-        served(partial(serve_module.handle, site), config=config) as connection,
+        served(partial(directory_handler.handle, site, AccessLog("text")), config=config) as connection,
         connection.stream("GET", "/big") as stream,
     ):
-        assert (await stream.response()).headers["content-length"] == str(4 * serve_module.CHUNK_SIZE)
+        assert (await stream.response()).headers["content-length"] == str(4 * directory_handler.CHUNK_SIZE)
         os.truncate(big, 10)
         with pytest.raises(trio_h2.StreamResetError) as caught:
             while await stream.receive_some():
@@ -310,9 +316,9 @@ async def test_a_file_that_shrinks_does_not_look_complete(site: Path, said: trio
 
 
 async def test_a_client_that_leaves_is_seen(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
-    (site / "big").write_bytes(bytes(4 * serve_module.CHUNK_SIZE))
+    (site / "big").write_bytes(bytes(4 * directory_handler.CHUNK_SIZE))
     config = trio_h2.Config(initial_window_size=1)
-    async with served(partial(serve_module.handle, site), config=config) as connection:
+    async with served(partial(directory_handler.handle, site, AccessLog("text")), config=config) as connection:
         async with connection.stream("GET", "/big") as stream:
             await stream.response()
         line = await said.receive()
@@ -331,26 +337,23 @@ class Running:
         self.url = ""
         self.ended = trio.Event()
 
-    async def run(self, directory: Path, **arguments: Any) -> None:
-        self.exit_code = await serve_module.serve(directory, **arguments)
+    async def run(self, directory: Path, **options: Any) -> None:
+        prepared = prepare(ServeOptions(target=str(directory), is_directory=True, port=0, **options))
+        with bound(prepared.options) as sockets:
+            self.exit_code = await serve_until_signal(prepared, sockets)
         self.ended.set()
 
 
 @asynccontextmanager
-async def serving(
-    directory: Path,
-    said: trio.MemoryReceiveChannel[str],
-    *,
-    host: str = "127.0.0.1",
-    ssl_context: ssl.SSLContext | None = None,
-) -> AsyncIterator[Running]:
+async def serving(directory: Path, said: trio.MemoryReceiveChannel[str], **options: Any) -> AsyncIterator[Running]:
     running = Running()
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(running.run, directory, host=host, port=0, ssl_context=ssl_context))
+            nursery.start_soon(partial(running.run, directory, **options))
             line = await said.receive()
             assert line.startswith(f"Serving {directory} at ")
             running.url = line.split(" at ")[1].split()[0]
+            assert (await said.receive()).startswith("Directory: HTTP/2, ")
             yield running
             nursery.cancel_scope.cancel()
 
@@ -359,7 +362,7 @@ async def serving(
 async def test_a_signal_lets_downloads_finish(
     site: Path, said: trio.MemoryReceiveChannel[str], number: signal.Signals
 ) -> None:
-    content = os.urandom(20 * serve_module.CHUNK_SIZE)
+    content = os.urandom(20 * directory_handler.CHUNK_SIZE)
     (site / "big").write_bytes(content)
     async with serving(site, said) as running:
         async with (
@@ -378,7 +381,7 @@ async def test_a_signal_lets_downloads_finish(
 async def test_a_second_signal_does_not_wait(
     site: Path, said: trio.MemoryReceiveChannel[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (site / "big").write_bytes(bytes(20 * serve_module.CHUNK_SIZE))
+    (site / "big").write_bytes(bytes(20 * directory_handler.CHUNK_SIZE))
     async with serving(site, said) as running:
         async with (
             trio_h2.connect(running.url, config=trio_h2.Config(initial_window_size=1000)) as connection,
@@ -392,12 +395,11 @@ async def test_a_second_signal_does_not_wait(
             signal.raise_signal(signal.SIGINT)
             await running.ended.wait()
         assert running.exit_code == 1
-    assert capsys.readouterr().err == "Error: stopped without waiting for open downloads\n"
+    assert capsys.readouterr().err == "Error: stopped without waiting for open requests\n"
 
 
 async def test_self_signed(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
-    context = serve_module.self_signed_context("0.0.0.0")
-    async with serving(site, said, host="0.0.0.0", ssl_context=context) as running:
+    async with serving(site, said, host="0.0.0.0", self_signed=True) as running:
         assert running.url.startswith("https://127.0.0.1:")
         insecure = ssl.create_default_context()
         insecure.check_hostname = False
@@ -413,17 +415,21 @@ async def test_certificate_files(
     tls_files: peers.TLSFiles,
     client_ssl_context: ssl.SSLContext,
 ) -> None:
-    context = serve_module.tls_context(str(tls_files.certificate), str(tls_files.key))
     async with (
-        serving(site, said, ssl_context=context) as running,
+        serving(site, said, certfile=str(tls_files.certificate), keyfile=str(tls_files.key)) as running,
         trio_h2.connect(running.url, ssl_context=client_ssl_context) as connection,
     ):
         assert (await connection.request("GET", "/a.txt")).body == b"hello\n"
 
 
 def test_an_ipv6_url() -> None:
-    assert serve_module._url("::", 1, None) == "http://[::1]:1/"
-    assert serve_module._url("fe80::1%eth0", 1, None) == "http://[fe80::1%25eth0]:1/"
+    options = ServeOptions(target="site", is_directory=True)
+
+    def url(*address: object) -> str:
+        return url_of(SimpleNamespace(getsockname=lambda: address), options)  # type: ignore[arg-type]
+
+    assert url("::", 1, 0, 0) == "http://[::1]:1/"
+    assert url("fe80::1", 1, 0, 1) == f"http://[fe80::1%25{socket.if_indextoname(1)}]:1/"
 
 
 def test_a_port_in_use(site: Path) -> None:
@@ -453,21 +459,21 @@ def test_options_of_serve(
 ) -> None:
     asked = []
 
-    async def run_serve(directory: Path, **options: Any) -> int:
-        asked.append((directory, options["host"], options["port"], options["ssl_context"] is not None))
+    def run_one_process(options: ServeOptions) -> int:
+        asked.append((options.target, options.listening_host, options.listening_port, options.tls))
         return 0
 
-    monkeypatch.setattr(commands, "run_serve", run_serve)
+    monkeypatch.setattr(serve_command, "run_one_process", run_one_process)
     files = {"CERTIFICATE": tls_files.certificate, "KEY": tls_files.key}
     assert invoke("serve", site, *(files.get(each, each) for each in arguments)).exit_code == 0
-    assert asked == [(site, "127.0.0.1", port, tls)]
+    assert asked == [(str(site), "127.0.0.1", port, tls)]
 
 
 def test_bad_command_lines_of_serve(site: Path, tls_files: peers.TLSFiles) -> None:
     certificate = ("--certfile", tls_files.certificate)
     key = ("--keyfile", tls_files.key)
     for arguments, message in [
-        ((site / "nothing",), "does not exist"),
+        ((site / "nothing",), "is no directory that exists"),
         ((site / "a.txt",), "is a file"),
         ((site, "--port", "65536"), "not in the range"),
         ((site, *certificate), "--certfile and --keyfile go together"),

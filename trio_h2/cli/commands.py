@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import io
 import math
-import sys
-from pathlib import Path
 
 import click
 import trio
 
 import trio_h2
 
+from .command_class import Command
 from .demo import demo as run_demo
 from .get import Location, parse_url
 from .get import get as run_get
-from .process import INTERRUPTED, discard, hold_standard_files, output_failed, reason, tell, until_interrupted
-from .serve import self_signed_context, tls_context
-from .serve import serve as run_serve
+from .process import INTERRUPTED, hold_standard_files, tell, until_interrupted
+from .serve_command import serve
 
 __all__ = ["cli", "run"]
-
-TLS_PORT = 8443
-CLEARTEXT_PORT = 8080
 
 
 def run() -> int:
@@ -40,21 +35,8 @@ def run() -> int:
         return error.exit_code
 
 
-class _Command(click.Command):
-    """A command whose --help and --version say so when standard output does not take them."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            discard(sys.stdout)
-            raise click.ClickException(output_failed(error)) from error
-
-
-class _Group(_Command, click.Group):
-    command_class = _Command
+class _Group(Command, click.Group):
+    command_class = Command
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,60 +45,7 @@ def cli() -> None:
     """HTTP/2 for trio, from the command line."""
 
 
-@cli.command()
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is every one.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help=f"The port; 0 picks a free one.  [default: {TLS_PORT}, or {CLEARTEXT_PORT} without TLS]",
-)
-@click.option("--self-signed", is_flag=True, help="TLS, with a certificate made for this run.")
-@click.option("--certfile", type=click.Path(exists=True, dir_okay=False), help="TLS: the certificate chain, in PEM.")
-@click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="TLS: its private key, in PEM.")
-@click.pass_context
-def serve(
-    context: click.Context,
-    directory: Path,
-    host: str,
-    port: int | None,
-    self_signed: bool,
-    certfile: str | None,
-    keyfile: str | None,
-) -> None:
-    """Serve the files of DIRECTORY over HTTP/2.
-
-    With TLS if --self-signed, or --certfile and --keyfile, say so; otherwise in the clear, to clients that know
-    beforehand that HTTP/2 is spoken (curl --http2-prior-knowledge).
-
-    A directory is its index.html, or 404. Symbolic links are followed inside DIRECTORY and never out of it. SIGINT
-    and SIGTERM let open downloads finish, for at most ten seconds; a second one does not. The exit code is 0 then,
-    1 for anything that went wrong, 2 for a wrong command line.
-    """
-    if (certfile is None) != (keyfile is None):
-        raise click.UsageError("--certfile and --keyfile go together")
-    if self_signed and certfile is not None:
-        raise click.UsageError("--self-signed makes a certificate: it takes no --certfile")
-    ssl_context = None
-    if self_signed:
-        try:
-            ssl_context = self_signed_context(host)
-        except ValueError as error:
-            raise click.UsageError(f"--self-signed: no certificate names the host {host!r}: {error}") from error
-    elif certfile is not None and keyfile is not None:
-        try:
-            ssl_context = tls_context(certfile, keyfile)
-        except OSError as error:
-            raise click.ClickException(
-                f"cannot use certificate {certfile} with key {keyfile}: {reason(error)}"
-            ) from error
-    if port is None:
-        port = CLEARTEXT_PORT if ssl_context is None else TLS_PORT
-
-    async def main() -> int:
-        return await run_serve(directory, host=host, port=port, ssl_context=ssl_context)
-
-    context.exit(trio.run(main))
+cli.add_command(serve)
 
 
 def _locations(context: click.Context, parameter: click.Parameter, urls: tuple[str, ...]) -> list[Location]:

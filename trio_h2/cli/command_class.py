@@ -1,0 +1,25 @@
+"""What all commands of `trio-h2` are."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .process import discard, output_failed
+
+__all__ = ["Command"]
+
+
+class Command(click.Command):
+    """A command whose --help and --version say so when standard output does not take them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, but that an error of standard output is one line."""
+        try:
+            return super().parse_args(ctx, args)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard(sys.stdout)
+            raise click.ClickException(output_failed(error)) from error

@@ -1,0 +1,170 @@
+"""`trio-h2 serve`: its command line."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+import click
+
+import trio_h2
+
+from .config_file import use_config_file
+from .config_knobs import KNOBS, knob_options
+from .serve_option import ServeCommand, ServeOption
+from .serving.log_output import LEVELS
+from .serving.plain_command import run_one_process
+from .serving.serve_error import ServeError
+from .serving.serve_options import ServeOptions
+from .serving.tls_contexts import with_certificate
+
+__all__ = ["serve"]
+
+FILE = click.Path(exists=True, dir_okay=False)
+POSITIVE = click.IntRange(1)
+PORT = click.IntRange(0, 65535)
+SECONDS = {"type": float, "metavar": "SECONDS", "show_default": True}
+
+HELP = """Serve an ASGI app, or the files of a directory, over HTTP/2.
+
+TARGET is a directory that exists, or an app, as `module:app`. Apps are served over HTTP/1.1, too. With TLS if
+--self-signed, or --certfile and --keyfile, say so; otherwise in the clear, and HTTP/2 to clients that know beforehand
+that it is spoken (curl --http2-prior-knowledge).
+
+A directory is its index.html, or 404. Symbolic links are followed inside it and never out of it.
+
+Every option is an environment variable as well, TRIO_H2_PORT for --port, and a key of the file that --config names,
+in TOML: port = 8080. The command line counts before the environment, and that before the file.
+
+SIGINT and SIGTERM let open requests finish, for at most --grace seconds; a second one does not. The exit code is 0
+then, 1 for anything that went wrong, 2 for a wrong command line or configuration.
+"""
+
+
+def _octal(context: click.Context, parameter: click.Parameter, mode: str | None) -> int | None:
+    if mode is None:
+        return None
+    try:
+        number = int(mode, 8)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 0o777:
+        raise click.BadParameter(f"it must be permissions as chmod takes them, 660 say, not {mode!r}")
+    return number
+
+
+LISTENING = [
+    ServeOption("Where to listen", "--host", help="The address; 0.0.0.0 is every one.  [default: 127.0.0.1]"),
+    ServeOption(
+        "Where to listen",
+        "--port",
+        type=PORT,
+        help="The port; 0 picks a free one.  [default: 8443, or 8080 without TLS]",
+    ),
+    ServeOption("Where to listen", "--unix", metavar="PATH", help="A unix socket instead."),
+    ServeOption("Where to listen", "--unix-mode", callback=_octal, metavar="MODE", help="Its permissions: 660, say."),
+    ServeOption("Where to listen", "--fd", type=click.IntRange(0), help="A socket that is open already, and listens."),
+]
+TLS = [
+    ServeOption("TLS", "--certfile", type=FILE, help="The certificate chain, in PEM."),
+    ServeOption("TLS", "--keyfile", type=FILE, help="Its private key, in PEM."),
+    ServeOption("TLS", "--self-signed", is_flag=True, help="A certificate made for this run."),
+    ServeOption("TLS", "--ca-certs", type=FILE, help="Who signs the certificates that clients must have, in PEM."),
+]
+APP = [
+    ServeOption("The app", "--factory", is_flag=True, help="TARGET is a function that makes the app."),
+    ServeOption("The app", "--root-path", default="", metavar="PATH", help="The path that the app is mounted at."),
+    ServeOption("The app", "--reload", is_flag=True, help="Load the app again when its files change."),
+    ServeOption(
+        "The app",
+        "--forwarded-allow-ips",
+        default="",
+        metavar="IPS",
+        help="Proxies whose X-Forwarded-* and Forwarded are believed: addresses and networks, separated by commas.",
+    ),
+    ServeOption(
+        "The app",
+        "--proxy-protocol",
+        default="",
+        metavar="IPS",
+        help="Proxies whose connections begin with a header of the PROXY protocol.",
+    ),
+]
+PROCESSES = [
+    ServeOption("Processes", "--workers", type=POSITIVE, help="How many serve, with a parent that replaces them."),
+    ServeOption("Processes", "--max-requests", type=POSITIVE, help="Of a worker, before it is replaced."),
+    ServeOption(
+        "Processes",
+        "--max-requests-jitter",
+        type=click.IntRange(0),
+        default=0,
+        help="At most so many more, at random for each worker.",
+    ),
+    ServeOption("Processes", "--pid-file", metavar="PATH", help="Where the process's number is written."),
+    ServeOption("Processes", "--metrics-port", type=PORT, help="Where Prometheus finds /metrics."),
+    ServeOption("Processes", "--metrics-host", default="127.0.0.1", show_default=True, help="Its address."),
+]
+LOGS = [
+    ServeOption("Logs", "--access-log/--no-access-log", default=True, help="A line for every request."),
+    ServeOption("Logs", "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    ServeOption("Logs", "--log-level", type=click.Choice(LEVELS), default="info", show_default=True),
+]
+LIMITS = [
+    ServeOption(
+        "Limits",
+        "--max-connections",
+        type=POSITIVE,
+        default=1_000,
+        show_default=True,
+        help="Of one process, at once.",
+    ),
+    ServeOption("Limits", "--grace", default=10.0, help="For open requests when it is told to stop.", **SECONDS),
+]
+CONFIG = ServeOption(
+    "Configuration",
+    "--config",
+    type=FILE,
+    is_eager=True,
+    expose_value=False,
+    callback=use_config_file,
+    help="A TOML file of options.",
+)
+
+
+def _serve(target: str, **values: Any) -> None:
+    context = click.get_current_context()
+    config = trio_h2.Config(**{name: values.pop(name) for name in KNOBS})
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise click.UsageError(f"{target} is a file: neither a directory, nor an app as module:app")
+    try:
+        options = ServeOptions(target=target, is_directory=os.path.isdir(target), config=config, **values)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if options.reload and importlib.util.find_spec("watchfiles") is None:
+        raise click.ClickException("watchfiles is missing; install it with: pip install 'trio-h2[reload]'")
+    try:
+        exit_code = run_one_process(with_certificate(options))
+    except ServeError as error:
+        error.show()
+        exit_code = error.exit_code
+    context.exit(exit_code)
+
+
+serve = ServeCommand(
+    "serve",
+    callback=_serve,
+    params=[
+        click.Argument(["target"]),
+        CONFIG,
+        *LISTENING,
+        *TLS,
+        *APP,
+        *PROCESSES,
+        *LOGS,
+        *LIMITS,
+        *knob_options(),
+    ],
+    help=HELP,
+    short_help="Serve an ASGI app, or the files of a directory.",
+)

@@ -1,0 +1,61 @@
+"""What `serve` logs: where trio_h2's own log goes, and in which form. The app's loggers are the app's."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from .serve_options import ServeOptions
+
+__all__ = ["LEVELS", "configured_logging", "timestamp"]
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def timestamp(seconds: float) -> str:
+    """A time since the epoch as text: in UTC, to the millisecond (RFC 3339)."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s [%(process)d] %(levelname)s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return timestamp(record.created)
+
+
+class _JSONFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": timestamp(record.created),
+            "process": record.process,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+@contextmanager
+def configured_logging(options: ServeOptions) -> Iterator[None]:
+    """Within this, what trio_h2 logs goes to standard error as `--log-format` and `--log-level` say."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JSONFormatter() if options.log_format == "json" else _TextFormatter())
+    logger = logging.getLogger("trio_h2")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(options.log_level.upper())
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate

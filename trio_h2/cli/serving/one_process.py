@@ -1,0 +1,176 @@
+"""What a process that serves does: a worker's, and the only one where there are no workers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+import trio_h2
+
+from ..process import complain
+from .access_log import AccessLog
+from .app_loading import App, load_app
+from .directory_handler import handle
+from .serve_error import ServeError
+from .serve_options import ServeOptions
+from .tls_contexts import server_context
+
+__all__ = ["Prepared", "prepare", "serve_sockets"]
+
+ASGI_EXTRA = {"h11", "wsproto"}
+
+SPARE_SECONDS = 1.0
+"""Beyond the grace, for what ends at its very end."""
+
+logger = logging.getLogger("trio_h2")
+
+
+@attrs.frozen
+class Prepared:
+    """What is served, ready to be.
+
+    Attributes:
+        app: None for a directory.
+        ssl_context: None for no TLS.
+    """
+
+    options: ServeOptions
+    app: App | None
+    ssl_context: ssl.SSLContext | None
+
+
+def prepare(options: ServeOptions) -> Prepared:
+    """Load the app and the certificates. Do it before trio runs, where SIGINT interrupts a slow import.
+
+    Raises:
+        ServeError: something is missing or wrong; `show` says it, and `exit_code` is the process's.
+    """
+    ssl_context = server_context(options)
+    if ssl_context is not None:
+        ssl_context.set_alpn_protocols(["h2"] if options.is_directory else ["h2", "http/1.1"])
+    app = None
+    if not options.is_directory:
+        _check_extra()
+        app = load_app(options.target, factory=options.factory)
+    return Prepared(options, app, ssl_context)
+
+
+def _check_extra() -> None:
+    try:
+        import trio_h2.adapters.asgi  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name not in ASGI_EXTRA:
+            raise
+        raise ServeError(f"{error.name} is missing; install it with: pip install 'trio-h2[asgi]'") from None
+
+
+class _Started(trio.TaskStatus[trio_h2.H2Server]):
+    """Remembers the server that has started, and tells who wants to know."""
+
+    def __init__(self, on_started: Callable[[trio_h2.H2Server], object]) -> None:
+        self._on_started = on_started
+        self.server: trio_h2.H2Server | None = None
+
+    def started(self, value: trio_h2.H2Server | None = None) -> None:
+        """The server accepts connections."""
+        assert value is not None
+        self.server = value
+        self._on_started(value)
+
+
+async def serve_sockets(
+    prepared: Prepared,
+    sockets: Sequence[socket.socket],
+    *,
+    on_started: Callable[[trio_h2.H2Server], object],
+    stopping: trio.Event,
+) -> int:
+    """Serve on sockets that listen until `stopping` is set, then drain, and return the exit code.
+
+    Draining takes no longer than the grace of the options; the app's lifespan has what is left of it for its shutdown,
+    and at least five seconds. Where `stopping` is set while the app is still starting, that is cancelled. Cancelled,
+    connections are closed at once.
+
+    Args:
+        prepared: by `prepare`.
+        sockets: closed at the end, if it came to serving.
+        on_started: called with the server when it accepts connections.
+        stopping: somebody else's, who may set it at any time.
+    """
+    started = _Started(on_started)
+    failure: Exception | None = None
+    is_over = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_drain, started, stopping, prepared.options.grace, nursery.cancel_scope)
+        try:
+            await _serve(prepared, sockets, started)
+            is_over = True
+        except Exception as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        _tell(failure)
+        return 1
+    if not is_over and started.server is not None:
+        complain("stopped before the app's shutdown was over: --grace had passed")
+        return 1
+    return 0
+
+
+async def _drain(started: _Started, stopping: trio.Event, grace: float, scope: trio.CancelScope) -> None:
+    await stopping.wait()
+    if started.server is None:
+        scope.cancel()
+        return
+    scope.deadline = trio.current_time() + grace + SPARE_SECONDS
+    await started.server.shutdown(grace)
+
+
+def _tell(failure: Exception) -> None:
+    from trio_h2.adapters.asgi import LifespanError
+
+    if isinstance(failure, LifespanError):
+        complain(str(failure))
+    else:
+        logger.error("the app's lifespan raised", exc_info=failure)
+
+
+async def _serve(prepared: Prepared, sockets: Sequence[socket.socket], started: _Started) -> None:
+    options = prepared.options
+    listeners: list[trio.abc.Listener[Any]] = [
+        trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets
+    ]
+    if prepared.ssl_context is not None:
+        listeners = [trio.SSLListener(each, prepared.ssl_context, https_compatible=True) for each in listeners]
+    log = AccessLog(options.log_format if options.access_log else None)
+    if prepared.app is None:
+        root = await trio.to_thread.run_sync(Path(options.target).resolve)
+        await trio_h2.serve_h2_listeners(
+            partial(handle, root, log),
+            listeners,
+            config=options.config,
+            max_connections=options.max_connections,
+            task_status=started,
+        )
+    else:
+        from trio_h2.adapters.asgi import serve_asgi_listeners
+
+        from .logged_app import logged
+
+        await serve_asgi_listeners(
+            logged(prepared.app, log) if options.access_log else prepared.app,
+            listeners,
+            root_path=options.root_path,
+            forwarded_allow_ips=options.forwarded_allow_ips,
+            config=options.config,
+            max_connections=options.max_connections,
+            task_status=started,
+        )

@@ -1,0 +1,80 @@
+"""`serve` without workers: one process with no parent, until a signal."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+
+import trio
+
+from ..process import INTERRUPTED, complain
+from .banner import show_banner
+from .binding import bound
+from .log_output import configured_logging
+from .one_process import Prepared, prepare, serve_sockets
+from .serve_options import ServeOptions
+
+__all__ = ["run_one_process", "serve_until_signal"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_one_process(options: ServeOptions) -> int:
+    """Serve until SIGINT or SIGTERM, and return the exit code.
+
+    The first signal drains, the second closes every connection at once, the third ends the process.
+
+    Raises:
+        ServeError: it did not come to serving.
+    """
+    with configured_logging(options):
+        prepared = prepare(options)
+        with bound(options) as sockets:
+            try:
+                return trio.run(serve_until_signal, prepared, sockets)
+            except BaseExceptionGroup as group:
+                return _exit_code(group)
+
+
+async def serve_until_signal(prepared: Prepared, sockets: Sequence[socket.socket]) -> int:
+    """Serve on sockets that listen, and return the exit code, 1 after the second signal."""
+    exit_code = 1
+    stopping = trio.Event()
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_at_signals, signals, stopping, nursery.cancel_scope)
+            exit_code = await serve_sockets(
+                prepared,
+                sockets,
+                on_started=lambda server: show_banner(prepared.options, sockets),
+                stopping=stopping,
+            )
+            nursery.cancel_scope.cancel()
+    return exit_code
+
+
+async def _stop_at_signals(signals: AsyncIterator[int], stopping: trio.Event, scope: trio.CancelScope) -> None:
+    await anext(signals)
+    stopping.set()
+    await anext(signals)
+    complain("stopped without waiting for open requests")
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    scope.cancel()
+
+
+def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
+    """What an app asked for that called sys.exit, or raised a KeyboardInterrupt, while it served."""
+    ends, errors = group.split((SystemExit, KeyboardInterrupt))
+    if errors is not None or ends is None:
+        raise group
+    first: BaseException = ends
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    if not isinstance(first, SystemExit):
+        return INTERRUPTED
+    if isinstance(first.code, str):
+        complain(first.code)
+        return 1
+    return first.code or 0
