@@ -1,0 +1,1 @@
+"""Tests of what `trio-h2 serve` is made of, most of them with real processes."""
