@@ -150,6 +150,7 @@ HOUSE = {
         for name in (
             "__init__",
             "accepting",
+            "tls_info",
             "addresses",
             "admission",
             "deadlines",

@@ -10,9 +10,10 @@ import attrs
 import trio
 
 from . import events as ev
-from .actors.addresses import socket_address
+from .actors.addresses import local_address
 from .actors.connection_actor import ConnectionActor
 from .actors.stream_actor import StreamActor
+from .actors.tls_info import TLSInfo, tls_info
 from .config import Config
 from .protocol.settings import UNLIMITED, RemoteSettings, SettingCodes
 from .protocol.windows import InboundWindow
@@ -31,23 +32,6 @@ __all__ = [
     "checked_grace",
     "counted",
 ]
-
-
-@attrs.frozen
-class TLSInfo:
-    """What TLS settled on.
-
-    Attributes:
-        version: `"TLSv1.3"` and the like.
-        cipher: the cipher suite's name.
-        alpn_protocol: `"h2"`, or None when the peer negotiated nothing.
-        peer_certificate: the peer's certificate in DER, or None if it showed none.
-    """
-
-    version: str | None
-    cipher: str | None
-    alpn_protocol: str | None
-    peer_certificate: bytes | None
 
 
 @attrs.frozen
@@ -235,8 +219,8 @@ class Connection:
     def __init__(self, actor: ConnectionActor) -> None:
         self._actor = actor
         # Now, because a connection that is closed has forgotten them.
-        self._tls = _tls_info(actor.transport)
-        self._local_address = socket_address(actor.transport, "getsockname")
+        self._tls = tls_info(actor.transport)
+        self._local_address = local_address(actor.transport)
 
     def __repr__(self) -> str:
         closed = self._actor.life.closed.is_set()
@@ -295,19 +279,24 @@ class Connection:
 
     @property
     def peer_address(self) -> Any:
-        """The peer's socket address, as `socket.getpeername` gives it; None if the transport has none."""
+        """The peer's address, as `socket.getpeername` gives it, or as the transport says; None if it has none."""
         return self._actor.context.peer_address
 
     @property
     def local_address(self) -> Any:
-        """Our socket address, as `socket.getsockname` gives it; None if the transport has none."""
+        """Our own address, as `socket.getsockname` gives it, or as the transport says; None if it has none."""
         return self._local_address
+
+    @property
+    def transport(self) -> trio.abc.Stream:
+        """What carries it, for what that has beyond `trio.abc.Stream`: not to be read, written or closed."""
+        return self._actor.transport
 
     @property
     def tls(self) -> TLSInfo | None:
         """What TLS settled on, or None without TLS, and before its handshake."""
         if self._tls is None:
-            self._tls = _tls_info(self._actor.transport)
+            self._tls = tls_info(self._actor.transport)
         return self._tls
 
 
@@ -336,18 +325,3 @@ class ServerConnection(Connection):
         else:
             with asking:
                 await self._actor.life.drained.wait()
-
-
-def _tls_info(transport: trio.abc.Stream) -> TLSInfo | None:
-    if not isinstance(transport, trio.SSLStream):
-        return None
-    try:
-        cipher = transport.cipher()
-        return TLSInfo(
-            transport.version(),
-            None if cipher is None else cipher[0],
-            transport.selected_alpn_protocol(),
-            transport.getpeercert(binary_form=True),
-        )
-    except (trio.NeedHandshakeError, ValueError):  # there is none yet, or the connection broke and has lost it
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -203,13 +203,15 @@ async def serve_h2_connection(
 ) -> None:
     """Serve one connection over any connected `trio.abc.Stream`, until it ends.
 
-    A `trio.SSLStream` does its handshake here. An HTTP/1.x client gets a 505 that says what to do, unless there is an
-    `http1`. Returns when the connection is closed and every handler has returned; cancelled, it closes at once.
+    An HTTP/1.x client gets a 505 that says what to do, unless there is an `http1`. Returns when the connection is
+    closed and every handler has returned; cancelled, it closes at once.
 
     Args:
         handler: called as `await handler(stream)` for every request, each in a task of its own. What it leaves undone
             when it returns, or raises, ends its own stream alone; other BaseExceptions propagate.
-        transport: connected.
+        transport: connected. If it has a method `do_handshake`, as a trio.SSLStream has, that is awaited first, within
+            `Config.handshake_timeout`. One that lies over another has that as its `transport_stream`, and attributes
+            `peer_address` and `local_address` if it knows better than its socket.
         http1: called as `await http1(stream)` with a `ReplayedStream`, a `trio.abc.Stream`, if the client speaks
             HTTP/1.x: if it selected ALPN `http/1.1`, or its first octets are a request line of HTTP/1.x. They are the
             first that the stream gives. Until the client's first octets nothing is sent then, and if they do not come
@@ -287,6 +289,7 @@ async def serve_h2(
     host: str | bytes | None = None,
     http1: Http1Handler | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    wrap_listener: Callable[[trio.abc.Listener[Any]], trio.abc.Listener[Any]] | None = None,
     backlog: int | None = None,
     config: Config | None = None,
     trace: Trace | None = None,
@@ -315,6 +318,7 @@ async def serve_h2(
         host: what to bind, by default every interface.
         ssl_context: TLS; ALPN `h2` is set on it, and `http/1.1` behind it where there is an `http1`, and that it does
             not renegotiate (RFC 9113 section 9.2.1). By default None: HTTP/2 with prior knowledge (section 3.3).
+        wrap_listener: called with each TCP listener for what is to take its place, beneath TLS; by default None.
         backlog: as for `trio.open_tcp_listeners`.
 
     Raises:
@@ -332,9 +336,13 @@ async def serve_h2(
     room = _checked_room(max_connections, max_handshakes)
     _check_nursery(handler_nursery)
     check_address(port, host)
+    if wrap_listener is not None and not callable(wrap_listener):
+        raise TypeError(f"wrap_listener must be a function of a listener, or None, not {type(wrap_listener).__name__}")
     if ssl_context is not None:
         check_serves(ssl_context)
     listeners: list[trio.abc.Listener[Any]] = list(await open_listeners(port, host, backlog))
+    if wrap_listener is not None:
+        listeners = [wrap_listener(listener) for listener in listeners]
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"] if http1 is None else ["h2", "http/1.1"])
         ssl_context.options |= ssl.OP_NO_RENEGOTIATION

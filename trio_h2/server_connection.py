@@ -11,7 +11,7 @@ from functools import partial
 import trio
 
 from . import events as ev
-from .actors.addresses import socket_address
+from .actors.addresses import peer_address
 from .actors.connection_actor import ConnectionActor
 from .actors.errors import TransportFailed, why, without_cancelled
 from .actors.http1 import begins_http1, first_look, may_become_http1
@@ -159,21 +159,24 @@ class Served:
             self._totals.handshake_failed()
 
     async def _handshake(self) -> Spoken | None:
-        """What the client said in TLS that it speaks; None if TLS failed, which is the client's affair."""
-        if not isinstance(self._transport, trio.SSLStream):
+        """What the client said in TLS that it speaks; None if the handshake failed, which is the client's affair."""
+        do_handshake = getattr(self._transport, "do_handshake", None)
+        if do_handshake is None:
             return Spoken.UNKNOWN
-        peer = socket_address(self._transport, "getpeername")
+        peer = peer_address(self._transport)
         try:
             with trio.fail_after(self._config.handshake_timeout):
-                await self._transport.do_handshake()
+                await do_handshake()
         except Exception as error:
             reason = escaped(repr(error.__cause__ or error))
-            logger.debug("the TLS handshake with %s failed: %s", peer_name(peer), reason)
+            logger.debug("the handshake with %s failed: %s", peer_name(peer), reason)
             await close_at_once(self._transport)
             return None
         except BaseException:
             await close_at_once(self._transport)
             raise
+        if not isinstance(self._transport, trio.SSLStream):
+            return Spoken.UNKNOWN
         selected = self._transport.selected_alpn_protocol()
         if selected is None and self._on_no_alpn is not None:
             self._on_no_alpn(peer_name(peer))
@@ -186,7 +189,7 @@ class Served:
 
         Clients speak first (RFC 9113 section 3.4), but some connect early and speak late.
         """
-        peer = peer_name(socket_address(self._transport, "getpeername"))  # now, while it is known
+        peer = peer_name(peer_address(self._transport))  # now, while it is known
         reason = "it has not said what it speaks"
         try:
             self._seen = await first_look(self._transport, self._config)
@@ -206,7 +209,7 @@ class Served:
     async def _be_http1(self) -> None:
         """Leave the connection to the user's handler of HTTP/1.x, and close it."""
         stream, self._seen = ReplayedStream(self._transport, self._seen), b""
-        peer = peer_name(socket_address(self._transport, "getpeername"))  # now, while it is known
+        peer = peer_name(peer_address(self._transport))  # now, while it is known
         self._http1_handler = f"the HTTP/1.x handler for {peer}"
         self._totals.http1()
         if self._room is not None:

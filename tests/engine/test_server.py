@@ -1216,7 +1216,7 @@ async def test_a_tls_handshake_that_fails_is_logged_for_debugging_with_the_clien
                 pass
             await stream.aclose()
             await server.shutdown(1)
-    assert f"the TLS handshake with {address[0]}:{address[1]} failed: " in caplog.text
+    assert f"the handshake with {address[0]}:{address[1]} failed: " in caplog.text
     assert "TLS with localhost failed: " in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
 

@@ -459,6 +459,7 @@ def test_of_connect_over(arguments: dict[str, object], text: str) -> None:
         ({"port": 65536}, "port must be from 0 to 65535, not 65536"),
         ({"host": 5}, "host must be str or bytes, or None, not int"),
         ({"ssl_context": True}, "ssl_context must be an ssl.SSLContext, not bool"),
+        ({"wrap_listener": 5}, "wrap_listener must be a function of a listener, or None, not int"),
         ({"config": 5}, "config must be a Config, not int"),
         ({"max_connections": 0}, "max_connections must be at least 1, not 0"),
         ({"max_connections": "5"}, "max_connections must be an int, not str"),

@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from .addresses import socket_stream
 from .logs import logger
 
 __all__ = ["Shortage", "next_connection", "without_the_gone"]
@@ -74,9 +75,10 @@ class _WithoutTheGone(trio.abc.Listener[trio.abc.Stream]):
     async def accept(self) -> trio.abc.Stream:
         while True:
             transport: trio.abc.Stream = await self._listener.accept()
-            if not isinstance(transport, trio.SocketStream) or not _is_gone(transport.socket):
+            below = socket_stream(transport)
+            if below is None or not _is_gone(below.socket):
                 return transport
-            transport.socket.close()
+            below.socket.close()
 
     async def aclose(self) -> None:
         await self._listener.aclose()

@@ -20,7 +20,7 @@ import trio
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
 from ..trace import Trace, Tracer
-from .addresses import socket_address
+from .addresses import peer_address
 from .deadlines import Deadlines
 from .ending import Ending
 from .errors import TransportFailed, why
@@ -87,7 +87,7 @@ class ConnectionActor:
             on_busy: what it calls when the first stream opens.
             trace: the user's, who is told what happens.
         """
-        address = socket_address(transport, "getpeername")
+        address = peer_address(transport)
         tracer = None if trace is None else Tracer(trace, trio.current_time, client=client)
         self.transport = transport
         self.machine = ConnectionMachine(

@@ -126,4 +126,7 @@ def port_of(listeners: Sequence[trio.abc.Listener[Any]]) -> int | None:
 
 
 def _inner(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
-    return getattr(listener, "transport_listener", listener)
+    """What lies under TLS, and whatever else has a listener as its `transport_listener`."""
+    while (below := getattr(listener, "transport_listener", None)) is not None:
+        listener = below
+    return listener

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 import trio
 
+from .addresses import local_address, peer_address
+from .tls_info import tls_info
+
 __all__ = ["ReplayedStream"]
 
 
@@ -18,12 +21,17 @@ class ReplayedStream(trio.abc.Stream):
 
     Attributes:
         transport_stream: the transport, from which the first octets were taken: read from this object.
+        peer_address, local_address, tls: as those of a `ServerConnection`.
         broken: Whether a call on this object raised trio.BrokenResourceError: the client has left.
     """
 
     def __init__(self, transport_stream: trio.abc.Stream, seen: bytes) -> None:
         self.transport_stream = transport_stream
         self.broken = False
+        # Now, because a transport that is closed has forgotten them.
+        self.peer_address = peer_address(transport_stream)
+        self.local_address = local_address(transport_stream)
+        self.tls = tls_info(transport_stream)
         self._seen = seen
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:

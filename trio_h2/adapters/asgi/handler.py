@@ -111,7 +111,7 @@ class Adapter:
         """WebSockets are closed when this is set: the server's shutdown begins."""
         self._closing = closing
 
-    async def handle_http1(self, stream: trio.abc.Stream) -> None:
+    async def handle_http1(self, stream: trio_h2.ReplayedStream) -> None:
         """Answer the requests of a connection of HTTP/1.x."""
         await Http1Connection(stream, self.handle, self._closing).run()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import h11
 import trio
+
+import trio_h2
 
 from .http1_stream import Http1Stream
 from .http1_transport import Http1Gone, Http1Transport
@@ -27,7 +28,9 @@ class Http1Connection:
         closing: set when the server is going away.
     """
 
-    def __init__(self, stream: Any, handle: Callable[[Http1Stream], Awaitable[None]], closing: trio.Event) -> None:
+    def __init__(
+        self, stream: trio_h2.ReplayedStream, handle: Callable[[Http1Stream], Awaitable[None]], closing: trio.Event
+    ) -> None:
         self._handle = handle
         self._closing = closing
         self._transport = Http1Transport(stream, closing.is_set)

@@ -40,24 +40,22 @@ class Http1Transport:
         closing: says whether the server is going away, so that each response is the last.
 
     Attributes:
+        transport: what carries it.
         tls: what TLS settled on, or None without it.
-        peer_address, local_address: of the socket, or None.
+        peer_address, local_address: of the transport, or None.
         protocol: h11's state.
         broken: Whether part of what was to be sent may be on its way, and nothing can follow it.
     """
 
-    def __init__(self, stream: Any, closing: Callable[[], bool]) -> None:
-        self._stream: trio.abc.Stream = stream
+    def __init__(self, stream: trio_h2.ReplayedStream, closing: Callable[[], bool]) -> None:
+        self._stream = stream
         self._closing = closing
         self.broken = False
         self.protocol = h11.Connection(h11.SERVER)
-        inner: trio.abc.Stream = stream.transport_stream
-        self.tls = _tls(inner)
-        while isinstance(inner, trio.SSLStream):
-            inner = inner.transport_stream
-        socket = getattr(inner, "socket", None)
-        self.peer_address = _address(socket, "getpeername")
-        self.local_address = _address(socket, "getsockname")
+        self.transport = stream.transport_stream
+        self.tls = stream.tls
+        self.peer_address = stream.peer_address
+        self.local_address = stream.local_address
 
     @property
     def closing_fields(self) -> list[tuple[bytes, bytes]]:
@@ -165,31 +163,11 @@ class Http1Transport:
 
     async def close_gently(self) -> None:
         """End this side, and read on to the client's end for a moment."""
-        inner: Any = self._stream.transport_stream  # type: ignore[attr-defined]
         try:
-            if isinstance(inner, trio.abc.HalfCloseableStream):
-                await inner.send_eof()
+            if isinstance(self.transport, trio.abc.HalfCloseableStream):
+                await self.transport.send_eof()
             with trio.move_on_after(LAST_READ):
                 while await self._read():
                     pass
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-
-
-def _address(socket: Any, method: str) -> Any:
-    try:
-        return getattr(socket, method)() if socket is not None else None
-    except OSError:
-        return None
-
-
-def _tls(transport: trio.abc.Stream) -> trio_h2.TLSInfo | None:
-    if not isinstance(transport, trio.SSLStream):
-        return None
-    cipher = transport.cipher()
-    return trio_h2.TLSInfo(
-        transport.version(),
-        None if cipher is None else cipher[0],
-        transport.selected_alpn_protocol(),
-        transport.getpeercert(binary_form=True),
-    )

@@ -20,7 +20,7 @@ def tls_extension(tls: trio_h2.TLSInfo) -> dict[str, Any]:
     certificate = tls.peer_certificate
     return {
         "server_cert": None,
-        "client_cert_chain": [] if certificate is None else [ssl.DER_cert_to_PEM_cert(certificate)],
+        "client_cert_chain": [ssl.DER_cert_to_PEM_cert(each) for each in tls.peer_certificate_chain],
         "client_cert_name": None if certificate is None else subject_name(certificate),
         "client_cert_error": None,
         "tls_version": VERSIONS.get(tls.version or ""),
