@@ -17,11 +17,12 @@ TRUSTED = "192.0.2.0/24, 2001:db8::/32"
 
 
 def corrected(
-    *fields: tuple[str, str], allowed: Any = TRUSTED, client: Any = PROXY, kind: str = "http"
+    *fields: tuple[str, str], allowed: Any = TRUSTED, client: Any = PROXY, server: Any = None, kind: str = "http"
 ) -> tuple[Any, str, list[tuple[bytes, bytes]]]:
     """Client, scheme and Host of a request with these fields."""
     headers = [(b"host", b"inner"), *((name.encode(), value.encode()) for name, value in fields)]
-    scope = {"type": kind, "client": client, "scheme": "ws" if kind == "websocket" else "http", "headers": headers}
+    scheme = "ws" if kind == "websocket" else "http"
+    scope = {"type": kind, "client": client, "server": server, "scheme": scheme, "headers": headers}
     TrustedProxies(allowed).correct(scope)
     return scope["client"], scope["scheme"], [field for field in scope["headers"] if field[0] == b"host"]
 
@@ -54,6 +55,12 @@ NOTHING = believed(PROXY)
 )
 def test_the_client_is_the_last_address_that_is_no_trusted_proxys(value: str, client: Any) -> None:
     assert corrected(("x-forwarded-for", value)) == believed(client)
+
+
+@pytest.mark.parametrize("server", [None, ("/run/app.sock", None), ("192.0.2.3", 80)])
+def test_a_tcp_socket_that_was_reset_and_has_forgotten_its_peer_is_no_unix_socket(server: Any) -> None:
+    got, _, _ = corrected(("x-forwarded-for", "198.51.100.7"), allowed="unix", client=None, server=server)
+    assert got == (None if server == ("192.0.2.3", 80) else ("198.51.100.7", 0))
 
 
 def test_fields_that_are_repeated_are_one_list() -> None:

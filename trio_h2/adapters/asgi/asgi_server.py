@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import trio
 
 import trio_h2
 
+from ..proxy_protocol.proxy_listener import listener_behind
+from ..trusted_addresses import TrustedAddresses
 from .asgi_types import App
 from .forwarded import TrustedProxies
 from .handler import Adapter
@@ -41,6 +44,7 @@ async def serve_asgi_listeners(
     disconnect_grace: float = 1.0,
     max_message_size: int = 16 * 1024 * 1024,
     forwarded_allow_ips: str | Iterable[str] = (),
+    proxy_protocol: str | Iterable[str] = (),
     http1: bool = True,
     config: trio_h2.Config | None = None,
     trace: trio_h2.Trace | None = None,
@@ -55,6 +59,9 @@ async def serve_asgi_listeners(
 
     Args:
         app, root_path, server_header, disconnect_grace, max_message_size, forwarded_allow_ips: as for `asgi_handler`.
+        proxy_protocol: the proxies that begin each connection with a header of the PROXY protocol, version 1 or 2,
+            named as for `forwarded_allow_ips`; what they say is the client's address and the server's, and whether it
+            came by TLS. By default none. `trio_h2.adapters.proxy_protocol.with_proxy_protocol` says more.
         http1: Whether clients of HTTP/1.0 and 1.1 are served, too; else they get 505.
         listeners, config, trace, max_connections, max_handshakes, task_status: as for `trio_h2.serve_h2_listeners`.
 
@@ -63,13 +70,14 @@ async def serve_asgi_listeners(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     lifespan = Lifespan(app)
+    behind = TrustedAddresses(proxy_protocol, "proxy_protocol")
     proxies = TrustedProxies(forwarded_allow_ips)
     adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size, proxies)
 
     async def serve() -> None:
         await trio_h2.serve_h2_listeners(
             adapter.handle,
-            listeners,
+            listeners if behind.nobody else [listener_behind(each, behind) for each in listeners],
             http1=adapter.handle_http1 if http1 else None,
             config=config,
             trace=trace,
@@ -93,6 +101,7 @@ async def serve_asgi(
     disconnect_grace: float = 1.0,
     max_message_size: int = 16 * 1024 * 1024,
     forwarded_allow_ips: str | Iterable[str] = (),
+    proxy_protocol: str | Iterable[str] = (),
     http1: bool = True,
     config: trio_h2.Config | None = None,
     trace: trio_h2.Trace | None = None,
@@ -106,7 +115,7 @@ async def serve_asgi(
 
     Args:
         app, root_path, server_header, disconnect_grace, max_message_size, forwarded_allow_ips: as for `asgi_handler`.
-        http1: as for `serve_asgi_listeners`.
+        proxy_protocol, http1: as for `serve_asgi_listeners`.
         port, host, ssl_context, backlog, config, trace, max_connections, max_handshakes, task_status: as for
             `trio_h2.serve_h2`.
 
@@ -116,6 +125,7 @@ async def serve_asgi(
         TypeError, ValueError: an argument has the wrong type, or makes no sense.
     """
     lifespan = Lifespan(app)
+    behind = TrustedAddresses(proxy_protocol, "proxy_protocol")
     proxies = TrustedProxies(forwarded_allow_ips)
     adapter = Adapter(app, root_path, server_header, lifespan.state, disconnect_grace, max_message_size, proxies)
 
@@ -125,6 +135,7 @@ async def serve_asgi(
             port,
             host=host,
             ssl_context=ssl_context,
+            wrap_listener=None if behind.nobody else partial(listener_behind, trusted=behind),
             backlog=backlog,
             http1=adapter.handle_http1 if http1 else None,
             config=config,

@@ -7,17 +7,15 @@ that is none of theirs.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 
 import attrs
 
+from ..trusted_addresses import Address, TrustedAddresses, parsed_address
 from .asgi_types import Scope
 
 __all__ = ["TrustedProxies"]
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # RFC 7239 section 4: token "=" (token / quoted-string); a quoted string may hold the commas and semicolons.
 PAIR = r'[!#$%&\'*+.^_`|~0-9A-Za-z-]+=(?:[!#$%&\'*+.^_`|~0-9A-Za-z-]+|"(?:[^"\\]|\\.)*")'
@@ -46,32 +44,23 @@ class TrustedProxies:
     """The proxies that are believed.
 
     Args:
-        allowed: IP addresses and networks, as an iterable or separated by commas; `"unix"` is every peer without an
-            address, `"*"` every peer.
+        allowed: as for `TrustedAddresses`.
 
     Raises:
-        ValueError, TypeError: one of them is none of these.
+        ValueError, TypeError: as by `TrustedAddresses`.
     """
 
     def __init__(self, allowed: str | Iterable[str]) -> None:
-        if not hasattr(allowed, "__iter__"):
-            raise TypeError(f"forwarded_allow_ips must be str or an iterable of str, not {type(allowed).__name__}")
-        names = [each.strip() for each in allowed.split(",")] if isinstance(allowed, str) else list(allowed)
-        for name in names:
-            if not isinstance(name, str):
-                raise TypeError(f"forwarded_allow_ips must be of str, not of {type(name).__name__}")
-        self._all = "*" in names
-        self._unix = "unix" in names
-        self._networks = [_network(name) for name in names if name and name not in ("*", "unix")]
+        self._trusted = TrustedAddresses(allowed, "forwarded_allow_ips")
 
     def correct(self, scope: Scope) -> None:
         """Put what trusted proxies say into a request's scope: client, scheme and host."""
-        if not self._trusts_peer(scope["client"]):
+        if self._trusted.nobody or not self._trusted.has_peer(_host_of_peer(scope)):
             return
         hops = _hops(scope["headers"])
         if not hops:
             return
-        hop = next((hop for hop in reversed(hops) if not self._trusts(_address(hop.node)[0])), hops[0])
+        hop = next((hop for hop in reversed(hops) if not self._trusted.has(_address(hop.node)[0])), hops[0])
         address, port = _address(hop.node)
         scope["client"] = None if address is None else (str(address), port)
         if hop.scheme is not None:
@@ -81,20 +70,13 @@ class TrustedProxies:
             others = [field for field in scope["headers"] if field[0] != b"host"]
             scope["headers"] = [(b"host", hop.host.encode("ascii")), *others]
 
-    def _trusts_peer(self, client: tuple[str, int] | None) -> bool:
-        if client is None:
-            return self._all or self._unix
-        return self._trusts(_address(client[0])[0])
 
-    def _trusts(self, address: Address | None) -> bool:
-        return self._all or (address is not None and any(address in network for network in self._networks))
-
-
-def _network(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        return ipaddress.ip_network(name)
-    except ValueError as error:
-        raise ValueError(f"forwarded_allow_ips: {error}") from None
+def _host_of_peer(scope: Scope) -> str | None:
+    """The peer's IP address, None without one. A TCP socket that was reset has forgotten it: that is no unix socket."""
+    client, server = scope["client"], scope["server"]
+    if client is not None:
+        return str(client[0])
+    return None if server is None or server[1] is None else ""
 
 
 def _address(node: str) -> tuple[Address | None, int]:
@@ -105,12 +87,9 @@ def _address(node: str) -> tuple[Address | None, int]:
         port = port.removeprefix(":")
     elif node.count(":") == 1:
         host, _, port = node.partition(":")
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
+    address = parsed_address(host)
+    if address is None:
         return None, 0
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
     return address, int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
 
 

@@ -15,7 +15,7 @@ from wsproto.utilities import generate_accept_token
 import trio_h2
 
 from .http1_transport import Http1Transport
-from .request_stream import Carrier
+from .request_stream import Carrier, came_by_tls
 
 __all__ = ["Http1Stream"]
 
@@ -53,7 +53,7 @@ class Http1Stream:
         self._chunked = False
         self._body_ended = trio.Event()
         self._first: bytes = b""
-        self.request = _request(head, secure=transport.tls is not None)
+        self.request = _request(head, secure=came_by_tls(transport))
         self.gone = trio.Event()
         self.status: int | None = None
         self._look()

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
+import trio
+
 import trio_h2
 
-__all__ = ["Carrier", "Fields", "RequestStream"]
+from ..proxy_protocol import proxy_header
+
+__all__ = ["Carrier", "Fields", "RequestStream", "came_by_tls"]
 
 Fields = Iterable[tuple[bytes, bytes]]
 
 
 class Carrier(Protocol):
     """The connection of a request, as far as an app is told of it; of HTTP/2 it is a `trio_h2.ServerConnection`."""
+
+    @property
+    def transport(self) -> trio.abc.Stream: ...
 
     @property
     def peer_address(self) -> Any: ...
@@ -23,6 +30,14 @@ class Carrier(Protocol):
 
     @property
     def tls(self) -> trio_h2.TLSInfo | None: ...
+
+
+def came_by_tls(connection: Carrier) -> bool:
+    """Whether the client came by TLS, be it that a trusted proxy has taken that off."""
+    if connection.tls is not None:
+        return True
+    said = proxy_header(connection.transport)
+    return said is not None and said.tls
 
 
 class RequestStream(Protocol):

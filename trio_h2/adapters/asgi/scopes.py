@@ -10,7 +10,7 @@ import trio_h2
 
 from .asgi_types import ASGI_VERSIONS, Scope
 from .http1_stream import Http1Stream
-from .request_stream import RequestStream
+from .request_stream import RequestStream, came_by_tls
 from .tls_extension import tls_extension
 
 __all__ = ["http_scope", "offered_subprotocols", "websocket_scope"]
@@ -35,7 +35,7 @@ def http_scope(stream: RequestStream, root_path: str, state: Mapping[str, Any], 
     return {
         "type": "http",
         "method": stream.request.method,
-        "scheme": "http" if stream.connection.tls is None else "https",
+        "scheme": "https" if came_by_tls(stream.connection) else "http",
         "extensions": extensions,
         **_common(stream, root_path, state, extensions),
     }
@@ -46,7 +46,7 @@ def websocket_scope(stream: RequestStream, root_path: str, state: Mapping[str, A
     extensions: dict[str, Any] = {"websocket.http.response": {}}
     return {
         "type": "websocket",
-        "scheme": "ws" if stream.connection.tls is None else "wss",
+        "scheme": "wss" if came_by_tls(stream.connection) else "ws",
         "subprotocols": offered_subprotocols(stream.request),
         "extensions": extensions,
         **_common(stream, root_path, state, extensions),
