@@ -65,6 +65,14 @@ LISTENING = [
     ServeOption("Where to listen", "--unix", metavar="PATH", help="A unix socket instead."),
     ServeOption("Where to listen", "--unix-mode", callback=_octal, metavar="MODE", help="Its permissions: 660, say."),
     ServeOption("Where to listen", "--fd", type=click.IntRange(0), help="A socket that is open already, and listens."),
+    ServeOption(
+        "Where to listen",
+        "--proxy-protocol",
+        default="",
+        metavar="IPS",
+        help="Proxies that begin each connection with a header of the PROXY protocol: addresses and networks, separated "
+        "by commas, `unix` for a unix socket's.",
+    ),
 ]
 TLS = [
     ServeOption("TLS", "--certfile", type=FILE, help="The certificate chain, in PEM."),
@@ -82,13 +90,6 @@ APP = [
         default="",
         metavar="IPS",
         help="Proxies whose X-Forwarded-* and Forwarded are believed: addresses and networks, separated by commas.",
-    ),
-    ServeOption(
-        "The app",
-        "--proxy-protocol",
-        default="",
-        metavar="IPS",
-        help="Proxies whose connections begin with a header of the PROXY protocol.",
     ),
 ]
 PROCESSES = [

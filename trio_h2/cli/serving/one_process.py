@@ -14,6 +14,7 @@ import attrs
 import trio
 
 import trio_h2
+from trio_h2.adapters.proxy_protocol import with_proxy_protocol
 
 from ..process import complain
 from .access_log import AccessLog
@@ -148,6 +149,8 @@ async def _serve(prepared: Prepared, sockets: Sequence[socket.socket], started: 
     listeners: list[trio.abc.Listener[Any]] = [
         trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets
     ]
+    if options.proxy_protocol:
+        listeners = [with_proxy_protocol(each, options.proxy_protocol) for each in listeners]
     if prepared.ssl_context is not None:
         listeners = [trio.SSLListener(each, prepared.ssl_context, https_compatible=True) for each in listeners]
     log = AccessLog(options.log_format if options.access_log else None)

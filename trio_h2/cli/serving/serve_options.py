@@ -8,6 +8,7 @@ import math
 import attrs
 
 import trio_h2
+from trio_h2.adapters.trusted_addresses import TrustedAddresses
 
 __all__ = ["ServeOptions"]
 
@@ -20,7 +21,6 @@ APP_ONLY = {
     "factory": "there is nothing to call",
     "reload": "its files are read anew for every request",
     "forwarded_allow_ips": "nothing in it asks who the client is",
-    "proxy_protocol": "nothing in it asks who the client is",
 }
 """The options that make no sense for a directory, and why."""
 
@@ -89,6 +89,8 @@ class ServeOptions:
     def __attrs_post_init__(self) -> None:
         self._check_address()
         self._check_tls()
+        for name in ("forwarded_allow_ips", "proxy_protocol"):
+            TrustedAddresses(getattr(self, name), _option(name))
         if self.is_directory:
             for name, why in APP_ONLY.items():
                 if self._is_given(name):
