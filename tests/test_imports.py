@@ -41,6 +41,9 @@ def layer(imports: set[str], libraries: set[str], *, public_only: bool = False) 
     return Layer(frozenset(imports), frozenset(libraries), public_only)
 
 
+PUBLIC_PACKAGES = {"trio_h2.adapters.asgi", "trio_h2.adapters.proxy_protocol", "trio_h2.cli"}
+"""What users may import from, beside `trio_h2` itself."""
+
 LAYERS = {
     **{name: layer(BASE, CODEC_LIBRARIES) for name in BASE},
     "codes": layer(set(), set()),
@@ -274,7 +277,9 @@ def import_fault(module: str, own: Layer, found: Import, public: set[str]) -> st
         allowed = top in sys.stdlib_module_names or top in own.libraries
         return None if allowed else f"imports {found.module}"
     target = target_layer(found, set(LAYERS))
-    if target == layer_of(module) or target in own.imports:
+    if target == layer_of(module) or (target in own.imports and not own.public_only):
+        return None
+    if target in own.imports and found.module in PUBLIC_PACKAGES:
         return None
     if own.public_only and target == "__init__" and (found.name is None or found.name in public):
         return None
@@ -391,7 +396,8 @@ SOUND = {
     "exceptions.py": "",
     "client.py": "import trio\nfrom .actors import errors\n",
     "cli/__init__.py": "import click\nimport trio_h2\nfrom .app import main\ntrio_h2.connect\n",
-    "cli/app.py": "from trio_h2 import connect\nfrom trio_h2.cli import other\n",
+    "cli/app.py": "from trio_h2 import connect\nfrom trio_h2.cli import other\nfrom trio_h2.adapters.asgi import x\n",
+    "adapters/asgi/__init__.py": "",
     "cli/other.py": "",
 }
 
@@ -420,6 +426,7 @@ SOUND = {
         ("__init__.py", "from .cli import main", "__init__:1: imports trio_h2.cli.main"),
         ("cli/app.py", "from trio_h2.client import connect", "cli.app:1: imports trio_h2.client.connect"),
         ("cli/app.py", "from trio_h2 import client", "cli.app:1: imports trio_h2.client"),
+        ("cli/app.py", "import trio_h2.adapters.asgi.handler", "cli.app:1: imports trio_h2.adapters.asgi.handler"),
         ("cli/app.py", "from trio_h2 import hidden", "cli.app:1: imports trio_h2.hidden"),
         ("cli/app.py", "import trio_h2\ntrio_h2.client.connect", "cli.app:2: trio_h2.client is not public"),
         ("protocol/extra.py", "", "protocol.extra: no such module in the house"),

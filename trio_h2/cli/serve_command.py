@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from typing import Any
 
@@ -24,7 +25,6 @@ __all__ = ["serve"]
 FILE = click.Path(exists=True, dir_okay=False)
 POSITIVE = click.IntRange(1)
 PORT = click.IntRange(0, 65535)
-SECONDS = {"type": float, "metavar": "SECONDS", "show_default": True}
 
 HELP = """Serve an ASGI app, or the files of a directory, over HTTP/2.
 
@@ -52,6 +52,18 @@ def _octal(context: click.Context, parameter: click.Parameter, mode: str | None)
     if not 0 <= number <= 0o777:
         raise click.BadParameter(f"it must be permissions as chmod takes them, 660 say, not {mode!r}")
     return number
+
+
+def _path(context: click.Context, parameter: click.Parameter, path: str) -> str:
+    if path and not path.startswith("/"):
+        raise click.BadParameter(f"it must begin with a slash: {path!r}")
+    return path
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
+    if math.isnan(seconds) or seconds < 0:
+        raise click.BadParameter(f"it must be 0 seconds or more, not {seconds:g}")
+    return seconds
 
 
 LISTENING = [
@@ -82,7 +94,14 @@ TLS = [
 ]
 APP = [
     ServeOption("The app", "--factory", is_flag=True, help="TARGET is a function that makes the app."),
-    ServeOption("The app", "--root-path", default="", metavar="PATH", help="The path that the app is mounted at."),
+    ServeOption(
+        "The app",
+        "--root-path",
+        default="",
+        callback=_path,
+        metavar="PATH",
+        help="The path that the app is mounted at.",
+    ),
     ServeOption("The app", "--reload", is_flag=True, help="Load the app again when its files change."),
     ServeOption(
         "The app",
@@ -120,7 +139,16 @@ LIMITS = [
         show_default=True,
         help="Of one process, at once.",
     ),
-    ServeOption("Limits", "--grace", default=10.0, help="For open requests when it is told to stop.", **SECONDS),
+    ServeOption(
+        "Limits",
+        "--grace",
+        type=float,
+        default=10.0,
+        callback=_seconds,
+        metavar="SECONDS",
+        show_default=True,
+        help="For open requests when it is told to stop.",
+    ),
 ]
 CONFIG = ServeOption(
     "Configuration",
@@ -136,7 +164,7 @@ CONFIG = ServeOption(
 def _serve(target: str, **values: Any) -> None:
     context = click.get_current_context()
     config = trio_h2.Config(**{name: values.pop(name) for name in KNOBS})
-    if os.path.lexists(target) and not os.path.isdir(target):
+    if os.path.exists(target) and not os.path.isdir(target):
         raise click.UsageError(f"{target} is a file: neither a directory, nor an app as module:app")
     try:
         options = ServeOptions(target=target, is_directory=os.path.isdir(target), config=config, **values)

@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from sys import path as module_path
+from traceback import format_exception
 from types import TracebackType
 from typing import Any
 
@@ -18,16 +18,16 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class AppRaisedError(ServeError):
-    """The app's own code raised when it was imported or made; `show` shows that error, and nothing of ours."""
+    """The app's own code raised when it was imported or made; the text is that of its error, with nothing of ours."""
 
     def __init__(self, target: str, error: Exception) -> None:
         super().__init__(f"{target} raised {error!r}", RUN_TIME)
         self.error = error
 
-    def show(self) -> None:
-        """Show the app's error as Python does."""
-        traceback = _theirs(self.error.__traceback__)
-        sys.excepthook(type(self.error), self.error.with_traceback(traceback), traceback)
+    @property
+    def text(self) -> str:
+        """The app's error as Python shows it."""
+        return "".join(format_exception(type(self.error), self.error, _theirs(self.error.__traceback__)))
 
 
 def load_app(target: str, *, factory: bool) -> App:
@@ -45,8 +45,9 @@ def load_app(target: str, *, factory: bool) -> App:
     if not colon or not all(module_name.split(".")) or not all(path.split(".")):
         raise ServeError(f"{target!r} is no directory that exists, nor an app: that is written module:app", USAGE)
     here = os.getcwd()
-    if here not in module_path and "" not in module_path:
-        module_path.insert(0, here)
+    directories = sys.path
+    if here not in directories and "" not in directories:
+        directories.insert(0, here)
     try:
         found = _find(module_name, path)
         if factory and callable(found):

@@ -20,7 +20,7 @@ from ..process import complain
 from .access_log import AccessLog
 from .app_loading import App, load_app
 from .directory_handler import handle
-from .serve_error import ServeError
+from .serve_error import USAGE, ServeError
 from .serve_options import ServeOptions
 from .tls_contexts import server_context
 
@@ -61,6 +61,7 @@ def prepare(options: ServeOptions) -> Prepared:
     if not options.is_directory:
         _check_extra()
         app = load_app(options.target, factory=options.factory)
+        _check_addresses(app, options)
     return Prepared(options, app, ssl_context)
 
 
@@ -71,6 +72,16 @@ def _check_extra() -> None:
         if error.name not in ASGI_EXTRA:
             raise
         raise ServeError(f"{error.name} is missing; install it with: pip install 'trio-h2[asgi]'") from None
+
+
+def _check_addresses(app: App, options: ServeOptions) -> None:
+    """Have the adapter judge them before anything is bound."""
+    from trio_h2.adapters.asgi import asgi_handler
+
+    try:
+        asgi_handler(app, forwarded_allow_ips=options.forwarded_allow_ips)
+    except ValueError as error:
+        raise ServeError(f"--forwarded-allow-ips: {str(error).partition(': ')[2]}", USAGE) from None
 
 
 class _Started(trio.TaskStatus[trio_h2.H2Server]):
@@ -105,21 +116,24 @@ async def serve_sockets(
         sockets: closed at the end, if it came to serving.
         on_started: called with the server when it accepts connections.
         stopping: somebody else's, who may set it at any time.
+
+    Raises:
+        ServeError: the app said that its startup or its shutdown failed, or the proxies named are none.
     """
+    listeners = _listeners(prepared, sockets)
     started = _Started(on_started)
     failure: Exception | None = None
     is_over = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_drain, started, stopping, prepared.options.grace, nursery.cancel_scope)
         try:
-            await _serve(prepared, sockets, started)
+            await _serve(prepared, listeners, started)
             is_over = True
         except Exception as error:
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
-        _tell(failure)
-        return 1
+        return _exit_code(prepared, failure)
     if not is_over and started.server is not None:
         complain("stopped before the app's shutdown was over: --grace had passed")
         return 1
@@ -135,17 +149,19 @@ async def _drain(started: _Started, stopping: trio.Event, grace: float, scope: t
     await started.server.shutdown(grace)
 
 
-def _tell(failure: Exception) -> None:
+def _exit_code(prepared: Prepared, failure: Exception) -> int:
+    """Of what ended the server. Raises ServeError where that is the word of the app."""
+    if prepared.app is None:
+        raise failure
     from trio_h2.adapters.asgi import LifespanError
 
     if isinstance(failure, LifespanError):
-        complain(str(failure))
-    else:
-        logger.error("the app's lifespan raised", exc_info=failure)
+        raise ServeError(str(failure)) from failure
+    logger.error("the app's lifespan raised", exc_info=failure)
+    return 1
 
 
-async def _serve(prepared: Prepared, sockets: Sequence[socket.socket], started: _Started) -> None:
-    options = prepared.options
+def _listeners(prepared: Prepared, sockets: Sequence[socket.socket]) -> list[trio.abc.Listener[Any]]:
     listeners: list[trio.abc.Listener[Any]] = [
         trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets
     ]
@@ -153,6 +169,15 @@ async def _serve(prepared: Prepared, sockets: Sequence[socket.socket], started: 
         listeners = [with_proxy_protocol(each, options.proxy_protocol) for each in listeners]
     if prepared.ssl_context is not None:
         listeners = [trio.SSLListener(each, prepared.ssl_context, https_compatible=True) for each in listeners]
+    proxies = prepared.options.proxy_protocol
+    try:
+        return [with_proxy_protocol(each, proxies) for each in listeners] if proxies else listeners
+    except ValueError as error:
+        raise ServeError(f"--proxy-protocol: {str(error).partition(': ')[2]}", USAGE) from None
+
+
+async def _serve(prepared: Prepared, listeners: list[trio.abc.Listener[Any]], started: _Started) -> None:
+    options = prepared.options
     log = AccessLog(options.log_format if options.access_log else None)
     if prepared.app is None:
         root = await trio.to_thread.run_sync(Path(options.target).resolve)

@@ -13,6 +13,7 @@ from .banner import show_banner
 from .binding import bound
 from .log_output import configured_logging
 from .one_process import Prepared, prepare, serve_sockets
+from .serve_error import ServeError
 from .serve_options import ServeOptions
 
 __all__ = ["run_one_process", "serve_until_signal"]
@@ -44,12 +45,16 @@ async def serve_until_signal(prepared: Prepared, sockets: Sequence[socket.socket
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_at_signals, signals, stopping, nursery.cancel_scope)
-            exit_code = await serve_sockets(
-                prepared,
-                sockets,
-                on_started=lambda server: show_banner(prepared.options, sockets),
-                stopping=stopping,
-            )
+            try:
+                exit_code = await serve_sockets(
+                    prepared,
+                    sockets,
+                    on_started=lambda server: show_banner(prepared.options, sockets),
+                    stopping=stopping,
+                )
+            except ServeError as error:
+                error.show()
+                exit_code = error.exit_code
             nursery.cancel_scope.cancel()
     return exit_code
 

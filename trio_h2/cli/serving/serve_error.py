@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..process import complain
+from ..process import tell
 
 __all__ = ["RUN_TIME", "USAGE", "ServeError"]
 
@@ -14,7 +14,7 @@ USAGE = 2
 
 
 class ServeError(Exception):
-    """What keeps `serve` from serving, in one line.
+    """What keeps `serve` from serving, in one line if possible.
 
     Attributes:
         exit_code: the process's, `USAGE` or `RUN_TIME`.
@@ -24,6 +24,12 @@ class ServeError(Exception):
         super().__init__(message)
         self.exit_code = exit_code
 
+    @property
+    def text(self) -> str:
+        """What there is to say of it, in lines."""
+        return f"Error: {self}"
+
     def show(self) -> None:
         """Say it on standard error."""
-        complain(str(self))
+        for line in self.text.splitlines():
+            tell(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import attrs
 
@@ -99,10 +98,6 @@ class ServeOptions:
             for name, why in SUPERVISED.items():
                 if self._is_given(name):
                     raise ValueError(f"{_option(name)} needs --workers: {why}")
-        if self.root_path and not self.root_path.startswith("/"):
-            raise ValueError(f"--root-path must begin with a slash: {self.root_path!r}")
-        if math.isnan(self.grace) or self.grace < 0:
-            raise ValueError(f"--grace must be 0 seconds or more, not {self.grace:g}")
         if self.reload and self.workers is not None:
             raise ValueError("--reload runs one process: it takes no --workers")
         if self.max_requests_jitter and self.max_requests is None:
