@@ -41,5 +41,5 @@ async def test_apps_and_access_logs_see_the_client_that_the_header_names(target:
             response = await connection.request("GET", "/")
         assert response.body == (b"hello" if target == "." else b"('198.51.100.7', 51000)")
         with trio.fail_after(10):
-            while '198.51.100.7 "GET /" 200' not in server.output():
+            while '198.51.100.7 "GET /" 200' not in server.output():  # noqa: ASYNC110
                 await trio.sleep(0.02)

@@ -82,8 +82,8 @@ LISTENING = [
         "--proxy-protocol",
         default="",
         metavar="IPS",
-        help="Proxies that begin each connection with a header of the PROXY protocol: addresses and networks, separated "
-        "by commas, `unix` for a unix socket's.",
+        help="Proxies that begin each connection with a header of the PROXY protocol: addresses and networks, separated"
+        " by commas, `unix` for a unix socket's.",
     ),
 ]
 TLS = [
