@@ -157,6 +157,7 @@ HOUSE = {
             "addresses",
             "admission",
             "deadlines",
+            "departure",
             "ending",
             "event_queue",
             "http1",

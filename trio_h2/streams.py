@@ -6,13 +6,15 @@ everything else the actor and the protocol do. `ClientStream` stands beside `Cli
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable
 
 import trio
 
 from . import events as ev
+from .actors.departure import Departure
 from .actors.stream_actor import StreamActor
-from .connection import Connection, Incoming, ServerConnection
+from .connection import Connection, Incoming, ServerConnection, checked_grace
 from .exceptions import ErrorCodes, H2Error, RequestTooLargeError
 from .headers import Headers, HeadersLike, trusted_headers
 from .protocol.priority import DEFAULT_PRIORITY
@@ -239,6 +241,36 @@ class ServerStream(Stream):
         where the handler raised or did not respond.
         """
         return self._actor.status
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended (RFC 9113 section 5.1): request and response are complete, or it was reset."""
+        return self._actor.closed
+
+    def on_disconnect(self, callback: Callable[[H2Error], object], *, grace: float = math.inf) -> None:
+        """Be told when the client goes, in place of being cancelled at once.
+
+        When the client resets the stream, the connection is lost, or this library ends either for what the client did,
+        `callback(error)` is called, once, with what the stream's calls raise from then on; the handler is cancelled
+        `grace` seconds later. The server's own end, or that of a shutdown's grace, cancels it at once as ever. A stream
+        that both sides have ended, or that was closed here, has no client that could go.
+
+        If the client has gone already the callback is called before this returns, and the handler is cancelled at its
+        next checkpoint all the same. The stream of a promised response has no handler that could be cancelled: who
+        sends on it has this to be told by, and `grace` is of no account.
+
+        Args:
+            callback: a function of one error. It is called in a task of the connection's, so it must neither wait nor
+                take long: it sets an event, say. What it raises is logged as if the handler had raised it, which is
+                then cancelled at once. The last one that was given counts; when the handler has returned, none does.
+            grace: seconds; by default inf (`math.inf`), so that the handler has to end by itself.
+
+        Raises:
+            TypeError, ValueError: `callback` cannot be called; `grace` is not a number of seconds.
+        """
+        if not callable(callback):
+            raise TypeError(f"callback must be a function of one error, not {type(callback).__name__}")
+        self._actor.on_disconnect(Departure(callback, checked_grace(grace)))
 
     @property
     def can_push(self) -> bool:

@@ -21,6 +21,7 @@ from ..headers import trusted_headers
 from ..protocol.field_rules import Fields
 from ..protocol.request_rules import RequestHead
 from ..protocol.stream_machine import CloseReason, Phase, StreamMachine
+from .departure import Departure
 from .errors import raised, without_cancelled
 from .logs import escaped, log_handler_error, logger, tells_nothing, too_large
 from .pump import Pump
@@ -47,6 +48,7 @@ class StreamActor(StreamFacts):
 
     __slots__ = (
         "_connection_ended",
+        "_departure",
         "_open_arguments",
         "_pump",
         "_request",
@@ -68,6 +70,7 @@ class StreamActor(StreamFacts):
         self._pump: Pump | None = None
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
         self._connection_ended = False
+        self._departure: Departure | None = None
         if stream is not None:
             self._bind(stream)
 
@@ -156,9 +159,31 @@ class StreamActor(StreamFacts):
             self.opened.set()
         self._stop_pump()
         if self.scope is not None and cancel:
-            self.scope.cancel(str(failure))
+            self._end_handler(self.scope, failure)
         self._context.slots.wake(self)
         self._wake()
+
+    @trio.lowlevel.enable_ki_protection
+    def on_disconnect(self, departure: Departure) -> None:
+        """From now on the handler is told of its client's going in place of being cancelled at once."""
+        self._departure = departure
+        if self.scope is not None and self.failure is not None and not self._over:
+            self._end_handler(self.scope, self.failure)
+
+    def _end_handler(self, scope: trio.CancelScope, failure: H2Error) -> None:
+        """Cancel the handler. If it is its client that has gone, it may want to be told first, and given time."""
+        if self._departure is not None and failure.initiator != "local":
+            try:
+                self._departure.begin(raised(failure), scope)
+                return
+            except Exception as error:
+                (self._context.on_handler_error or log_handler_error)(self.handler, error)
+        scope.cancel(str(failure))
+
+    @property
+    def _over(self) -> bool:
+        """Whether there is no client that could go: both sides have ended the stream, or this one has left it."""
+        return self.closed_by_user or (self.stream is not None and self._ended)
 
     @property
     def _ended(self) -> bool:
@@ -168,8 +193,7 @@ class StreamActor(StreamFacts):
     def lose_connection(self, failure: H2Error) -> None:
         """The connection has ended, and every stream with it. A handler whose stream was over has nothing to miss."""
         self._connection_ended = True
-        over = self.closed_by_user or (self.stream is not None and self._ended)
-        self.fail(failure, cancel=not over)
+        self.fail(failure, cancel=not self._over)
 
     def _stop_pump(self) -> None:
         if self._pump is not None:
@@ -218,6 +242,7 @@ class StreamActor(StreamFacts):
 
     def release(self) -> None:
         """Nothing of the stream is used any more; a call on a handle that somebody kept raises why."""
+        self._departure = None
         if self.failure is None:
             self.failure = CLOSED_HERE
         self.inbox.close(self.failure, by_user=self.closed_by_user)
@@ -374,8 +399,7 @@ class StreamActor(StreamFacts):
 
     @property
     def handler(self) -> str:
-        """A server's handler that has started, in words."""
-        assert self._request is not None
+        """A server's handler, in words; of a pushed stream, the one that answers what it promises."""
         method, path = map(escaped, self.request_line)
         return f"the handler of {method} {path} for {self._context.peer}"
 

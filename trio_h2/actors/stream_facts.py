@@ -37,6 +37,11 @@ class StreamFacts(Sending):
         return None if self.stream is None else self.stream.state
 
     @property
+    def closed(self) -> bool:
+        """Whether a stream that has its ID has ended: by both sides, or by a reset."""
+        return self.machine.closed
+
+    @property
     def status(self) -> int | None:
         """The status of the final response that we have begun, or None."""
         return self.machine.sending.status
