@@ -41,7 +41,10 @@ def layer(imports: set[str], libraries: set[str], *, public_only: bool = False) 
     return Layer(frozenset(imports), frozenset(libraries), public_only)
 
 
-PUBLIC_PACKAGES = {"trio_h2.adapters.asgi", "trio_h2.adapters.proxy_protocol", "trio_h2.cli"}
+PUBLIC_PACKAGES = {
+    *("trio_h2.adapters.asgi", "trio_h2.adapters.proxy_protocol", "trio_h2.adapters.trusted_addresses"),
+    "trio_h2.cli",
+}
 """What users may import from, beside `trio_h2` itself."""
 
 LAYERS = {

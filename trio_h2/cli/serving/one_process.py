@@ -20,7 +20,7 @@ from ..process import complain
 from .access_log import AccessLog
 from .app_loading import App, load_app
 from .directory_handler import handle
-from .serve_error import USAGE, ServeError
+from .serve_error import ServeError
 from .serve_options import ServeOptions
 from .tls_contexts import server_context
 
@@ -61,7 +61,6 @@ def prepare(options: ServeOptions) -> Prepared:
     if not options.is_directory:
         _check_extra()
         app = load_app(options.target, factory=options.factory)
-        _check_addresses(app, options)
     return Prepared(options, app, ssl_context)
 
 
@@ -72,16 +71,6 @@ def _check_extra() -> None:
         if error.name not in ASGI_EXTRA:
             raise
         raise ServeError(f"{error.name} is missing; install it with: pip install 'trio-h2[asgi]'") from None
-
-
-def _check_addresses(app: App, options: ServeOptions) -> None:
-    """Have the adapter judge them before anything is bound."""
-    from trio_h2.adapters.asgi import asgi_handler
-
-    try:
-        asgi_handler(app, forwarded_allow_ips=options.forwarded_allow_ips)
-    except ValueError as error:
-        raise ServeError(f"--forwarded-allow-ips: {str(error).partition(': ')[2]}", USAGE) from None
 
 
 class _Started(trio.TaskStatus[trio_h2.H2Server]):
@@ -118,7 +107,7 @@ async def serve_sockets(
         stopping: somebody else's, who may set it at any time.
 
     Raises:
-        ServeError: the app said that its startup or its shutdown failed, or the proxies named are none.
+        ServeError: the app said that its startup or its shutdown failed.
     """
     listeners = _listeners(prepared, sockets)
     started = _Started(on_started)
@@ -165,15 +154,12 @@ def _listeners(prepared: Prepared, sockets: Sequence[socket.socket]) -> list[tri
     listeners: list[trio.abc.Listener[Any]] = [
         trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets
     ]
-    if options.proxy_protocol:
-        listeners = [with_proxy_protocol(each, options.proxy_protocol) for each in listeners]
+    proxies = prepared.options.proxy_protocol
+    if proxies:
+        listeners = [with_proxy_protocol(each, proxies) for each in listeners]
     if prepared.ssl_context is not None:
         listeners = [trio.SSLListener(each, prepared.ssl_context, https_compatible=True) for each in listeners]
-    proxies = prepared.options.proxy_protocol
-    try:
-        return [with_proxy_protocol(each, proxies) for each in listeners] if proxies else listeners
-    except ValueError as error:
-        raise ServeError(f"--proxy-protocol: {str(error).partition(': ')[2]}", USAGE) from None
+    return listeners
 
 
 async def _serve(prepared: Prepared, listeners: list[trio.abc.Listener[Any]], started: _Started) -> None:
