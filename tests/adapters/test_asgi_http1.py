@@ -21,7 +21,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 import trio_h2
 from tests.adapters.helpers import START, body, sends
 from tests.adapters.test_asgi_http import echo
-from tests.adapters.test_asgi_websocket import App
+from tests.adapters.websockets import App
 from tests.engine.helpers import FOREVER, MemoryListener, pattern
 from tests.peers import TLSFiles, require_program
 from trio_h2.adapters.asgi import ClientDisconnected, serve_asgi, serve_asgi_listeners

@@ -21,30 +21,9 @@ from wsproto.frame_protocol import CloseReason
 
 import trio_h2
 from tests.adapters.helpers import app_and_client
-from tests.adapters.websockets import VERSION, WebSocketClient, websocket
+from tests.adapters.websockets import ACCEPT, DEFLATE, VERSION, App, WebSocketClient, deflated, frame, websocket
 from tests.engine.helpers import MemoryListener, check_quiet, pattern
 from trio_h2.adapters.asgi import ClientDisconnected, asgi_handler, serve_asgi_listeners
-
-ACCEPT = {"type": "websocket.accept"}
-DEFLATE = ("sec-websocket-extensions", "permessage-deflate")
-
-
-class App:
-    """An app that accepts and echoes, and notes what it receives in `messages` and its scope."""
-
-    def __init__(self, accept: Any = ACCEPT) -> None:
-        self.accept = accept
-        self.messages: list[Any] = []
-        self.scope: Any = None
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.scope = scope
-        assert await receive() == {"type": "websocket.connect"}
-        await send(self.accept)
-        while (message := await receive())["type"] == "websocket.receive":
-            self.messages.append(message)
-            await send({"type": "websocket.send", "bytes": message["bytes"], "text": message["text"]})
-        self.messages.append(message)
 
 
 def disconnect(code: int, reason: str = "") -> dict[str, Any]:
@@ -320,17 +299,6 @@ async def test_sending_waits_for_the_clients_window(autojump_clock: MockClock) -
             for _ in range(100):
                 assert await client.receive() == bytes(10_000)
             assert await client.closed() == (1000, "")
-
-
-def frame(payload: bytes, opcode: int = 2, *, final: bool = True, compressed: bool = False) -> bytes:
-    """A client's frame, masked with zeros (RFC 6455 section 5.2)."""
-    head = bytes([(0x80 if final else 0) | (0x40 if compressed else 0) | opcode])
-    size = len(payload)
-    if size < 126:
-        length = bytes([0x80 | size])
-    else:
-        length = b"\xfe" + size.to_bytes(2, "big") if size < 2**16 else b"\xff" + size.to_bytes(8, "big")
-    return head + length + bytes(4) + payload
 
 
 async def after(octets: bytes, *extensions: tuple[str, str], **arguments: Any) -> tuple[tuple[int, str | None], Any]:
@@ -672,13 +640,6 @@ async def test_rfc7692_5_1_an_offer_that_makes_no_sense_is_declined(offer: str) 
                 assert await client.receive() == "hello"
                 await client.close()
                 await client.closed()
-
-
-def deflated(octets: bytes, mode: int = zlib.Z_SYNC_FLUSH) -> bytes:
-    """A message as it is sent compressed; with Z_FINISH in a last block, and its padding (RFC 7692 section 7.2.3.5)."""
-    compressor = zlib.compressobj(wbits=-15)
-    flushed = compressor.compress(octets) + compressor.flush(mode)
-    return flushed + b"\0" if mode == zlib.Z_FINISH else flushed[:-4]
 
 
 async def test_rfc7692_6_1_control_frames_come_within_a_compressed_message() -> None:

@@ -1,19 +1,95 @@
-"""A WebSocket's client over HTTP/2 (RFC 8441), with wsproto's frames; a test may also send octets of its own."""
+"""What the tests of WebSockets share: an app, frames by hand, and clients.
+
+`websocket` is a client over HTTP/2 (RFC 8441) with wsproto's frames. `raw_websocket` is one over either version of HTTP
+that knows no rule: a test sends what it wants, and sees each frame that comes back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from typing import Any, NamedTuple
 
+import h11
+import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import client_extensions_handshake
 
 import trio_h2
+from tests.adapters.helpers import app_and_client
+from tests.engine.helpers import FOREVER, MemoryListener
+from trio_h2.adapters.asgi import serve_asgi_listeners
 
+ACCEPT = {"type": "websocket.accept"}
+DEFLATE = ("sec-websocket-extensions", "permessage-deflate")
 VERSION = ("sec-websocket-version", "13")
+
+TRANSPORTS = ("h2", "http1")
+"""What a WebSocket may come over."""
+
+
+class App:
+    """An app that accepts and echoes, and notes what it receives in `messages` and its scope."""
+
+    def __init__(self, accept: Any = ACCEPT) -> None:
+        self.accept = accept
+        self.messages: list[Any] = []
+        self.scope: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        assert await receive() == {"type": "websocket.connect"}
+        await send(self.accept)
+        while (message := await receive())["type"] == "websocket.receive":
+            self.messages.append(message)
+            await send({"type": "websocket.send", "bytes": message["bytes"], "text": message["text"]})
+        self.messages.append(message)
+
+
+def frame(
+    payload: bytes,
+    opcode: int = 2,
+    *,
+    final: bool = True,
+    compressed: bool = False,
+    reserved: int = 0,
+    mask: bytes = bytes(4),
+) -> bytes:
+    """A client's frame (RFC 6455 section 5.2), masked with zeros by default.
+
+    Args:
+        payload, opcode, final: what it has, and whether it is the last one of its message.
+        compressed: whether the first reserved bit is set.
+        reserved: all three of these bits, as a number.
+        mask: what its octets are combined with.
+    """
+    head = bytes([(0x80 if final else 0) | (0x40 if compressed else 0) | reserved << 4 | opcode])
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    else:
+        length = b"\xfe" + size.to_bytes(2, "big") if size < 2**16 else b"\xff" + size.to_bytes(8, "big")
+    if any(mask):
+        payload = bytes(octet ^ key for octet, key in zip(payload, cycle(mask), strict=False))
+    return head + length + mask + payload
+
+
+def close_frame(code: int, reason: bytes = b"") -> bytes:
+    """A client's Close (RFC 6455 section 5.5.1)."""
+    return frame(code.to_bytes(2, "big") + reason, 8)
+
+
+def deflated(octets: bytes, mode: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    """A message as it is sent compressed; with Z_FINISH in a last block, and its padding (RFC 7692 section 7.2.3.5)."""
+    compressor = zlib.compressobj(wbits=-15)
+    flushed = compressor.compress(octets) + compressor.flush(mode)
+    return flushed + b"\0" if mode == zlib.Z_FINISH else flushed[:-4]
 
 
 class WebSocketClient:
@@ -84,3 +160,126 @@ async def websocket(
         response = await stream.response()
         assert response.status == 200
         yield WebSocketClient(stream, response)
+
+
+class ServerFrame(NamedTuple):
+    """A frame that a server has sent."""
+
+    opcode: int
+    payload: bytes
+    final: bool = True
+    compressed: bool = False
+
+
+@dataclass
+class RawWebSocket:
+    """Attributes:
+    status, headers: of the answer to its handshake.
+    send: sends octets.
+    leave: ends the client's side.
+    cut: ends the connection.
+    """
+
+    status: int
+    headers: trio_h2.Headers
+    send: Callable[[bytes], Awaitable[None]]
+    leave: Callable[[], Awaitable[None]]
+    cut: Callable[[], Awaitable[None]]
+    _receive: Callable[[], Awaitable[bytes]]
+    _octets: bytes = b""
+
+    async def receive_some(self) -> bytes:
+        """What comes, b"" at the end."""
+        octets, self._octets = self._octets, b""
+        return octets or await self._receive()
+
+    async def frame(self) -> ServerFrame | None:
+        """The next frame, None at the end, which comes between two of them."""
+        if not self._octets:
+            self._octets = await self._receive()
+            if not self._octets:
+                return None
+        flags, length = await self._take(2)
+        assert not flags & 0x30, "a reserved bit"
+        assert not length & 0x80, "a mask"
+        if length > 125:
+            length = int.from_bytes(await self._take(2 if length == 126 else 8), "big")
+        return ServerFrame(flags & 0xF, await self._take(length), bool(flags & 0x80), bool(flags & 0x40))
+
+    async def _take(self, size: int) -> bytes:
+        parts = [self._octets]
+        missing = size - len(self._octets)
+        while missing > 0:
+            parts.append(await self._receive())
+            assert parts[-1], "the end, within a frame"
+            missing -= len(parts[-1])
+        octets = b"".join(parts)
+        self._octets = octets[size:]
+        return octets[:size]
+
+    async def frames(self) -> list[ServerFrame]:
+        """All that come until the end."""
+        frames = []
+        while (one := await self.frame()) is not None:
+            frames.append(one)
+        return frames
+
+
+@asynccontextmanager
+async def raw_websocket(
+    transport: str, app: Any, *headers: tuple[str, str], **arguments: Any
+) -> AsyncIterator[RawWebSocket]:
+    """Ask an app for a WebSocket, over one of TRANSPORTS."""
+    over = _raw_over_h2 if transport == "h2" else _raw_over_http1
+    async with over(app, headers, **arguments) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _raw_over_h2(app: Any, headers: tuple[tuple[str, str], ...], **arguments: Any) -> AsyncIterator[RawWebSocket]:
+    async with app_and_client(app, **arguments) as pair:
+        async with pair.client.stream("CONNECT", "/", protocol="websocket", headers=[VERSION, *headers]) as stream:
+            response = await stream.response()
+            yield RawWebSocket(
+                response.status, response.headers, stream.send_all, stream.send_eof, stream.reset, stream.receive_some
+            )
+
+
+@asynccontextmanager
+async def _raw_over_http1(
+    app: Any, headers: tuple[tuple[str, str], ...], **arguments: Any
+) -> AsyncIterator[RawWebSocket]:
+    async def without_lifespan(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] != "lifespan"
+        await app(scope, receive, send)
+
+    listener = MemoryListener()
+    with trio.fail_after(FOREVER):
+        async with trio.open_nursery() as nursery:
+            serve = partial(serve_asgi_listeners, without_lifespan, [listener], **arguments)
+            server: trio_h2.H2Server = await nursery.start(serve)
+            transport, other = map(trio.SocketStream, trio.socket.socketpair())  # who does not read stops the other
+            listener.take(other)
+            upgrade = [("host", "example.org"), ("upgrade", "websocket"), ("connection", "upgrade"), VERSION]
+            upgrade += [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), *headers]
+            protocol = h11.Connection(h11.CLIENT)
+            octets = protocol.send(h11.Request(method="GET", target="/", headers=upgrade))
+            await transport.send_all(octets + protocol.send(h11.EndOfMessage()))
+            while (answer := protocol.next_event()) is h11.NEED_DATA:
+                protocol.receive_data(await transport.receive_some())
+            assert isinstance(answer, h11.InformationalResponse | h11.Response)
+            yield RawWebSocket(
+                200 if answer.status_code == 101 else answer.status_code,
+                trio_h2.Headers(list(answer.headers)),
+                transport.send_all,
+                transport.send_eof,
+                partial(trio.aclose_forcefully, transport),
+                partial(_receive, transport),
+                protocol.trailing_data[0],
+            )
+            await trio.aclose_forcefully(transport)
+            await server.shutdown(10)
+
+
+async def _receive(transport: trio.abc.ReceiveStream) -> bytes:
+    return bytes(await transport.receive_some())

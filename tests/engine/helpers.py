@@ -371,8 +371,12 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
 
     def connect(self) -> trio.abc.Stream:
         ours, theirs = trio.testing.memory_stream_pair()
-        self._in.send_nowait(theirs)
+        self.take(theirs)
         return ours
+
+    def take(self, stream: trio.abc.Stream) -> None:
+        """Accept this one next."""
+        self._in.send_nowait(stream)
 
     async def accept(self) -> trio.abc.Stream:
         try:

@@ -180,11 +180,8 @@ class Adapter:
                 scope = websocket_scope(stream, self._root_path, self._state)
                 self._proxies.correct(scope)
                 run = AppRun(stream, exchange, self._grace)
-                raised = await run.run(
-                    nursery,
-                    partial(self._app, scope, exchange.receive, exchange.send),
-                    gone=stream.gone if isinstance(stream, Http1Stream) else None,
-                )
+                call = partial(self._app, scope, exchange.receive, exchange.send)
+                raised = await run.run(nursery, call, gone=exchange.ended)
                 await exchange.finish(raised)
                 nursery.cancel_scope.cancel()
         finally:

@@ -167,8 +167,12 @@ class Http1Stream:
             await self._send(h11.Data(data=bytes(data)))
 
     async def send_eof(self) -> None:
-        """End the response."""
-        await self._send(h11.EndOfMessage())
+        """End the response; of a WebSocket this side of the connection."""
+        if self._switched:
+            with self._noticing():
+                await self._transport.send_end()
+        else:
+            await self._send(h11.EndOfMessage())
 
     async def send_trailers(self, trailers: Any) -> None:
         """End the response, with trailers if it is chunked: else they have no place (RFC 9112 section 7.1)."""

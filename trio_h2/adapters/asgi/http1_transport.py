@@ -146,6 +146,15 @@ class Http1Transport:
                 await self._stream.send_all(octets[start : start + PIECE])
         self.broken = False
 
+    async def send_end(self) -> None:
+        """End this side of the connection. Raises Http1Gone, with TLS in any case: both of its sides end together."""
+        inner: Any = self._stream.transport_stream  # type: ignore[attr-defined]
+        with self._failing(BODY_TIME):
+            if isinstance(inner, trio.SSLStream):
+                await inner.unwrap()
+                raise trio.BrokenResourceError("the client has ended, too")
+            await inner.send_eof()
+
     def _check(self) -> None:
         if self.broken:
             raise RuntimeError("a send that was cancelled, or another task's, has part of its octets on the way")

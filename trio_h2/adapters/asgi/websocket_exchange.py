@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import enum
 import io
-from collections.abc import Iterable
-from typing import Any
 
 import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
-from wsproto.extensions import PerMessageDeflate
-from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
-from wsproto.handshake import server_extensions_handshake
-from wsproto.utilities import RemoteProtocolError
+from wsproto.frame_protocol import CloseReason
 
 import trio_h2
 
@@ -27,6 +22,7 @@ from .disconnecting import ClientDisconnected, client_error
 from .http_exchange import HttpExchange
 from .mending import mended_fields
 from .message_queue import MessageQueue
+from .permessage_deflate import agree_on_deflate
 from .request_stream import RequestStream
 from .scopes import offered_subprotocols
 
@@ -37,6 +33,12 @@ QUEUED = 64 * 1024
 
 PIECE = 4 * 1024
 """Octets that are decompressed at once: they may become a thousand times as many."""
+
+TURN = 64
+"""Frames that are taken before others have a turn of the loop."""
+
+CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
+"""What an app may close with: those that are defined for it (RFC 6455 section 7.4), and its own."""
 
 CLOSE_TIME = 5.0
 """Seconds for which the client's answer to our Close is waited for."""
@@ -61,10 +63,12 @@ class WebSocketExchange:
 
     Attributes:
         gone: whether the client has gone, or closed, before the app was done.
+        ended: set when nothing more comes from the client: it has closed, gone, or broken a rule.
     """
 
     def __init__(self, stream: RequestStream, server: bytes | None, max_message_size: int) -> None:
         self.gone = False
+        self.ended = trio.Event()
         self._stream = stream
         self._server = server
         self._max_message_size = max_message_size
@@ -78,7 +82,6 @@ class WebSocketExchange:
         self._size = 0
         self._sending = trio.Lock()
         self._broken = False
-        self._ended = trio.Event()
 
     @property
     def complete(self) -> bool:
@@ -98,7 +101,7 @@ class WebSocketExchange:
         if not self.complete:
             self.gone = True
         self._queue.end({"type": "websocket.disconnect", "code": int(code), "reason": reason})
-        self._ended.set()
+        self.ended.set()
 
     # What the app calls
 
@@ -193,7 +196,7 @@ class WebSocketExchange:
         code, reason = message.get("code", 1000), message.get("reason") or ""
         if isinstance(code, bool) or not isinstance(code, int):
             raise TypeError(f"websocket.close: 'code' must be an int, not {type(code).__name__}")
-        if not 1000 <= code < 5000 or code in (1004, 1005, 1006, 1015):
+        if not any(code in codes for codes in CLOSE_CODES):
             raise ValueError(f"websocket.close: 'code' must be one that may be sent (RFC 6455 section 7.4), not {code}")
         if not isinstance(reason, str):
             raise TypeError(f"websocket.close: 'reason' must be str, not {type(reason).__name__}")
@@ -204,51 +207,56 @@ class WebSocketExchange:
         self._done(code, reason)
 
     async def _transmit(self, event: Event) -> None:
-        """Send a frame, unless the closing handshake forbids it. A cancelled call breaks the WebSocket."""
+        """Send a frame of the app's, unless the closing handshake forbids it. A cancelled call breaks the WebSocket."""
+        if not await self._answer(event):
+            raise RuntimeError("a cancelled send has broken this WebSocket")
+
+    async def _answer(self, event: Event) -> bool:
+        """As `_transmit`; it is False, and nothing is sent, where the WebSocket is broken: the app knows."""
         async with self._sending:
             answers_close = (
                 isinstance(event, CloseConnection) and self._protocol.state is ConnectionState.REMOTE_CLOSING
             )
             if self._protocol.state is not ConnectionState.OPEN and not answers_close:
-                return
+                return True
             if self._broken:
-                raise RuntimeError("a cancelled send has broken this WebSocket")
+                return False
             octets = self._protocol.send(event)
             self._broken = True  # the compressor is a message ahead of the client's until it is sent
             await self._stream.send_all(octets)
             self._broken = False
+            return True
 
     # The reader
 
     async def read(self) -> None:
-        """Take what comes until the client has gone. What comes after a Close is dropped."""
+        """Take what comes until the client has closed or gone, end this side, and drop what comes then."""
         await self._accepted.wait()
         try:
-            while not self._ended.is_set():
+            while not self.ended.is_set():
                 await self._read_some()
+            await self._end()
             while await self._stream.receive_some():
                 pass
         except trio_h2.H2Error:
             self.client_gone()
 
     async def _read_some(self) -> None:
-        await self._queue.room()
         octets = await self._stream.receive_some()
         if not octets:
+            self._protocol.receive_data(None)  # nothing is sent any more
             self.client_gone()
         for start in range(0, len(octets), PIECE):
-            try:
-                await self._take(octets[start : start + PIECE])
-            except RemoteProtocolError as error:
-                hint = error.event_hint
-                code = hint.code if isinstance(hint, CloseConnection) else CloseReason.PROTOCOL_ERROR
-                await self._give_up(code, str(error))
-            if self._ended.is_set():
+            if start:
+                await trio.lowlevel.checkpoint()
+            self._protocol.receive_data(octets[start : start + PIECE])
+            await self._take()
+            if self.ended.is_set():
                 break
 
-    async def _take(self, octets: bytes) -> None:
-        self._protocol.receive_data(octets)
-        for event in self._protocol.events():
+    async def _take(self) -> None:
+        """Take the frames that are there. Each waits until there is room for it: compressed ones may be large."""
+        for number, event in enumerate(self._protocol.events(), 1):
             if isinstance(event, TextMessage | BytesMessage):
                 await self._take_part(event)
             elif isinstance(event, Ping):
@@ -256,8 +264,17 @@ class WebSocketExchange:
             elif isinstance(event, CloseConnection):
                 await self._answer(event.response())
                 self._closed_by_client(event.code, event.reason or "")
-            if self._ended.is_set():
+            if self.ended.is_set():
                 return
+            await self._queue.room()
+            if number % TURN == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _end(self) -> None:
+        """The closing handshake is over: so is the stream, at once, whatever the app does (RFC 6455 section 5.5.1)."""
+        async with self._sending:
+            if not self._broken:
+                await self._stream.send_eof()
 
     async def _take_part(self, part: TextMessage | BytesMessage) -> None:
         data = part.data
@@ -270,12 +287,6 @@ class WebSocketExchange:
             self._message, self._size = io.BytesIO(), 0
             text, octets = (whole.decode(), None) if isinstance(data, str) else (None, whole)
             self._queue.put({"type": "websocket.receive", "bytes": octets, "text": text}, size)
-
-    async def _answer(self, event: Event) -> None:
-        try:
-            await self._transmit(event)
-        except RuntimeError:  # the app has broken it, and knows
-            pass
 
     async def _give_up(self, code: int, reason: str) -> None:
         """The client has broken a rule."""
@@ -296,62 +307,20 @@ class WebSocketExchange:
 
     async def finish(self, raised: BaseException | None) -> None:
         """The app has ended: close, if that is still to be done, and wait in bounded time for the client's Close."""
-        if not self._accepted.is_set() or self._broken:
+        if not self._accepted.is_set():
             return
         with trio.move_on_after(CLOSE_TIME):
             code = CloseReason.NORMAL_CLOSURE if raised is None else CloseReason.INTERNAL_ERROR
             try:
-                await self._transmit(CloseConnection(code))
+                sent = await self._answer(CloseConnection(code))
             except trio_h2.H2Error:
                 return
-            self._done(code, "")
-            await self._ended.wait()
+            if sent:
+                self._done(code, "")
+                await self.ended.wait()
 
     def _done(self, code: int, reason: str) -> None:
         """This side has closed. What was not received is dropped, so that the reader comes to the client's Close."""
         self._phase = Phase.CLOSED
         self._queue.end({"type": "websocket.disconnect", "code": int(code), "reason": reason})
         self._queue.clear()
-
-
-class Deflate(PerMessageDeflate):
-    """permessage-deflate (RFC 7692): wsproto's, with what that leaves open.
-
-    Owner of every field: wsproto, and this object.
-    """
-
-    def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int) -> Any:
-        """A control frame within a message leaves its state as it is; wsproto's would take the rest as it comes."""
-        if opcode.iscontrol() and not rsv.rsv1:
-            self._inbound_is_compressible = False
-            return RsvBits(True, False, False)
-        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
-
-    def frame_inbound_payload_data(self, proto: Any, data: bytes) -> Any:
-        """Nothing but its padding follows a last block (RFC 7692 section 7.2.3.5): zlib would keep it all."""
-        inflated = super().frame_inbound_payload_data(proto, data)
-        if self._decompressor is not None and len(self._decompressor.unused_data) > 1:
-            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-        return inflated
-
-    def frame_inbound_complete(self, proto: Any, fin: bool) -> Any:
-        """After a last block the next message begins anew."""
-        if not self._inbound_is_compressible:
-            return None
-        rest = super().frame_inbound_complete(proto, fin)
-        if fin and self._decompressor is not None and self._decompressor.eof:
-            self._decompressor = None
-        return rest
-
-
-def agree_on_deflate(offers: Iterable[str]) -> tuple[Deflate, bytes] | None:
-    """The first of the client's offers that can be taken, and the answer to it; None if there is none."""
-    for offer in offers:
-        deflate = Deflate()
-        try:
-            answer = server_extensions_handshake([offer], [deflate])
-        except ValueError:  # a number that is none: the offer is declined (RFC 7692 section 5.1)
-            continue
-        if answer is not None:
-            return deflate, answer
-    return None
