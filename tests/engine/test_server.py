@@ -327,6 +327,29 @@ async def test_what_a_handler_raises_as_its_stream_fails_is_logged(
     assert "secret" not in record.getMessage()
 
 
+@pytest.mark.parametrize("how", ["reset", "lost"])
+async def test_an_error_that_was_being_answered_as_the_stream_failed_is_logged(
+    how: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        try:
+            raise Shielded
+        except Shielded:
+            await stream.respond(500, body=bytes(10_000_000))  # waits for the client's window
+
+    async with client_and_server(handler) as pair:
+        async with pair.client.stream("GET", "/a/b") as stream:
+            await stream.response()
+            await trio.testing.wait_all_tasks_blocked()
+            if how == "reset":
+                await stream.reset()
+            else:
+                await pair.client.aclose()
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "Shielded" in caplog.text
+
+
 @pytest.mark.parametrize(
     "error",
     [

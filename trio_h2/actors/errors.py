@@ -55,6 +55,7 @@ def _copy(error: E, trio_class: type[Exception], **changed: object) -> E:
     copy.args = error.args
     copy.__dict__.update(error.__dict__, **changed)
     copy.__cause__ = error.__cause__
+    copy.__suppress_context__ = False  # it may be raised while an error of the user's is handled
     return copy  # type: ignore[return-value]
 
 
