@@ -162,6 +162,54 @@ async def test_an_apps_own_error_after_its_client_left_is_logged(
     assert isinstance(record.exc_info[1].__context__, ValueError)
 
 
+async def test_an_error_that_a_500_was_being_sent_for_when_the_client_left_is_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any, ended: Ended) -> None:
+        try:
+            raise ValueError("its own")
+        except ValueError:
+            await send(START | {"status": 500})
+            await send(body(bytes(10_000_000)))  # waits for the client's window
+
+    ended = Ended()
+    async with app_and_client(ended.wrap(app)) as pair:
+        await leave(pair, ended, "reset")
+    assert isinstance(ended.error, ClientDisconnected)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+
+
+class InternalServerException(Exception):
+    """What Litestar raises where a request does not come whole."""
+
+    detail = "client disconnected prematurely"
+
+
+@pytest.mark.parametrize("error", [InternalServerException, ValueError])
+async def test_what_a_framework_raises_from_the_disconnect_is_not_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, error: type[Exception]
+) -> None:
+    """As Litestar does, where it fails to send the response for an error; the error itself is logged."""
+
+    async def app(scope: Any, receive: Any, send: Any, ended: Ended) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        try:
+            try:
+                raise error
+            except Exception:
+                await send(START | {"status": 500})
+        except OSError as disconnected:
+            raise RuntimeError("the response had begun") from disconnected
+
+    ended = Ended()
+    async with app_and_client(ended.wrap(app)) as pair:
+        await leave(pair, ended, "reset")
+    assert isinstance(ended.error, RuntimeError)
+    assert len(caplog.records) == (error is ValueError)
+
+
 async def test_an_error_in_the_clean_up_of_a_cancelled_app_is_logged(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,7 +34,7 @@ class App:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            assert scope["asgi"] == {"version": "3.0", "spec_version": "2.5"}
+            assert scope["asgi"] == {"version": "3.0", "spec_version": "2.0"}
             scope["state"]["number"] = 7
             for answer in (self.startup, self.shutdown):
                 self.log.append((await receive())["type"])

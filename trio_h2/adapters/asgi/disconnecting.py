@@ -152,13 +152,24 @@ class AppRun:
 
 
 def tells_nothing(error: BaseException) -> bool:
-    """Whether an app's error says no more than that its client has gone; Starlette's two say so by their names.
+    """Whether an app's error says no more than that its client has gone; those of frameworks say so by their names.
 
-    What it covers counts too, or an error of the app's would be lost where sending a 500 for it fails.
+    What it covers counts too, or an error of the app's would be lost where sending a 500 for it fails; and one that was
+    raised from such an error is no other.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(map(tells_nothing, error.exceptions))
-    known = isinstance(error, ClientDisconnected | trio_h2.H2Error | trio.Cancelled)
-    if not known and type(error).__name__ not in ("ClientDisconnect", "WebSocketDisconnect"):
-        return False
+    cause = error.__cause__
+    if not _says_gone(error):
+        return cause is not None and tells_nothing(cause)
+    if isinstance(error, ClientDisconnected) and cause is not None:
+        return tells_nothing(cause)
     return error.__context__ is None or error.__suppress_context__ or tells_nothing(error.__context__)
+
+
+def _says_gone(error: BaseException) -> bool:
+    if isinstance(error, ClientDisconnected | trio_h2.H2Error | trio.Cancelled):
+        return True
+    if type(error).__name__ == "InternalServerException":  # Litestar's, for a request that did not come whole
+        return getattr(error, "detail", None) == "client disconnected prematurely"
+    return type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's

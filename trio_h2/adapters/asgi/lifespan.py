@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from .app_messages import message_type
-from .asgi_types import ASGI_VERSIONS, App, Message
+from .asgi_types import App, Message
 
 __all__ = ["Lifespan", "LifespanError", "within_lifespan"]
 
@@ -55,7 +55,7 @@ class Lifespan:
 
     async def run(self) -> None:
         """Call the app. What it raises before it is started means that it has no lifespan."""
-        scope = {"type": "lifespan", "asgi": ASGI_VERSIONS.copy(), "state": self.state}
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             with self._scope:
                 await self._app(scope, self._receive, self._send)
