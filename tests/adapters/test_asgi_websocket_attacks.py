@@ -158,6 +158,73 @@ async def test_a_pong_on_its_way_does_not_keep_the_close_back(autojump_clock: Mo
         assert await client.frame() == CLOSE_1000
 
 
+# Silence
+
+PING = ServerFrame(9, b"")
+
+
+@OVER_BOTH
+async def test_rfc6455_5_5_2_a_silent_client_is_pinged_and_given_up(autojump_clock: MockClock, transport: str) -> None:
+    """Over HTTP/1.1 nothing else would say that it has gone, and HTTP/2's own keepalive is off by default."""
+    app = Ending(0.5)
+    async with raw_websocket(transport, app) as client:
+        start = trio.current_time()
+        assert await client.frame() == PING
+        pinged = trio.current_time()
+        assert start + 19.9 < pinged < start + 40.1
+        await trio.sleep(19.9)
+        assert app.ended == []
+        await trio.sleep(0.7)
+        assert app.ended == [("done", pytest.approx(pinged + 20.5))]
+        assert (await client.frame(), await client.frame()) == (CLOSE_1000, None)
+        assert trio.current_time() < pinged + 30
+
+
+@OVER_BOTH
+@pytest.mark.parametrize("octets", [frame(b"", 10), frame(b"x")[:3]], ids=["a pong", "part of a frame"])
+async def test_a_client_that_answers_stays(autojump_clock: MockClock, transport: str, octets: bytes) -> None:
+    app = App()
+    async with raw_websocket(transport, app) as client:
+        for _ in range(3):
+            assert await client.frame() == PING
+            await trio.sleep(19)
+            await client.send(octets[:1])
+            await client.send(octets[1:])
+            octets = octets if octets == frame(b"", 10) else b"\0"
+        await trio.sleep(1)
+        assert app.messages == []
+
+
+@OVER_BOTH
+async def test_a_client_that_is_heard_is_not_pinged(autojump_clock: MockClock, transport: str) -> None:
+    async with raw_websocket(transport, App()) as client:
+        for _ in range(10):
+            await trio.sleep(15)
+            await client.send(frame(b"x"))
+            assert await client.frame() == ServerFrame(2, b"x")
+
+
+@OVER_BOTH
+async def test_a_client_whom_the_app_has_stopped_is_not_given_up(autojump_clock: MockClock, transport: str) -> None:
+    """Its Pong would be behind what the app has not received."""
+    received = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal received
+        await receive()
+        await send(ACCEPT)
+        await trio.sleep(100)
+        while (await receive())["type"] == "websocket.receive":
+            received += 1
+
+    async with raw_websocket(transport, app) as client:
+        await client.send(frame(bytes(70_000)) * 2)
+        await trio.sleep(101)
+        assert received == 2
+        await client.send(close_frame(1000))
+        assert await client.frames() == [CLOSE_1000]
+
+
 # Memory, and the loop's turns
 
 

@@ -176,7 +176,7 @@ class Adapter:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(exchange.read)
-                nursery.start_soon(exchange.close_when, self._closing)
+                nursery.start_soon(exchange.tend, self._closing)
                 scope = websocket_scope(stream, self._root_path, self._state)
                 self._proxies.correct(scope)
                 run = AppRun(stream, exchange, self._grace)

@@ -147,13 +147,13 @@ class Http1Transport:
         self.broken = False
 
     async def send_end(self) -> None:
-        """End this side of the connection. Raises Http1Gone, with TLS in any case: both of its sides end together."""
-        inner: Any = self._stream.transport_stream  # type: ignore[attr-defined]
+        """End this side, if the transport can do that. Raises Http1Gone; with TLS in any case, which ends both ways."""
         with self._failing(BODY_TIME):
-            if isinstance(inner, trio.SSLStream):
-                await inner.unwrap()
+            if isinstance(self.transport, trio.SSLStream):
+                await self.transport.unwrap()
                 raise trio.BrokenResourceError("the client has ended, too")
-            await inner.send_eof()
+            if isinstance(self.transport, trio.abc.HalfCloseableStream):
+                await self.transport.send_eof()
 
     def _check(self) -> None:
         if self.broken:

@@ -43,6 +43,12 @@ CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 CLOSE_TIME = 5.0
 """Seconds for which the client's answer to our Close is waited for."""
 
+SILENCE = 20.0
+"""Seconds without an octet from the client after which it is sent a PING: proxies cut what is silent for a minute."""
+
+PING_TIME = 20.0
+"""Seconds that its answer, or anything else, may take; then it has gone."""
+
 
 class Phase(enum.Enum):
     """How far a WebSocket is."""
@@ -82,6 +88,8 @@ class WebSocketExchange:
         self._size = 0
         self._sending = trio.Lock()
         self._broken = False
+        self._reads = 0  # that were begun
+        self._reading = False
 
     @property
     def complete(self) -> bool:
@@ -242,7 +250,10 @@ class WebSocketExchange:
             self.client_gone()
 
     async def _read_some(self) -> None:
+        self._reads += 1
+        self._reading = True
         octets = await self._stream.receive_some()
+        self._reading = False
         if not octets:
             self._protocol.receive_data(None)  # nothing is sent any more
             self.client_gone()
@@ -293,17 +304,35 @@ class WebSocketExchange:
         await self._answer(CloseConnection(code, reason))
         self._closed_by_client(code, reason)
 
-    async def close_when(self, closing: trio.Event) -> None:
-        """Close with 1001, and tell the app, when the server is going away."""
-        await closing.wait()
+    async def tend(self, closing: trio.Event) -> None:
+        """Ask a client that is silent whether it is there, and close when the server is going away."""
         await self._accepted.wait()
         try:
+            while not closing.is_set():
+                await self._look_after(closing)
             await self._answer(CloseConnection(CloseReason.GOING_AWAY))
         except trio_h2.H2Error:
+            self.client_gone()
             return
         if not self.complete:
             self.gone = True
         self._queue.end({"type": "websocket.disconnect", "code": 1001, "reason": ""})
+
+    async def _look_after(self, closing: trio.Event) -> None:
+        """Send a client that says nothing a PING, and give it up if it still says nothing."""
+        reads = self._reads
+        with trio.move_on_after(SILENCE):
+            await closing.wait()
+        if not closing.is_set() and self._heard_nothing_in(reads):
+            await self._answer(Ping())
+            with trio.move_on_after(PING_TIME):
+                await closing.wait()
+            if not closing.is_set() and self._heard_nothing_in(reads):
+                self.client_gone()
+
+    def _heard_nothing_in(self, reads: int) -> bool:
+        """Whether the read of this number still waits: while the app does not receive there is none."""
+        return self._reading and self._reads == reads
 
     async def finish(self, raised: BaseException | None) -> None:
         """The app has ended: close, if that is still to be done, and wait in bounded time for the client's Close."""
