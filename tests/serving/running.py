@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -117,12 +117,16 @@ class Program:
 
 @asynccontextmanager
 async def serve_program(
-    *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, **options: Any
+    *arguments: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    through: Sequence[str] = (),
+    **options: Any,
 ) -> AsyncIterator[Program]:
-    """Start it, with the modules of `cwd`."""
+    """Start it, with the modules of `cwd`; `through` is a command that runs what comes behind it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     process = await trio.lowlevel.open_process(
-        [*TRIO_H2, "serve", *map(str, arguments)],
+        [*through, *TRIO_H2, "serve", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=cwd,

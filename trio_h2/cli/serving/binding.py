@@ -169,9 +169,10 @@ def _listen_on(addresses: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]]
         return listeners
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int, int] | None:
+    """Which file it is; its number alone may be given to the next one."""
     try:
         status = os.lstat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mtime_ns

@@ -68,9 +68,10 @@ def _check_extra() -> None:
     try:
         import trio_h2.adapters.asgi  # noqa: F401
     except ModuleNotFoundError as error:
-        if error.name not in ASGI_EXTRA:
+        missing = str(error.name).partition(".")[0]
+        if missing not in ASGI_EXTRA:
             raise
-        raise ServeError(f"{error.name} is missing; install it with: pip install 'trio-h2[asgi]'") from None
+        raise ServeError(f"{missing} is missing; install it with: pip install 'trio-h2[asgi]'") from None
 
 
 class _Started(trio.TaskStatus[trio_h2.H2Server]):

@@ -16,7 +16,7 @@ from .one_process import Prepared, prepare, serve_sockets
 from .serve_error import ServeError
 from .serve_options import ServeOptions
 
-__all__ = ["run_one_process", "serve_until_signal"]
+__all__ = ["exit_code_of", "run_one_process", "serve_until_signal"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,7 +35,7 @@ def run_one_process(options: ServeOptions) -> int:
             try:
                 return trio.run(serve_until_signal, prepared, sockets)
             except BaseExceptionGroup as group:
-                return _exit_code(group)
+                return exit_code_of(group)
 
 
 async def serve_until_signal(prepared: Prepared, sockets: Sequence[socket.socket]) -> int:
@@ -69,8 +69,11 @@ async def _stop_at_signals(signals: AsyncIterator[int], stopping: trio.Event, sc
     scope.cancel()
 
 
-def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
-    """What an app asked for that called sys.exit, or raised a KeyboardInterrupt, while it served."""
+def exit_code_of(group: BaseExceptionGroup[BaseException]) -> int:
+    """What an app asked for that called sys.exit, or raised a KeyboardInterrupt, while it served.
+
+    Raises the group if there are other errors in it.
+    """
     ends, errors = group.split((SystemExit, KeyboardInterrupt))
     if errors is not None or ends is None:
         raise group
