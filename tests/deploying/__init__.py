@@ -1,0 +1,1 @@
+"""The configurations of docs/deploying.md, run as they stand there."""

@@ -1,0 +1,66 @@
+"""A running HAProxy, and what is said to it over its admin socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from tests import peers
+
+from .page import configuration
+
+__all__ = ["Balancer", "run_haproxy"]
+
+
+class Balancer:
+    """Attributes:
+    port: where clients connect.
+    """
+
+    def __init__(self, port: int, admin: Path) -> None:
+        self.port = port
+        self._admin = admin
+
+    async def tell(self, command: str) -> str:
+        """Say something to the admin socket, for an answer."""
+        async with await trio.open_unix_socket(str(self._admin)) as stream:
+            await stream.send_all(command.encode() + b"\n")
+            return b"".join([chunk async for chunk in stream]).decode()
+
+    async def _column(self, server: str, number: int) -> str:
+        lines = (await self.tell("show stat")).splitlines()
+        (row,) = [line.split(",") for line in lines if line.startswith(f"app,{server},")]
+        return row[number]
+
+    async def wait_until(self, server: str, status: str) -> None:
+        """Wait until HAProxy says so of a server: `UP`, `DOWN` or `DRAIN`."""
+        with trio.fail_after(30):
+            while not (await self._column(server, 17)).startswith(status):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+
+    async def wait_until_idle(self, server: str) -> None:
+        """Wait until a server has no request open."""
+        with trio.fail_after(30):
+            while await self._column(server, 4) != "0":  # noqa: ASYNC110
+                await trio.sleep(0.05)
+
+
+@asynccontextmanager
+async def run_haproxy(path: str, replacements: Mapping[str, str], directory: Path) -> AsyncIterator[Balancer]:
+    """Run HAProxy with a configuration of the page; it has an admin socket in the directory."""
+    program = peers.require_program("haproxy", package="haproxy")
+    port = peers.free_port()
+    text = configuration(path, {"bind :443": f"bind {peers.HOST}:{port}", **replacements})
+    admin = directory / "admin.sock"
+    if "/run/haproxy/admin.sock" in text:
+        text = text.replace("/run/haproxy/admin.sock", str(admin)).replace("log /dev/log local0", "log stderr local0")
+    else:
+        text = f"global\n    stats socket {admin} level admin\n{text}"
+    file = directory / "haproxy.cfg"
+    file.write_text(text)
+    argv = [program, "-db", "-f", str(file)]
+    async with peers.run_server("haproxy", argv, port=port, scheme="https", log=directory / "haproxy.log"):
+        yield Balancer(port, admin)
