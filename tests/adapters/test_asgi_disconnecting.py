@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 import trio_h2
 from tests.adapters.helpers import START, app_and_client, body, sends
-from tests.engine.helpers import MemoryListener
+from tests.engine.helpers import POST, MemoryListener, raw_client
 from trio_h2.adapters.asgi import ClientDisconnected, asgi_handler, serve_asgi_listeners
 
 
@@ -249,6 +249,23 @@ async def test_a_sending_call_that_waits_for_the_window_is_told(autojump_clock: 
     async with app_and_client(ended.wrap(app)) as pair:
         await leave(pair, ended, "reset")
     assert isinstance(ended.error, ClientDisconnected)
+
+
+@pytest.mark.parametrize("scheme", ["http", "websocket"])
+async def test_an_app_whose_client_has_gone_before_it_began_is_not_called(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    fields = POST
+    if scheme == "websocket":
+        method, protocol = ((":method", "CONNECT"), (":protocol", "websocket"))
+        fields = (method, protocol, *POST[1:], ("sec-websocket-version", "13"))
+    async with raw_client(asgi_handler(app)) as peer:
+        await peer.send(peer.headers(1, fields) + peer.rst(1))
+        await peer.sync()
+    assert caplog.records == []
 
 
 # What works on when its response is complete

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 import trio_h2
 from tests.adapters.helpers import START, answers, app_and_client, body, get, scope_of, sends
 from tests.engine.helpers import check_quiet, pattern, read_all
-from trio_h2.adapters.asgi import asgi_handler
+from trio_h2.adapters.asgi import asgi_handler, connection_facts
 
 # The scope
 
@@ -70,6 +70,34 @@ async def test_every_request_has_a_copy_of_the_state() -> None:
     assert scope["state"] == state
     assert scope["state"] is not state
     assert scope["state"]["shared"] is shared
+
+
+def emptied(value: Any) -> None:
+    """Take out all that can be taken out, at every depth; the state's values and the stream are not copied."""
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        emptied(each)
+    if isinstance(value, dict | list):
+        value.clear()
+
+
+async def test_what_an_app_does_to_its_scope_is_not_there_for_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        connection_facts, "tls_extension", lambda tls: {"client_cert_chain": ["certificate"], "tls_version": 0x304}
+    )
+    monkeypatch.setattr(trio_h2.ServerConnection, "tls", trio_h2.TLSInfo("TLSv1.3", None, "h2"))
+    scopes: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["extensions"].pop("trio_h2")["stream"].stream_id == 2 * len(scopes) + 1
+        scopes.append(repr(scope))
+        emptied(scope)
+        await answers()(scope, receive, send)
+
+    async with app_and_client(app, state={"key": "value"}) as pair:
+        await pair.client.request("GET", "/path?query")
+        await pair.client.request("GET", "/path?query")
+    assert scopes[0] == scopes[1]
+    assert "'client_cert_chain': ['certificate']" in scopes[0]
 
 
 async def test_the_extensions_are_named_and_have_the_stream() -> None:

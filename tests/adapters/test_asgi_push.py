@@ -72,10 +72,12 @@ async def test_a_push_that_its_client_resets_is_told(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     ended = trio.Event()
+    times: list[float] = []
 
     async def style(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         assert await receive() == {"type": "http.disconnect"}
+        times.append(trio.current_time())
         with pytest.raises(OSError, match="the client has gone"):
             await send(START)
         ended.set()
@@ -85,9 +87,34 @@ async def test_a_push_that_its_client_resets_is_told(
         async for pushed in pair.client.pushes():
             await trio.sleep(1)
             await pushed.reset()
+            times.append(trio.current_time())
             break
         await ended.wait()
         await check_quiet(pair)
+    assert times[0] == times[1]
+    assert caplog.records == []
+
+
+async def test_a_push_whose_app_does_not_notice_is_cancelled_after_the_grace(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    times: list[float] = []
+
+    async def style(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            times.append(trio.current_time())
+
+    async with app_and_client(pushing(style), config=PUSHES, disconnect_grace=3) as pair:
+        assert (await pair.client.request("GET", "/")).body == b"page"
+        async for pushed in pair.client.pushes():
+            await pushed.reset()
+            times.append(trio.current_time() + 3)
+            break
+        await trio.sleep(10)
+        await check_quiet(pair)
+    assert times[0] == times[1]
     assert caplog.records == []
 
 

@@ -9,9 +9,19 @@ __all__ = ["checked_fields", "checked_octets", "checked_status", "checked_text",
 
 Fields = list[tuple[bytes, bytes]]
 
+# Named here, because to make a union takes longer than to look in it.
+OCTETS = (bytes, bytearray, memoryview)
+NO_PAIRS = (str, bytes, Mapping)
+
 
 def message_type(message: object) -> str:
     """What kind of message an app sends. Raises TypeError or ValueError."""
+    if type(message) is dict and type(kind := message.get("type")) is str:
+        return kind
+    return _other_type(message)
+
+
+def _other_type(message: object) -> str:
     if not isinstance(message, Mapping):
         raise TypeError(f"send() takes a dict, not {type(message).__name__}")
     kind = message.get("type")
@@ -34,7 +44,7 @@ def checked_status(message: Mapping[str, Any]) -> int:
 def checked_octets(message: Mapping[str, Any], key: str) -> bytes | bytearray | memoryview:
     """Octets, none if the key is not there. Raises TypeError."""
     octets = message.get(key, b"")
-    if not isinstance(octets, bytes | bytearray | memoryview):
+    if not isinstance(octets, OCTETS):
         raise _wrong(message, key, "bytes", octets)
     return octets
 
@@ -54,7 +64,7 @@ def checked_fields(message: Mapping[str, Any], key: str = "headers") -> Fields:
     """
     fields: Fields = []
     given = message.get(key, ())
-    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+    if type(given) is not list and (not isinstance(given, Iterable) or isinstance(given, NO_PAIRS)):
         raise _wrong(message, key, "an iterable of pairs", given)
     for index, pair in enumerate(given):
         try:
@@ -68,7 +78,7 @@ def checked_fields(message: Mapping[str, Any], key: str = "headers") -> Fields:
 
 
 def _octets(message: Mapping[str, Any], key: str, index: int, octets: object) -> bytes:
-    if not isinstance(octets, bytes | bytearray | memoryview):
+    if not isinstance(octets, OCTETS):
         raise TypeError(f"{message['type']}: {key}[{index}] must be a pair of bytes, not of {type(octets).__name__}")
     return bytes(octets)
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import trio
 
 import trio_h2
 
 from .asgi_types import App
-from .disconnecting import AppRun, tells_nothing
+from .connection_facts import ConnectionFacts, facts_of
+from .disconnecting import scope_of_app, tells_nothing
 from .forwarded import TrustedProxies
 from .http1_connection import Http1Connection
-from .http1_stream import Http1Stream
 from .http_exchange import HttpExchange
 from .mending import mended_fields
-from .request_stream import RequestStream
+from .request_stream import Carrier, RequestStream
 from .scopes import http_scope, websocket_scope
 from .websocket_exchange import WebSocketExchange
 
@@ -106,6 +106,7 @@ class Adapter:
         self._max_message_size = max_message_size
         self._proxies = proxies
         self._closing = trio.Event()
+        self._known: WeakKeyDictionary[Carrier, ConnectionFacts] = WeakKeyDictionary()
 
     def end_with(self, closing: trio.Event) -> None:
         """WebSockets are closed when this is set: the server's shutdown begins."""
@@ -129,39 +130,42 @@ class Adapter:
         else:
             await self._open(stream)
 
-    async def _answer(self, stream: RequestStream, *, promised: bool = False) -> None:
-        raised: BaseException | None = None
+    async def _answer(self, stream: RequestStream) -> None:
+        """Answer a request, in this task alone if the client takes no pushes."""
+        if stream.can_push:
+            await self._answer_and_push(stream)
+        else:
+            exchange = HttpExchange(stream, self._server)
+            stream.on_disconnect(exchange.client_gone, grace=self._grace)
+            await self._call(stream, exchange)
+
+    async def _answer_and_push(self, stream: RequestStream) -> None:
+        raised: BaseException | None = None  # what leaves the block would be put into a group
         try:
             async with trio.open_nursery() as nursery:
-                exchange = HttpExchange(
-                    stream,
-                    self._server,
-                    lambda pushed: nursery.start_soon(self._keep_promise, pushed),
-                    promised=promised,
-                )
-                scope = http_scope(stream, self._root_path, self._state, promised=promised)
-                self._proxies.correct(scope)
-                run = AppRun(stream, exchange, self._grace)
-                raised = await run.run(
-                    nursery,
-                    partial(self._app, scope, exchange.receive, exchange.send),
-                    promised=promised,
-                    gone=stream.gone if isinstance(stream, Http1Stream) else None,
-                )
+
+                def start_push(pushed: trio_h2.ServerStream) -> None:
+                    nursery.start_soon(self._keep_promise, pushed)
+
+                exchange = HttpExchange(stream, self._server, start_push)
+                stream.on_disconnect(exchange.client_gone, grace=self._grace)
+                try:
+                    await self._call(stream, exchange)
+                except BaseException as error:
+                    raised = error
         finally:
             try:
-                if raised is not None and not (exchange.gone and tells_nothing(raised)):
+                if raised is not None:
                     raise raised
             finally:
                 del raised  # its traceback has this frame
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if not exchange.complete and not exchange.gone:
-            raise RuntimeError(f"the app returned, and {exchange.missing!r} was next")
 
     async def _keep_promise(self, stream: trio_h2.ServerStream) -> None:
         """Answer a request that the app has promised; what goes wrong ends this response alone."""
+        exchange = HttpExchange(stream, self._server, promised=True)
         try:
-            await self._answer(stream, promised=True)
+            with scope_of_app(stream, exchange, self._grace):
+                await self._call(stream, exchange)
         except Exception as error:
             logger.error("the app raised for a pushed %s", stream.request.method, exc_info=error)
             await stream.reset(trio_h2.ErrorCodes.INTERNAL_ERROR)
@@ -169,19 +173,47 @@ class Adapter:
             with trio.CancelScope(shield=True):
                 await stream.aclose()
 
+    async def _call(self, stream: RequestStream, exchange: HttpExchange) -> None:
+        """Call the app for a request, unless its client has gone already. Raises what the app does."""
+        if exchange.gone:
+            return
+        scope = http_scope(stream, self._facts(stream.connection), self._root_path, self._state, exchange.promised)
+        self._proxies.correct(scope)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            if not (exchange.gone and tells_nothing(error)):
+                raise
+        if not (exchange.complete or exchange.gone):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise RuntimeError(f"the app returned, and {exchange.missing!r} was next")
+
+    def _facts(self, connection: Carrier) -> ConnectionFacts:
+        facts = self._known.get(connection)
+        if facts is None:
+            facts = self._known[connection] = facts_of(connection)
+        return facts
+
     async def _open(self, stream: RequestStream) -> None:
         """Answer a request for a WebSocket."""
         raised: BaseException | None = None
         exchange = WebSocketExchange(stream, self._server, self._max_message_size)
+        app = scope_of_app(stream, exchange, self._grace)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(exchange.read)
                 nursery.start_soon(exchange.tend, self._closing)
-                scope = websocket_scope(stream, self._root_path, self._state)
-                self._proxies.correct(scope)
-                run = AppRun(stream, exchange, self._grace)
-                call = partial(self._app, scope, exchange.receive, exchange.send)
-                raised = await run.run(nursery, call, gone=exchange.ended)
+                nursery.start_soon(self._end_in_time, exchange, app)
+                if not exchange.gone:
+                    scope = websocket_scope(stream, self._facts(stream.connection), self._root_path, self._state)
+                    self._proxies.correct(scope)
+                    try:
+                        with app:
+                            await self._app(scope, exchange.receive, exchange.send)
+                    except BaseException as error:
+                        raised = error
                 await exchange.finish(raised)
                 nursery.cancel_scope.cancel()
         finally:
@@ -197,3 +229,9 @@ class Adapter:
         await trio.lowlevel.checkpoint_if_cancelled()
         if not (exchange.accepted or exchange.complete or exchange.gone):
             raise RuntimeError("the app returned, and had not answered the request for a WebSocket")
+
+    async def _end_in_time(self, exchange: WebSocketExchange, app: trio.CancelScope) -> None:
+        """The client may also say that it goes."""
+        await exchange.ended.wait()
+        if not exchange.complete:
+            app.deadline = min(app.deadline, trio.current_time() + self._grace)

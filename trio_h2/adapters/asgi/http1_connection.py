@@ -85,7 +85,7 @@ class Http1Connection:
             nursery.start_soon(self._see_to, stream, nursery.cancel_scope)
         stream.drop_the_rest()
         done = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
-        if not done or self._transport.broken or stream.gone.is_set():
+        if not done or self._transport.broken or stream.gone:
             return False
         protocol.start_next_cycle()
         return True
@@ -93,11 +93,12 @@ class Http1Connection:
     async def _see_to(self, stream: Http1Stream, request: trio.CancelScope) -> None:
         """Call the handler, and end the request; an error of it ends the response."""
         try:
-            await self._handle(stream)
+            with stream.scope:
+                await self._handle(stream)
         except Exception as error:
             path = (stream.request.path or "").partition("?")[0]
             logger.error("the app raised for %s %r", self._method(stream), path, exc_info=error)
-            if stream.status is None and not stream.gone.is_set():
+            if stream.status is None and not stream.gone:
                 try:
                     await self._refuse(500)
                 except Http1Gone:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +15,7 @@ from wsproto.utilities import generate_accept_token
 
 import trio_h2
 
-from .http1_transport import Http1Transport
+from .http1_transport import Http1Gone, Http1Transport
 from .request_stream import Carrier, came_by_tls
 
 __all__ = ["Http1Stream"]
@@ -42,7 +43,10 @@ class Http1Stream:
 
     Attributes:
         request: what the client asked for; a WebSocket as HTTP/2 has it, by extended CONNECT.
-        gone: set when the client has gone.
+        gone: whether the client has gone.
+        scope: what its handler runs in.
+        closed: whether the response is complete. The connection sees to what is left of the request.
+        can_push: False.
         status: of the final response, once its head is sent; None before. Of a WebSocket 200.
     """
 
@@ -54,8 +58,13 @@ class Http1Stream:
         self._body_ended = trio.Event()
         self._first: bytes = b""
         self.request = _request(head, secure=came_by_tls(transport))
-        self.gone = trio.Event()
+        self.gone = False
+        self.scope = trio.CancelScope()
+        self.closed = False
+        self.can_push = False
         self.status: int | None = None
+        self._callback: Callable[[trio_h2.H2Error], object] | None = None
+        self._grace = math.inf
         self._look()
 
     def _look(self) -> None:
@@ -88,7 +97,7 @@ class Http1Stream:
             if self._switched:
                 octets = await self._transport.receive_raw()
                 if not octets:
-                    self.gone.set()
+                    self._client_gone(Http1Gone("the client has ended", initiator="remote"))
                 return octets
             if self._body_ended.is_set():
                 await trio.lowlevel.checkpoint()
@@ -103,7 +112,19 @@ class Http1Stream:
         """Set `gone` when the client goes after its request. The next request, if it is sent before, hides it."""
         await self._body_ended.wait()
         if not await self._transport.read_ahead():
-            self.gone.set()
+            self._client_gone(Http1Gone("the client has gone", initiator="remote"))
+
+    def on_disconnect(self, callback: Callable[[trio_h2.H2Error], object], *, grace: float = math.inf) -> None:
+        """As `trio_h2.ServerStream.on_disconnect`."""
+        self._callback, self._grace = callback, grace
+
+    def _client_gone(self, error: trio_h2.H2Error) -> None:
+        """The handler is told, and has its time; whose response is complete has no client any more."""
+        if not (self.gone or self.closed):
+            self.scope.deadline = trio.current_time() + self._grace
+            if self._callback is not None:
+                self._callback(error)
+        self.gone = True
 
     def drop_the_rest(self) -> None:
         """Drop what is there of a body that the app did not receive: if that is all of it, a next request may follow.
@@ -138,6 +159,7 @@ class Http1Stream:
             self._chunked = self.http_version != "1.0" and not self._without_body(status)
             self._chunked = self._chunked and all(name != b"content-length" for name, _ in fields)
             await self._send(self._response(status, fields), *end)
+            self.closed = end_stream
         self.status = status
 
     async def respond(self, status: int, headers: Any = (), body: bytes | bytearray | memoryview = b"") -> None:
@@ -155,6 +177,7 @@ class Http1Stream:
             fields.append((b"connection", b"close"))  # RFC 9110 section 10.1.1: it will not be read
         await self._send(self._response(status, fields), *data, h11.EndOfMessage())
         self.status = status
+        self.closed = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send octets of the body; of a WebSocket, of its frames."""
@@ -173,17 +196,15 @@ class Http1Stream:
                 await self._transport.send_end()
         else:
             await self._send(h11.EndOfMessage())
+            self.closed = True
 
     async def send_trailers(self, trailers: Any) -> None:
         """End the response, with trailers if it is chunked: else they have no place (RFC 9112 section 7.1)."""
         await self._send(h11.EndOfMessage(headers=list(trailers) if self._chunked else []))
+        self.closed = True
 
     async def aclose(self) -> None:
         """The rest of the request is not wanted: the connection will be closed after the response."""
-        await trio.lowlevel.checkpoint()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """A checkpoint: whether the client has gone is what `gone` says."""
         await trio.lowlevel.checkpoint()
 
     def _without_body(self, status: int | None) -> bool:
@@ -205,8 +226,8 @@ class Http1Stream:
         """What fails with the client says that it has gone."""
         try:
             yield
-        except trio_h2.H2Error:
-            self.gone.set()
+        except trio_h2.H2Error as error:
+            self._client_gone(error)
             raise
 
 

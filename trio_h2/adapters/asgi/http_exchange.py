@@ -38,10 +38,11 @@ class HttpExchange:
     Args:
         stream: the request's.
         server: the value of Server where the app sends none, or None.
-        start_push: what answers a request that the app promises.
-        promised: Whether this one was promised: it has no body.
+        start_push: what answers a request that the app promises; None where the client takes no promises.
+        promised: as the attribute.
 
     Attributes:
+        promised: whether this side promised the request: it has no body.
         gone: whether the client has gone before the response was complete.
     """
 
@@ -49,18 +50,18 @@ class HttpExchange:
         self,
         stream: RequestStream,
         server: bytes | None,
-        start_push: Callable[[trio_h2.ServerStream], None],
+        start_push: Callable[[trio_h2.ServerStream], None] | None = None,
         *,
         promised: bool = False,
     ) -> None:
         self.gone = False
+        self.promised = promised
         self._stream = stream
         self._server = server
         self._start_push = start_push
         self._next = Part.START
-        self._promised = promised
         self._request_ended = False
-        self._over = trio.Event()
+        self._waiting: trio.Event | None = None
         self._told = False
         self._status = 0
         self._fields: list[tuple[bytes, bytes]] = []
@@ -77,10 +78,15 @@ class HttpExchange:
         """What an app that has returned did not send."""
         return self._next.value
 
-    def client_gone(self) -> None:
-        """The client has gone: what waits in `receive` returns."""
-        self.gone = True
-        self._over.set()
+    def client_gone(self, error: trio_h2.H2Error | None = None) -> None:
+        """The client has gone: what waits in `receive` returns. Not if the app had sent all."""
+        if not self.complete:
+            self.gone = True
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.set()
 
     # What the app calls
 
@@ -89,18 +95,19 @@ class HttpExchange:
 
         The first disconnect comes without a checkpoint: Starlette looks for it in a scope that is cancelled.
         """
-        if self._over.is_set():
+        if self.gone or self.complete:
             return await self._disconnect()
         if not self._request_ended:
             try:
-                chunk = b"" if self._promised else await self._stream.receive_some()
+                chunk = b"" if self.promised else await self._stream.receive_some()
             except trio_h2.H2Error:
-                if not self.complete:
-                    self.client_gone()
+                self.client_gone()
                 return await self._disconnect()
             self._request_ended = not chunk
             return {"type": "http.request", "body": chunk, "more_body": bool(chunk)}
-        await self._over.wait()
+        if self._waiting is None:
+            self._waiting = trio.Event()
+        await self._waiting.wait()
         return await self._disconnect()
 
     async def _disconnect(self) -> Message:
@@ -173,8 +180,8 @@ class HttpExchange:
     async def _end(self) -> None:
         """The response is complete. An unread request is given up now, and not when the app's background tasks end."""
         self._next = Part.NOTHING
-        self._over.set()
-        if not (self._request_ended or self._promised):
+        self._wake()
+        if not self._stream.closed:
             await self._stream.aclose()
 
     async def _pathsend(self, message: Message) -> None:
@@ -217,8 +224,8 @@ class HttpExchange:
     async def _push(self, message: Message) -> None:
         target = quote(checked_text(message, "path"), safe="/?:@!$&'()*+,;=~%[]")
         fields = checked_fields(message)
-        if not isinstance(self._stream, trio_h2.ServerStream):
-            return  # of HTTP/1.x
+        if self._start_push is None or not isinstance(self._stream, trio_h2.ServerStream):
+            return
         try:
             pushed = await self._stream.push(target, headers=fields)
         except trio_h2.ProtocolError as error:

@@ -33,11 +33,10 @@ def mended_fields(status: int, fields: Fields, server: bytes | None) -> Fields:
         server: the value of Server where there is none; None leaves it out.
     """
     names = {name for name, _ in fields}
-    forbidden = names & OF_CONNECTIONS
-    if status == 204 and b"content-length" in names:  # RFC 9110 section 8.6
-        forbidden.add(b"content-length")
-    if forbidden:
-        fields = [field for field in fields if field[0] not in forbidden]
+    if not OF_CONNECTIONS.isdisjoint(names):
+        fields = [field for field in fields if field[0] not in OF_CONNECTIONS]
+    if status == 204:  # RFC 9110 section 8.6
+        fields = [field for field in fields if field[0] != b"content-length"]
     if b"date" not in names:
         fields.append((b"date", current_date()))
     if server is not None and b"server" not in names:

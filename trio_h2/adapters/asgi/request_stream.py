@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import trio
@@ -55,6 +55,14 @@ class RequestStream(Protocol):
     @property
     def status(self) -> int | None: ...
 
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def can_push(self) -> bool: ...
+
+    def on_disconnect(self, callback: Callable[[trio_h2.H2Error], object], *, grace: float = ...) -> None: ...
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
 
     async def send_informational(self, status: int, headers: Any = ()) -> None: ...
@@ -70,5 +78,3 @@ class RequestStream(Protocol):
     async def send_trailers(self, trailers: Any) -> None: ...
 
     async def aclose(self) -> None: ...
-
-    def wait_send_all_might_not_block(self) -> Coroutine[Any, Any, None]: ...

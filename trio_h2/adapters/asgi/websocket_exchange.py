@@ -178,7 +178,7 @@ class WebSocketExchange:
         status = message.get("status")
         if isinstance(status, int) and 200 <= status < 300:
             raise ValueError(f"{message['type']}: 'status' {status} would accept the WebSocket (RFC 8441 section 5)")
-        self._denial = HttpExchange(self._stream, self._server, lambda _: None)
+        self._denial = HttpExchange(self._stream, self._server)
 
     async def _deny(self, message: Message) -> None:
         assert self._denial is not None
