@@ -47,6 +47,13 @@ def with_sum(rest: bytes, *, kind: int = 0x11, wrong: int = 0) -> bytes:
     return bytes(header)
 
 
+def with_two_sums(rest: bytes) -> bytes:
+    """A header with two checksums, the first of which is right."""
+    header = bytearray(binary(rest + value(0x03, bytes(4)) * 2))
+    header[-11:-7] = castagnoli(bytes(header)).to_bytes(4, "big")
+    return bytes(header)
+
+
 def castagnoli(data: bytes) -> int:
     crc = 0xFFFFFFFF
     for bit in (octet >> shift & 1 for octet in data for shift in range(8)):

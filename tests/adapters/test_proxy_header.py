@@ -23,6 +23,7 @@ from tests.adapters.proxy_headers import (
     unix,
     value,
     with_sum,
+    with_two_sums,
 )
 from trio_h2.adapters.proxy_protocol import ProxyHeader
 from trio_h2.adapters.proxy_protocol.proxy_header import MAX_LENGTH, ProxyHeaderError, crc32c, parse
@@ -142,6 +143,7 @@ BAD: dict[bytes, str] = {
     binary(FOUR + value(0x20, bytes(4))): "too short",
     binary(FOUR + value(0x03, bytes(3))): "a checksum of 3 octets",
     with_sum(FOUR, wrong=1): "a checksum that is not its own",
+    with_two_sums(FOUR): "more than one checksum",
 }
 
 

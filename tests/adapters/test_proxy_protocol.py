@@ -96,7 +96,8 @@ async def connected(server: trio_h2.H2Server) -> trio.SocketStream:
 
 async def fetched(stream: trio.abc.Stream, header: bytes = b"", context: ssl.SSLContext | None = None) -> int:
     """The status of a response over HTTP/2, behind this header."""
-    await stream.send_all(header)
+    if header:
+        await stream.send_all(header)
     if context is not None:
         context.set_alpn_protocols(["h2"])
         stream = trio.SSLStream(stream, context, server_hostname="localhost", https_compatible=True)
@@ -167,6 +168,38 @@ async def test_it_may_come_octet_by_octet(
         else:
             assert await fetched(stream, b"", client_ssl_context if then == "tls" else None) == 200
     assert len(app.seen) == 1
+
+
+class Prefixed(trio.abc.Stream):
+    """A transport whose first octets are sent together with what comes first over it."""
+
+    def __init__(self, transport: trio.SocketStream, first: bytes) -> None:
+        self._transport = transport
+        self._first = first
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        first, self._first = self._first, b""
+        await self._transport.send_all(first + bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._transport.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._transport.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+@pytest.mark.parametrize("header", [TCP4, binary(FOUR + by_tls())])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_what_follows_may_come_with_it(
+    header: bytes, tls: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    async with app_behind_proxy(ssl_context=server_ssl_context if tls else None) as (app, server):
+        transport = Prefixed(await connected(server), header)
+        assert await fetched(transport, b"", client_ssl_context if tls else None) == 200
+    assert app.ends()[0][:2] == (CLIENT, SERVER)
 
 
 async def test_forwarded_fields_are_believed_by_the_address_in_the_header() -> None:

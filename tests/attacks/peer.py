@@ -177,11 +177,15 @@ class Peer:
         return "stalled" if self.stalled else "still serving"
 
 
+PROXIES = 3
+"""Of a server's ports the one whose connections begin with a header of the PROXY protocol."""
+
+
 class Door:
     """One attacker's way to its victim: it connects to a server, or accepts a client.
 
     Attributes:
-        ports: a server victim's: in the clear, and for TLS.
+        ports: a server victim's: in the clear, for TLS, for bystanders, and for proxies.
         peers: every connection that it had.
         forgotten: how many connections were reset and forgotten; frames, octets: what was sent on them.
         number: which attacker this is.
@@ -201,12 +205,12 @@ class Door:
         self._listener = listener
         self._meeting = meeting
 
-    def bare(self, *, tls: bool = False) -> Peer:
+    def bare(self, *, tls: bool = False, proxy: bool = False) -> Peer:
         """A connection on which nothing was said yet."""
         if self._listener is not None:
             peer = Peer(self._listener.accept()[0], skip=len(wire.PREFACE))
         else:
-            sock = socket.create_connection(("127.0.0.1", self.ports[tls]), timeout=LIMIT)
+            sock = socket.create_connection(("127.0.0.1", self.ports[PROXIES if proxy else tls]), timeout=LIMIT)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock)
         self.peers.append(peer)

@@ -1,6 +1,7 @@
 """The server under attack: `python -m tests.attacks.server CONFIG`, with fields of `Config` as JSON.
 
-Its first line of output says where it listens: for attackers, for attackers that speak TLS, and for bystanders.
+Its first line of output says where it listens: for attackers, for attackers that speak TLS, for bystanders, and for
+proxies, which are attackers, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import trustme
 import trio_h2
 from tests.attacks.gauge import BYSTANDER, Control, Gauge, freeze, say
 from trio_h2.actors import deadlines, writer
+from trio_h2.adapters.proxy_protocol import with_proxy_protocol
 
 LARGE = bytes(64 * 1024)
 TEXT = [("content-type", "text/plain")]
@@ -107,15 +109,20 @@ async def main(config: trio_h2.Config) -> None:
     gauge = Gauge()
     gauge.count_frames()
     freeze()
-    plain, secure, quiet = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(3)]
-    listeners = [plain, trio.SSLListener(secure, tls_context(), https_compatible=True), ForBystanders(quiet)]
+    plain, secure, quiet, proxies = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(4)]
+    listeners = [
+        plain,
+        trio.SSLListener(secure, tls_context(), https_compatible=True),
+        ForBystanders(quiet),
+        with_proxy_protocol(proxies, "127.0.0.1"),
+    ]
     async with trio.open_nursery() as nursery:
         await nursery.start(
             lambda task_status: trio_h2.serve_h2_listeners(handler, listeners, config=config, task_status=task_status)
         )
         Control(gauge, nursery.cancel_scope)
         trio.lowlevel.add_instrument(gauge)
-        say(ports=[listener.socket.getsockname()[1] for listener in (plain, secure, quiet)])
+        say(ports=[listener.socket.getsockname()[1] for listener in (plain, secure, quiet, proxies)])
 
 
 if __name__ == "__main__":

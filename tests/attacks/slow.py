@@ -33,8 +33,8 @@ def slow(function, **options):
     return attack(MANY, crowd=MANY, connections=MANY, config=SHORT, **{"ends": True, **options})(function)
 
 
-def crowd(door: Door, count: int, *, tls: bool = False, first: bytes = b"") -> list[Peer]:
-    peers = [door.bare(tls=tls) for _ in range(count)]
+def crowd(door: Door, count: int, *, tls: bool = False, proxy: bool = False, first: bytes = b"") -> list[Peer]:
+    peers = [door.bare(tls=tls, proxy=proxy) for _ in range(count)]
     for peer in peers:
         peer.send(first)
     return peers
@@ -76,6 +76,25 @@ def no_tls(door: Door, count: int) -> None:
 def silence(door: Door, count: int) -> None:
     """Slowloris: a connection on which nothing comes."""
     drip(door, crowd(door, count), b"")
+
+
+@slow
+def no_proxy_header(door: Door, count: int) -> None:
+    """Slowloris: a proxy from which no header of the PROXY protocol comes."""
+    drip(door, crowd(door, count, proxy=True), b"")
+
+
+@slow
+def slow_proxy_header(door: Door, count: int) -> None:
+    """Slowloris: a header of the PROXY protocol, octet by octet."""
+    drip(door, crowd(door, count, proxy=True), b"PROXY UNKNOWN " + b"x" * 90)
+
+
+@slow
+def long_proxy_header(door: Door, count: int) -> None:
+    """A header of the PROXY protocol whose values come octet by octet, as many as it may have, and a sum over them."""
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xf0" + bytes(12) + b"\x03\0\4abcd" + b"\x04\x0f\xda"
+    drip(door, crowd(door, count, proxy=True, first=header + bytes(4000)), bytes(1000))
 
 
 @slow

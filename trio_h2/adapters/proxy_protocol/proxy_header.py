@@ -146,11 +146,13 @@ def _proxied(data: bytes, family: int, protocol: int) -> ProxyHeader:
         raise ProxyHeaderError(f"{len(data) - FIXED.size} octets for addresses that have {addresses.size}")
     source, destination, *ports = addresses.unpack_from(data, FIXED.size)
     source_port, destination_port = ports or (0, 0)
-    values = []
+    values: list[tuple[int, bytes]] = []
     tls = False
     for kind, start, end in _values(data, FIXED.size + addresses.size):
         value = data[start:end]
         if kind == TYPE_CRC32C:
+            if any(earlier == TYPE_CRC32C for earlier, _ in values):  # each would cost a pass over all
+                raise ProxyHeaderError("more than one checksum")
             _check_sum(data, start, value)
         elif kind == TYPE_SSL:
             if len(value) < SSL_FIXED:
