@@ -246,9 +246,9 @@ async def _raw_over_h2(app: Any, headers: tuple[tuple[str, str], ...], **argumen
 
 
 @asynccontextmanager
-async def _raw_over_http1(
-    app: Any, headers: tuple[tuple[str, str], ...], **arguments: Any
-) -> AsyncIterator[RawWebSocket]:
+async def raw_octets(app: Any, **arguments: Any) -> AsyncIterator[trio.SocketStream]:
+    """The client's side of a connection to an app over HTTP/1.1. Who does not read stops the other."""
+
     async def without_lifespan(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] != "lifespan"
         await app(scope, receive, send)
@@ -258,27 +258,35 @@ async def _raw_over_http1(
         async with trio.open_nursery() as nursery:
             serve = partial(serve_asgi_listeners, without_lifespan, [listener], **arguments)
             server: trio_h2.H2Server = await nursery.start(serve)
-            transport, other = map(trio.SocketStream, trio.socket.socketpair())  # who does not read stops the other
+            transport, other = map(trio.SocketStream, trio.socket.socketpair())
             listener.take(other)
-            upgrade = [("host", "example.org"), ("upgrade", "websocket"), ("connection", "upgrade"), VERSION]
-            upgrade += [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), *headers]
-            protocol = h11.Connection(h11.CLIENT)
-            octets = protocol.send(h11.Request(method="GET", target="/", headers=upgrade))
-            await transport.send_all(octets + protocol.send(h11.EndOfMessage()))
-            while (answer := protocol.next_event()) is h11.NEED_DATA:
-                protocol.receive_data(await transport.receive_some())
-            assert isinstance(answer, h11.InformationalResponse | h11.Response)
-            yield RawWebSocket(
-                200 if answer.status_code == 101 else answer.status_code,
-                trio_h2.Headers(list(answer.headers)),
-                transport.send_all,
-                transport.send_eof,
-                partial(trio.aclose_forcefully, transport),
-                partial(_receive, transport),
-                protocol.trailing_data[0],
-            )
+            yield transport
             await trio.aclose_forcefully(transport)
             await server.shutdown(10)
+
+
+@asynccontextmanager
+async def _raw_over_http1(
+    app: Any, headers: tuple[tuple[str, str], ...], **arguments: Any
+) -> AsyncIterator[RawWebSocket]:
+    async with raw_octets(app, **arguments) as transport:
+        upgrade = [("host", "example.org"), ("upgrade", "websocket"), ("connection", "upgrade"), VERSION]
+        upgrade += [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), *headers]
+        protocol = h11.Connection(h11.CLIENT)
+        octets = protocol.send(h11.Request(method="GET", target="/", headers=upgrade))
+        await transport.send_all(octets + protocol.send(h11.EndOfMessage()))
+        while (answer := protocol.next_event()) is h11.NEED_DATA:
+            protocol.receive_data(await transport.receive_some())
+        assert isinstance(answer, h11.InformationalResponse | h11.Response)
+        yield RawWebSocket(
+            200 if answer.status_code == 101 else answer.status_code,
+            trio_h2.Headers(list(answer.headers)),
+            transport.send_all,
+            transport.send_eof,
+            partial(trio.aclose_forcefully, transport),
+            partial(_receive, transport),
+            protocol.trailing_data[0],
+        )
 
 
 async def _receive(transport: trio.abc.ReceiveStream) -> bytes:
