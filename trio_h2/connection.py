@@ -138,6 +138,8 @@ class ConnectionStatistics:
 
 def checked_grace(grace: float) -> float:
     """What a caller gave as `grace`. Raises TypeError, ValueError."""
+    if type(grace) is float and grace >= 0:
+        return grace
     if isinstance(grace, bool) or not isinstance(grace, int | float):
         raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
     if math.isnan(grace) or grace < 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trio_h2.adapters.asgi import mending
 from trio_h2.adapters.asgi.app_messages import checked_fields, message_type
 
 MESSAGES = (
@@ -47,3 +48,16 @@ def test_a_dict_is_taken_as_any_mapping_is(message: dict[str, Any]) -> None:
 def test_a_list_of_fields_is_taken_as_any_iterable_is(fields: list[Any]) -> None:
     message = {"type": "http.response.start", "headers": fields}
     assert outcome(checked_fields, message) == outcome(checked_fields, message | {"headers": tuple(fields)})
+
+
+@pytest.mark.parametrize("server", [None, b"x"])
+@pytest.mark.parametrize("status", [200, 204, 304])
+@pytest.mark.parametrize(
+    "names",
+    [(), ("content-type",), ("content-length",), ("date",), ("server", "x"), ("connection", "upgrade", "x", "date")],
+)
+def test_fields_with_nothing_to_mend_are_mended_as_all_are(
+    status: int, names: tuple[str, ...], server: bytes | None
+) -> None:
+    fields = [(name.encode(), b"value") for name in names]
+    assert mending.mended_fields(status, fields.copy(), server) == mending._all_mended(status, fields.copy(), server)

@@ -24,6 +24,7 @@ from tests.benchmarks.bench import MIB, WIDE_WINDOWS, Bench, ours
 from tests.benchmarks.loads import h2load, prepared
 from tests.benchmarks.model import Load
 from tests.benchmarks.runner import next_amount
+from tests.benchmarks.workloads.asgi import ALL_ON_ONE, WEBSOCKETS
 from tests.benchmarks.workloads.bodies import DOWNLOAD, UPLOAD
 from tests.peers import free_port
 
@@ -140,12 +141,12 @@ Profile = Callable[[Bench, Path], Awaitable[int]]
 """Runs our side under a load while it is sampled into a file, and returns how many requests there were."""
 
 
-def of_server(app: str, load: Load) -> Profile:
+def of_server(app: str, load: Load, side: str = "trio_h2") -> Profile:
     load = replace(load, seconds=SECONDS)
 
     async def run(bench: Bench, file: Path) -> int:
         port = free_port()
-        argv = ours("profile", file, "servers", "trio_h2", app, port)
+        argv = ours("profile", file, "servers", side, app, port)
         async with bench.serve(bench.side_core, "trio_h2", argv, port) as running:
             first = await load.measure(bench, running, load.amount)
             amount = next_amount(first, load, haste=1.0)
@@ -180,6 +181,16 @@ PROFILES: dict[str, tuple[str, str, Profile]] = {
     ),
     "download": ("the server, 1 MiB downloads", "body", of_server("bulk", DOWNLOAD)),
     "upload": ("the server, 1 MiB uploads", "body", of_server("upload", UPLOAD)),
+    "asgi": (
+        "the server of ASGI apps, Starlette's answer to small GETs, h2load -c1 -m100",
+        "request",
+        of_server("web", h2load(1, 100, amount=500, body=5), "trio_h2 asgi"),
+    ),
+    "asgi_ws": (
+        f"the server of ASGI apps, echoes on {WEBSOCKETS} WebSockets over HTTP/2",
+        "message",
+        of_server("echo", ALL_ON_ONE, "trio_h2 asgi"),
+    ),
     "client_small": ("the client, small GETs, 100 at once", "request", of_client("small", 30_000, 100)),
     "client_download": ("the client, a download", "MiB", of_client("download", 1_000)),
     "client_upload": ("the client, an upload", "MiB", of_client("upload", 1_000)),

@@ -180,6 +180,8 @@ class Sender:
 
     def can_promise(self, parent: StreamMachine) -> bool:
         """Whether `promise` would go well now, and its response may begin some time."""
+        if not self.remote_settings.enable_push:  # as of most clients; it takes no error to say so
+            return False
         try:
             self._check_promise(parent)
             self.check_push_limit()

@@ -42,6 +42,7 @@ class HttpExchange:
         promised: as the attribute.
 
     Attributes:
+        complete: whether the whole response has been sent.
         promised: whether this side promised the request: it has no body.
         gone: whether the client has gone before the response was complete.
     """
@@ -54,6 +55,7 @@ class HttpExchange:
         *,
         promised: bool = False,
     ) -> None:
+        self.complete = False
         self.gone = False
         self.promised = promised
         self._stream = stream
@@ -67,11 +69,6 @@ class HttpExchange:
         self._fields: list[tuple[bytes, bytes]] = []
         self._has_trailers = False
         self._trailers: list[tuple[bytes, bytes]] = []
-
-    @property
-    def complete(self) -> bool:
-        """Whether the whole response has been sent."""
-        return self._next is Part.NOTHING
 
     @property
     def missing(self) -> str:
@@ -124,6 +121,9 @@ class HttpExchange:
             return
         if self.gone:
             raise ClientDisconnected("the client has gone")
+        if kind == "http.response.start":
+            self._start(message)
+            return
         take = self._takes.get(kind)
         if take is None:
             raise ValueError(f"the app sent {kind!r}, which is no message of a response")
@@ -138,7 +138,7 @@ class HttpExchange:
 
     # What each message does
 
-    async def _start(self, message: Message) -> None:
+    def _start(self, message: Message) -> None:
         self._expect(message, Part.START)
         self._status = checked_status(message)
         self._fields = mended_fields(self._status, checked_fields(message), self._server)
@@ -180,6 +180,7 @@ class HttpExchange:
     async def _end(self) -> None:
         """The response is complete. An unread request is given up now, and not when the app's background tasks end."""
         self._next = Part.NOTHING
+        self.complete = True
         self._wake()
         if not self._stream.closed:
             await self._stream.aclose()
@@ -239,7 +240,6 @@ class HttpExchange:
             raise RuntimeError(f"the app sent {message['type']!r} where {self._next.value!r} is next")
 
     _takes: ClassVar[dict[str, Callable[[HttpExchange, Any], Awaitable[None]]]] = {
-        "http.response.start": _start,
         "http.response.body": _body,
         "http.response.pathsend": _pathsend,
         "http.response.trailers": _more_trailers,

@@ -12,6 +12,8 @@ Fields = list[tuple[bytes, bytes]]
 # RFC 9113 section 8.2.2.
 OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 
+SEEN_TO = OF_CONNECTIONS | {b"date", b"server"}
+
 _date = (0, b"")
 
 
@@ -29,14 +31,28 @@ def mended_fields(status: int, fields: Fields, server: bytes | None) -> Fields:
 
     Args:
         status: of the response.
-        fields: with lower-case names.
+        fields: with lower-case names; it is the result's to change.
         server: the value of Server where there is none; None leaves it out.
     """
+    if status == 204:
+        return _all_mended(status, fields, server)
+    for name, _ in fields:
+        if name in SEEN_TO:
+            return _all_mended(status, fields, server)
+    fields.append((b"date", current_date()))
+    if server is not None:
+        fields.append((b"server", server))
+    return fields
+
+
+def _all_mended(status: int, fields: Fields, server: bytes | None) -> Fields:
+    """As `mended_fields`, where one of the names is among those that are seen to, or the status may be."""
     names = {name for name, _ in fields}
-    if not OF_CONNECTIONS.isdisjoint(names):
-        fields = [field for field in fields if field[0] not in OF_CONNECTIONS]
-    if status == 204:  # RFC 9110 section 8.6
-        fields = [field for field in fields if field[0] != b"content-length"]
+    forbidden = names & OF_CONNECTIONS
+    if status == 204 and b"content-length" in names:  # RFC 9110 section 8.6
+        forbidden.add(b"content-length")
+    if forbidden:
+        fields = [field for field in fields if field[0] not in forbidden]
     if b"date" not in names:
         fields.append((b"date", current_date()))
     if server is not None and b"server" not in names:

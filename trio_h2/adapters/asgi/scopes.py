@@ -99,4 +99,9 @@ def _fields(request: trio_h2.Request) -> list[tuple[bytes, bytes]]:
     fields = list(request.headers)
     if request.authority is None:
         return fields
-    return [(b"host", request.authority.encode("latin-1")), *(field for field in fields if field[0] != b"host")]
+    for name, _ in fields:
+        if name == b"host":
+            fields = [field for field in fields if field[0] != b"host"]
+            break
+    fields.insert(0, (b"host", request.authority.encode("latin-1")))
+    return fields
