@@ -15,7 +15,7 @@ async def test_one_that_is_never_read_holds_up_none_of_the_others() -> None:
     messages = sized(10_000, 30)
     with trio.fail_after(sized(7200, 120)):
         groups = await run(100, messages, 2)
-    assert [group.echoed for group in groups] == [100 * messages, 99 * messages, 99 * messages]
+    assert [group.echoes for group in groups] == [100 * messages, 99 * messages, 99 * messages]
     alone, deaf, unread = groups
     assert alone.stuck == 0
     # The stream's window, and 64 KiB of messages beside it.
