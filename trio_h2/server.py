@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from .actors.accepting import Shortage, next_connection, without_the_gone
-from .actors.listening import check_address, check_serves, checked_listeners, open_listeners, port_of
+from .actors.listening import check_address, check_serves, checked_listeners, open_listeners, port_of, wrapped
 from .actors.logs import logger
 from .actors.room import Room
 from .actors.stopping import Stopping
@@ -340,9 +340,8 @@ async def serve_h2(
         raise TypeError(f"wrap_listener must be a function of a listener, or None, not {type(wrap_listener).__name__}")
     if ssl_context is not None:
         check_serves(ssl_context)
-    listeners: list[trio.abc.Listener[Any]] = list(await open_listeners(port, host, backlog))
-    if wrap_listener is not None:
-        listeners = [wrap_listener(listener) for listener in listeners]
+    opened = await open_listeners(port, host, backlog)
+    listeners: list[trio.abc.Listener[Any]] = wrapped(opened, wrap_listener) if wrap_listener else list(opened)
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"] if http1 is None else ["h2", "http/1.1"])
         ssl_context.options |= ssl.OP_NO_RENEGOTIATION

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 import trio_h2
+from tests import peers
 
 from .helpers import hello, read_all
 
@@ -159,3 +160,22 @@ async def test_connections_that_have_ended_in_the_backlog_are_found_beneath(nurs
         assert (await connection.request("GET", "/")).status == 200
     assert server.statistics().connections == 1
     await server.shutdown()
+
+
+def fails(listener: object) -> trio.abc.Listener[Any]:
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("wrap", "error", "text"),
+    [
+        (fails, ValueError, "no"),
+        (lambda listener: 5, TypeError, "wrap_listener must return a trio.abc.Listener, not int"),
+    ],
+)
+async def test_a_wrapper_that_fails_leaves_no_socket_open(wrap: Any, error: type[Exception], text: str) -> None:
+    port = peers.free_port()
+    for _ in range(2):  # the second time the port is free again
+        with pytest.raises(error) as caught:
+            await trio_h2.serve_h2(hello, port, host="127.0.0.1", wrap_listener=wrap)
+        assert str(caught.value) == text

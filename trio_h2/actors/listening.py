@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import selectors
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -21,6 +21,7 @@ __all__ = [
     "open_listeners",
     "port_of",
     "stop_listening",
+    "wrapped",
 ]
 
 # Of those that take no file descriptor of their own: Windows has no poll, and elsewhere select stops at 1,024.
@@ -44,6 +45,26 @@ async def open_listeners(port: int, host: str | bytes | None, backlog: int | Non
             attempts -= 1
             if error.errno != errno.EADDRINUSE or not attempts:
                 raise
+
+
+def wrapped(
+    listeners: Sequence[trio.SocketListener], wrap: Callable[[trio.abc.Listener[Any]], trio.abc.Listener[Any]]
+) -> list[trio.abc.Listener[Any]]:
+    """What a caller's function makes of listeners that were opened here. They are closed if it fails.
+
+    Raises TypeError if it makes something else; and what it raises.
+    """
+    made = []
+    try:
+        for listener in listeners:
+            made.append(wrap(listener))
+            if not isinstance(made[-1], trio.abc.Listener):
+                raise TypeError(f"wrap_listener must return a trio.abc.Listener, not {type(made[-1]).__name__}")
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    return made
 
 
 def check_address(port: int, host: str | bytes | None) -> None:
