@@ -24,6 +24,7 @@ from tests.adapters.websockets import (
     close_frame,
     deflated,
     frame,
+    raw_handshake,
     raw_websocket,
 )
 from trio_h2.adapters.asgi import ClientDisconnected
@@ -149,7 +150,7 @@ async def test_a_pong_on_its_way_does_not_keep_the_close_back(autojump_clock: Mo
         await go.wait()
 
     config = trio_h2.Config(initial_window_size=100, max_window_size=100)
-    async with raw_websocket("h2", app, config=config) as client:
+    async with raw_websocket("h2", app, client_config=config) as client:
         await client.send(frame(b"x" * 125, 9))
         await wait_all_tasks_blocked()
         go.set()
@@ -223,6 +224,96 @@ async def test_a_client_whom_the_app_has_stopped_is_not_given_up(autojump_clock:
         assert received == 2
         await client.send(close_frame(1000))
         assert await client.frames() == [CLOSE_1000]
+
+
+# A shutdown, whatever is going on
+
+
+@OVER_BOTH
+async def test_a_shutdown_closes_what_is_accepted_in_its_course(autojump_clock: MockClock, transport: str) -> None:
+    messages: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await trio.sleep(1)
+        await send(ACCEPT)
+        messages.append(await receive())
+
+    async with raw_handshake(transport, app) as client, trio.open_nursery() as nursery:
+        await wait_all_tasks_blocked()
+        nursery.start_soon(client.server.shutdown, 5)
+        assert (await client.response())[0] == 200
+        assert await client.frame() == ServerFrame(8, b"\x03\xe9")
+        await client.send(close_frame(1001))
+        assert await client.frame() is None
+    assert messages == [{"type": "websocket.disconnect", "code": 1001, "reason": ""}]
+
+
+async def connecting(receive: Any, send: Any) -> None:
+    await receive()
+    await trio.sleep_forever()
+
+
+async def not_receiving(receive: Any, send: Any) -> None:
+    await receive()
+    await send(ACCEPT)
+    await trio.sleep_forever()
+
+
+async def sending(receive: Any, send: Any) -> None:
+    await receive()
+    await send(ACCEPT)
+    while True:
+        await send({"type": "websocket.send", "bytes": bytes(10_000)})
+
+
+async def closed(receive: Any, send: Any) -> None:
+    await receive()
+    await send(ACCEPT)
+    await send({"type": "websocket.close"})
+    await trio.sleep_forever()
+
+
+async def returned(receive: Any, send: Any) -> None:
+    await receive()
+    await send(ACCEPT)
+
+
+async def denying(receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.http.response.start", "status": 401})
+    while True:
+        await send({"type": "websocket.http.response.body", "body": bytes(10_000), "more_body": True})
+
+
+async def denied(receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close"})
+    await trio.sleep_forever()
+
+
+@OVER_BOTH
+@pytest.mark.parametrize("stage", [connecting, not_receiving, sending, closed, returned, denying, denied])
+@pytest.mark.parametrize(
+    "octets", [b"", frame(bytes(70_000)) * 2, close_frame(1000)], ids=["silent", "sends", "closes"]
+)
+async def test_a_shutdown_ends_in_its_time_at_every_stage(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, transport: str, stage: Any, octets: bytes
+) -> None:
+    """With a client that reads nothing, and answers no Close."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await stage(receive, send)
+
+    async with raw_handshake(transport, app) as client:
+        if octets and stage not in (connecting, denying, denied):
+            await client.response()
+            await client.send(octets)
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        await client.server.shutdown(5)
+        assert trio.current_time() - start < 12
+    assert caplog.records == []
 
 
 # Memory, and the loop's turns

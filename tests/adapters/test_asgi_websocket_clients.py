@@ -240,7 +240,7 @@ async def test_its_protocol_answers_our_pings(autojump_clock: MockClock) -> None
     """Without I/O of its own, so that minutes are short."""
     app = App()
     protocol = ClientProtocol(parse_uri("ws://example.org/"), max_size=None)
-    async with raw_octets(app) as transport:
+    async with raw_octets(app) as (_, transport):
         protocol.send_request(protocol.connect())
         start = trio.current_time()
         pings = 0

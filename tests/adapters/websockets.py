@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import client_extensions_handshake
 
 import trio_h2
-from tests.adapters.helpers import app_and_client
 from tests.engine.helpers import FOREVER, MemoryListener
 from trio_h2.adapters.asgi import serve_asgi_listeners
 
@@ -174,19 +173,26 @@ class ServerFrame(NamedTuple):
 @dataclass
 class RawWebSocket:
     """Attributes:
-    status, headers: of the answer to its handshake.
+    server: the app's.
+    response: gives status and fields of the answer to its handshake; 101 is 200.
+    headers: these fields, of `raw_websocket`.
     send: sends octets.
     leave: ends the client's side.
-    cut: ends the connection.
+    cut: ends the connection, of HTTP/2 the stream.
     """
 
-    status: int
-    headers: trio_h2.Headers
+    server: trio_h2.H2Server
+    response: Callable[[], Awaitable[tuple[int, trio_h2.Headers]]]
     send: Callable[[bytes], Awaitable[None]]
     leave: Callable[[], Awaitable[None]]
     cut: Callable[[], Awaitable[None]]
     _receive: Callable[[], Awaitable[bytes]]
+    headers: trio_h2.Headers = field(default_factory=trio_h2.Headers)
     _octets: bytes = b""
+
+    def put_back(self, octets: bytes) -> None:
+        """These come next."""
+        self._octets = octets
 
     async def receive_some(self) -> bytes:
         """What comes, b"" at the end."""
@@ -229,64 +235,93 @@ class RawWebSocket:
 async def raw_websocket(
     transport: str, app: Any, *headers: tuple[str, str], **arguments: Any
 ) -> AsyncIterator[RawWebSocket]:
-    """Ask an app for a WebSocket, over one of TRANSPORTS."""
-    over = _raw_over_h2 if transport == "h2" else _raw_over_http1
-    async with over(app, headers, **arguments) as client:
+    """Open a WebSocket that the app accepts; as `raw_handshake`."""
+    async with raw_handshake(transport, app, *headers, **arguments) as client:
+        status, client.headers = await client.response()
+        assert status == 200
         yield client
 
 
 @asynccontextmanager
-async def _raw_over_h2(app: Any, headers: tuple[tuple[str, str], ...], **arguments: Any) -> AsyncIterator[RawWebSocket]:
-    async with app_and_client(app, **arguments) as pair:
-        async with pair.client.stream("CONNECT", "/", protocol="websocket", headers=[VERSION, *headers]) as stream:
-            response = await stream.response()
-            yield RawWebSocket(
-                response.status, response.headers, stream.send_all, stream.send_eof, stream.reset, stream.receive_some
-            )
+async def raw_handshake(
+    transport: str,
+    app: Any,
+    *headers: tuple[str, str],
+    client_config: trio_h2.Config | None = None,
+    **arguments: Any,
+) -> AsyncIterator[RawWebSocket]:
+    """Ask an app for a WebSocket, over one of TRANSPORTS. The `arguments` are the server's."""
+    if transport == "h2":
+        async with _served(app, **arguments) as (server, listener):
+            connecting = trio_h2.connect_over(listener.connect(), authority="example.org", config=client_config)
+            async with connecting as connection, _raw_over_h2(server, connection, headers) as client:
+                yield client
+    else:
+        async with raw_octets(app, **arguments) as (server, octets), _raw_over_http1(server, octets, headers) as client:
+            yield client
 
 
 @asynccontextmanager
-async def raw_octets(app: Any, **arguments: Any) -> AsyncIterator[trio.SocketStream]:
+async def raw_octets(app: Any, **arguments: Any) -> AsyncIterator[tuple[trio_h2.H2Server, trio.SocketStream]]:
     """The client's side of a connection to an app over HTTP/1.1. Who does not read stops the other."""
+    async with _served(app, **arguments) as (server, listener):
+        transport, other = map(trio.SocketStream, trio.socket.socketpair())
+        listener.take(other)
+        yield server, transport
+        await trio.aclose_forcefully(transport)
+
+
+@asynccontextmanager
+async def _served(app: Any, **arguments: Any) -> AsyncIterator[tuple[trio_h2.H2Server, MemoryListener]]:
+    """A server that has ended, by itself, when the block is left."""
 
     async def without_lifespan(scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] != "lifespan"
+        assert scope["type"] == "websocket"
         await app(scope, receive, send)
 
     listener = MemoryListener()
     with trio.fail_after(FOREVER):
         async with trio.open_nursery() as nursery:
-            serve = partial(serve_asgi_listeners, without_lifespan, [listener], **arguments)
-            server: trio_h2.H2Server = await nursery.start(serve)
-            transport, other = map(trio.SocketStream, trio.socket.socketpair())
-            listener.take(other)
-            yield transport
-            await trio.aclose_forcefully(transport)
+            server = await nursery.start(partial(serve_asgi_listeners, without_lifespan, [listener], **arguments))
+            yield server, listener
             await server.shutdown(10)
 
 
 @asynccontextmanager
-async def _raw_over_http1(
-    app: Any, headers: tuple[tuple[str, str], ...], **arguments: Any
+async def _raw_over_h2(
+    server: trio_h2.H2Server, connection: trio_h2.ClientConnection, headers: tuple[tuple[str, str], ...]
 ) -> AsyncIterator[RawWebSocket]:
-    async with raw_octets(app, **arguments) as transport:
-        upgrade = [("host", "example.org"), ("upgrade", "websocket"), ("connection", "upgrade"), VERSION]
-        upgrade += [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), *headers]
-        protocol = h11.Connection(h11.CLIENT)
-        octets = protocol.send(h11.Request(method="GET", target="/", headers=upgrade))
-        await transport.send_all(octets + protocol.send(h11.EndOfMessage()))
+    async with connection.stream("CONNECT", "/", protocol="websocket", headers=[VERSION, *headers]) as stream:
+
+        async def response() -> tuple[int, trio_h2.Headers]:
+            answer = await stream.response()
+            return answer.status, answer.headers
+
+        client = RawWebSocket(server, response, stream.send_all, stream.send_eof, stream.reset, stream.receive_some)
+        yield client
+
+
+@asynccontextmanager
+async def _raw_over_http1(
+    server: trio_h2.H2Server, transport: trio.SocketStream, headers: tuple[tuple[str, str], ...]
+) -> AsyncIterator[RawWebSocket]:
+    upgrade = [("host", "example.org"), ("upgrade", "websocket"), ("connection", "upgrade"), VERSION]
+    upgrade += [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), *headers]
+    protocol = h11.Connection(h11.CLIENT)
+    octets = protocol.send(h11.Request(method="GET", target="/", headers=upgrade))
+    await transport.send_all(octets + protocol.send(h11.EndOfMessage()))
+
+    async def response() -> tuple[int, trio_h2.Headers]:
         while (answer := protocol.next_event()) is h11.NEED_DATA:
             protocol.receive_data(await transport.receive_some())
         assert isinstance(answer, h11.InformationalResponse | h11.Response)
-        yield RawWebSocket(
-            200 if answer.status_code == 101 else answer.status_code,
-            trio_h2.Headers(list(answer.headers)),
-            transport.send_all,
-            transport.send_eof,
-            partial(trio.aclose_forcefully, transport),
-            partial(_receive, transport),
-            protocol.trailing_data[0],
-        )
+        client.put_back(protocol.trailing_data[0])
+        status = 200 if answer.status_code == 101 else answer.status_code
+        return status, trio_h2.Headers(list(answer.headers))
+
+    cut = partial(trio.aclose_forcefully, transport)
+    client = RawWebSocket(server, response, transport.send_all, transport.send_eof, cut, partial(_receive, transport))
+    yield client
 
 
 async def _receive(transport: trio.abc.ReceiveStream) -> bytes:

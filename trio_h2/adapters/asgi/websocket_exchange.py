@@ -124,12 +124,10 @@ class WebSocketExchange:
     async def send(self, message: Message) -> None:
         """Send a message of the app's. Raises ClientDisconnected, or what is wrong with it."""
         kind = message_type(message)
-        if self._phase is Phase.DENIED and kind == "websocket.http.response.body":
-            await self._deny(message)
-            return
         allowed = {
             Phase.CONNECTING: ("websocket.accept", "websocket.close", "websocket.http.response.start"),
             Phase.OPEN: ("websocket.send", "websocket.close"),
+            Phase.DENIED: ("websocket.http.response.body",),
         }.get(self._phase, ())
         if kind not in allowed:
             where = "before" if self._phase is Phase.CONNECTING else "while" if self._phase is Phase.OPEN else "after"
@@ -147,8 +145,10 @@ class WebSocketExchange:
             elif kind == "websocket.close":
                 await self._close(message)
             else:
-                self._start_denial(message)
                 await self._deny(message)
+        except ClientDisconnected:  # the denial's own
+            self.client_gone()
+            raise
         except trio_h2.H2Error as error:
             disconnected = client_error(error)
             if disconnected is None:
@@ -174,14 +174,14 @@ class WebSocketExchange:
         self._phase = Phase.OPEN
         self._accepted.set()
 
-    def _start_denial(self, message: Message) -> None:
-        status = message.get("status")
-        if isinstance(status, int) and 200 <= status < 300:
-            raise ValueError(f"{message['type']}: 'status' {status} would accept the WebSocket (RFC 8441 section 5)")
-        self._denial = HttpExchange(self._stream, self._server)
-
     async def _deny(self, message: Message) -> None:
-        assert self._denial is not None
+        if self._denial is None:
+            status = message.get("status")
+            if isinstance(status, int) and 200 <= status < 300:
+                raise ValueError(
+                    f"{message['type']}: 'status' {status} would accept the WebSocket (RFC 8441 section 5)"
+                )
+            self._denial = HttpExchange(self._stream, self._server)
         await self._denial.send({**message, "type": message["type"].removeprefix("websocket.")})
         self._phase = Phase.DENIED
         if self._denial.complete:
