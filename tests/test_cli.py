@@ -978,6 +978,14 @@ def test_what_is_said_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         process.say("nor this")
 
 
+def test_letters_that_standard_output_does_not_take_are_written_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    octets = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(octets, encoding="latin-1"))
+    process.say("Übung")
+    process.say("дом")
+    assert octets.getvalue() == b"\xdcbung\n\\u0434\\u043e\\u043c\n"
+
+
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["trio-h2", *arguments])
     return cli_package.main()

@@ -33,6 +33,8 @@ def printable(text: str | bytes) -> str:
     """Text of a peer's, fit for a terminal: nothing in it is a control sequence."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
@@ -54,8 +56,12 @@ def say(line: str) -> None:
 
     Raises OSError, once, when standard output takes nothing for another reason.
     """
-    try:
-        click.echo(printable(line))
+    line = printable(line)
+    try:  # in one piece: other processes may write, too
+        try:
+            print(f"{line}\n", end="", flush=True)
+        except UnicodeEncodeError:  # where standard output does not take every letter
+            print(f"{ascii(line)[1:-1]}\n", end="", flush=True)
     except BrokenPipeError:
         discard(sys.stdout)
     except OSError as error:

@@ -66,15 +66,26 @@ def _seconds(context: click.Context, parameter: click.Parameter, seconds: float)
     return seconds
 
 
+def _not_empty(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    if text == "":
+        raise click.BadParameter("it must not be empty")
+    return text
+
+
 LISTENING = [
-    ServeOption("Where to listen", "--host", help="The address; 0.0.0.0 is every one.  [default: 127.0.0.1]"),
+    ServeOption(
+        "Where to listen",
+        "--host",
+        callback=_not_empty,
+        help="The address; 0.0.0.0 is every one.  [default: 127.0.0.1]",
+    ),
     ServeOption(
         "Where to listen",
         "--port",
         type=PORT,
         help="The port; 0 picks a free one.  [default: 8443, or 8080 without TLS]",
     ),
-    ServeOption("Where to listen", "--unix", metavar="PATH", help="A unix socket instead."),
+    ServeOption("Where to listen", "--unix", callback=_not_empty, metavar="PATH", help="A unix socket instead."),
     ServeOption("Where to listen", "--unix-mode", callback=_octal, metavar="MODE", help="Its permissions: 660, say."),
     ServeOption("Where to listen", "--fd", type=click.IntRange(0), help="A socket that is open already, and listens."),
     ServeOption(
@@ -121,7 +132,9 @@ PROCESSES = [
         default=0,
         help="At most so many more, at random for each worker.",
     ),
-    ServeOption("Processes", "--pid-file", metavar="PATH", help="Where the process's number is written."),
+    ServeOption(
+        "Processes", "--pid-file", callback=_not_empty, metavar="PATH", help="Where the process's number is written."
+    ),
     ServeOption("Processes", "--metrics-port", type=PORT, help="Where Prometheus finds /metrics."),
     ServeOption("Processes", "--metrics-host", default="127.0.0.1", show_default=True, help="Its address."),
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from .serve_options import ServeOptions
 
@@ -18,7 +18,8 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 
 def timestamp(seconds: float) -> str:
     """A time since the epoch as text: in UTC, to the millisecond (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03}Z"
 
 
 class _TextFormatter(logging.Formatter):
