@@ -78,7 +78,9 @@ LAYERS = {
         set(),
     ),
     "adapters": layer(set(), {"attrs", "h11", "trio", "wsproto"}, public_only=True),
-    "cli": layer({"adapters"}, {"attrs", "trio", "click", "rich", "trustme"}, public_only=True),
+    "cli": layer(
+        {"adapters"}, {"attrs", "click", "prometheus_client", "rich", "trio", "trustme", "watchfiles"}, public_only=True
+    ),
     "__main__": layer({"cli"}, set(), public_only=True),
 }
 

@@ -17,6 +17,7 @@ import trio
 import trio.testing
 
 from tests.serving.processes import alive, freeze, until
+from trio_h2.cli.serving import worker
 from trio_h2.cli.serving.supervisor import NoWorkerStarted, Supervisor
 from trio_h2.cli.serving.worker import Launch
 
@@ -31,13 +32,24 @@ class Crew:
         self.generation = directory / "generation"
         self.shown: list[str] = []
         self.pids: set[int] = set()
+        self.settled = trio.Event()
         launch = Launch(
             [sys.executable, str(PLAIN_WORKER)],
             {"generation": str(self.generation), **options},
             [self.listening.fileno()],
         )
-        self.supervisor = Supervisor(launch, number, grace=grace, patient=patient, show=self.shown.append)
+        self.supervisor = Supervisor(
+            launch,
+            number,
+            grace=grace,
+            patient=patient,
+            on_settled=self._settle,
+            show=self.shown.append,
+        )
         self.generation.write_text("1")
+
+    def _settle(self) -> None:
+        self.settled.set()
 
     @property
     def serving(self) -> list[int]:
@@ -62,8 +74,10 @@ class Crew:
 
 
 @pytest.fixture(autouse=True)
-def _all_logged(caplog: pytest.LogCaptureFixture) -> None:
+def _all_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.INFO, "trio_h2")
+    monkeypatch.setattr(worker, "MARGIN", 0.2)
+    monkeypatch.setattr(worker, "HASTE", 0.3)
 
 
 @asynccontextmanager
@@ -74,10 +88,10 @@ async def crew(directory: Path, number: int = 2, **options: Any) -> AsyncIterato
         with running.listening:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(running.supervisor.run)
-                await running.supervisor.ready.wait()
+                await running.settled.wait()
                 yield running
                 running.supervisor.stop()
-        assert running.supervisor.workers == ()
+        assert running.supervisor.workers == []
         assert not any(map(alive, running.pids))
 
 
@@ -200,7 +214,7 @@ async def test_one_more_and_one_less(tmp_path: Path) -> None:
 async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with crew(tmp_path, grace=0.1, deaf=True) as running:
         await running.has(2)
-    assert caplog.text.count("did not end within 2.1 s: it is killed") == 2
+    assert caplog.text.count("did not end within 0.3 s: it is killed") == 2
 
 
 async def test_a_stopped_worker_does_not_hold_up_the_end(tmp_path: Path) -> None:
@@ -214,7 +228,7 @@ async def test_all_can_end_at_once_while_they_drain(tmp_path: Path, caplog: pyte
         await running.has(2)
         running.supervisor.stop()
         await running.supervisor.stop_at_once()
-    assert "did not end within 2 s" in caplog.text
+    assert "did not end within 0.3 s" in caplog.text
 
 
 async def test_if_no_worker_can_start_there_is_an_error(tmp_path: Path) -> None:
@@ -274,22 +288,22 @@ async def test_what_workers_have_counted_is_kept(tmp_path: Path) -> None:
         await until(lambda: not set(old) & set(running.serving))
         await running.has(1)
         assert running.supervisor.gone.counts == {"connections": 1, "requests": {"GET": 1}}
-        (worker,) = running.supervisor.workers
+        (only,) = running.supervisor.workers
         await running.ask()
-        await worker.count()
-        assert worker.statistics == {"connections": 1, "connections_open": 1, "requests": {"GET": 1}}
+        await only.count()
+        assert only.statistics == {"connections": 1, "connections_open": 1, "requests": {"GET": 1}}
 
 
 async def test_a_stopped_worker_is_asked_once_for_what_it_has_counted(tmp_path: Path) -> None:
     async with crew(tmp_path, number=1) as running:
         await running.has(1)
-        (worker,) = running.supervisor.workers
+        (only,) = running.supervisor.workers
         freeze(running.serving[0])
         for _ in range(3):
             with trio.move_on_after(0.01) as scope:
-                await worker.count()
+                await only.count()
             assert scope.cancelled_caught
-        assert worker.silent
+        assert only.silent
         os.kill(running.serving[0], signal.SIGCONT)
-        await worker.count()
-        assert not worker.silent
+        await only.count()
+        assert not only.silent

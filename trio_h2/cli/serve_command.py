@@ -18,6 +18,7 @@ from .serving.log_output import LEVELS
 from .serving.plain_command import run_one_process
 from .serving.serve_error import ServeError
 from .serving.serve_options import ServeOptions
+from .serving.supervised_command import run_supervised
 from .serving.tls_contexts import with_certificate
 
 __all__ = ["serve"]
@@ -186,7 +187,8 @@ def _serve(target: str, **values: Any) -> None:
     if options.reload and importlib.util.find_spec("watchfiles") is None:
         raise click.ClickException("watchfiles is missing; install it with: pip install 'trio-h2[reload]'")
     try:
-        exit_code = run_one_process(with_certificate(options))
+        run = run_supervised if options.is_supervised else run_one_process
+        exit_code = run(with_certificate(options))
     except ServeError as error:
         error.show()
         exit_code = error.exit_code

@@ -15,7 +15,7 @@ from ..process import reason
 from .serve_error import USAGE, ServeError
 from .serve_options import ServeOptions
 
-__all__ = ["bind", "bound"]
+__all__ = ["bind", "bound", "listen_on_port"]
 
 BACKLOG = 65_535
 """Of connections that nobody has accepted yet; the system takes its own limit where that is less."""
@@ -61,7 +61,7 @@ def bind(options: ServeOptions) -> list[socket.socket]:
         return [_inherited(options.fd, f"--fd {options.fd}")]
     if options.unix is not None:
         return [_listen_on_file(options.unix, options.unix_mode)]
-    return _listen_on_port(options.listening_host, options.listening_port)
+    return listen_on_port(options.listening_host, options.listening_port)
 
 
 def _take_activated() -> range:
@@ -128,8 +128,12 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _listen_on_port(host: str, port: int) -> list[socket.socket]:
-    """Listen on every address that the host has; port 0 is one and the same free port for all of them."""
+def listen_on_port(host: str, port: int) -> list[socket.socket]:
+    """Listen on every address that the host has; port 0 is one and the same free port for all of them.
+
+    Raises:
+        ServeError: it can't; the message says why.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = list(dict.fromkeys((family, address) for family, *_, address in found))

@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-__all__ = ["ControlSocket", "Message", "control_pair", "inherited_control"]
+__all__ = ["ControlSocket", "Message", "control_pair", "over_socket"]
 
 Message = dict[str, Any]
 
@@ -59,16 +59,9 @@ class ControlSocket:
 def control_pair() -> tuple[ControlSocket, socket.socket]:
     """The parent's end, and the one that a worker inherits."""
     ours, theirs = socket.socketpair()
-    return _control(ours), theirs
+    return over_socket(ours), theirs
 
 
-def inherited_control(number: int) -> ControlSocket:
-    """A worker's end, by its file descriptor; what the worker starts does not inherit it."""
-    inherited = socket.socket(fileno=number)
-    inherited.set_inheritable(False)
-    return _control(inherited)
-
-
-def _control(end: socket.socket) -> ControlSocket:
-    end.setblocking(False)
+def over_socket(end: socket.socket) -> ControlSocket:
+    """What is said over one end."""
     return ControlSocket(trio.SocketStream(trio.socket.from_stdlib_socket(end)))

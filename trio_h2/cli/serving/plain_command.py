@@ -5,16 +5,27 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
+
+import trio_h2
 
 from ..process import INTERRUPTED, complain
 from .banner import show_banner
 from .binding import bound
 from .log_output import configured_logging
+from .metrics_server import metrics_sockets, serve_metrics
 from .one_process import Prepared, prepare, serve_sockets
+from .pid_file import pid_file
+from .sd_notify import notify_ready, notify_stopping
 from .serve_error import ServeError
 from .serve_options import ServeOptions
+from .tally import counted
+
+if TYPE_CHECKING:
+    from .metrics import Snapshot
 
 __all__ = ["exit_code_of", "run_one_process", "serve_until_signal"]
 
@@ -31,27 +42,30 @@ def run_one_process(options: ServeOptions) -> int:
     """
     with configured_logging(options):
         prepared = prepare(options)
-        with bound(options) as sockets:
+        with pid_file(options.pid_file), bound(options) as sockets, metrics_sockets(options) as of_metrics:
             try:
-                return trio.run(serve_until_signal, prepared, sockets)
+                return trio.run(serve_until_signal, prepared, sockets, of_metrics)
             except BaseExceptionGroup as group:
                 return exit_code_of(group)
 
 
-async def serve_until_signal(prepared: Prepared, sockets: Sequence[socket.socket]) -> int:
+async def serve_until_signal(
+    prepared: Prepared, sockets: Sequence[socket.socket], of_metrics: Sequence[socket.socket] = ()
+) -> int:
     """Serve on sockets that listen, and return the exit code, 1 after the second signal."""
     exit_code = 1
     stopping = trio.Event()
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
+
+            def started(server: trio_h2.H2Server) -> None:
+                show_banner(prepared.options, sockets)
+                notify_ready("serving")
+                nursery.start_soon(serve_metrics, of_metrics, partial(_look, server))
+
             nursery.start_soon(_stop_at_signals, signals, stopping, nursery.cancel_scope)
             try:
-                exit_code = await serve_sockets(
-                    prepared,
-                    sockets,
-                    on_started=lambda server: show_banner(prepared.options, sockets),
-                    stopping=stopping,
-                )
+                exit_code = await serve_sockets(prepared, sockets, on_started=started, stopping=stopping)
             except ServeError as error:
                 error.show()
                 exit_code = error.exit_code
@@ -59,8 +73,15 @@ async def serve_until_signal(prepared: Prepared, sockets: Sequence[socket.socket
     return exit_code
 
 
+async def _look(server: trio_h2.H2Server) -> Snapshot:
+    from .metrics import Snapshot
+
+    return Snapshot(counted(server))
+
+
 async def _stop_at_signals(signals: AsyncIterator[int], stopping: trio.Event, scope: trio.CancelScope) -> None:
     await anext(signals)
+    notify_stopping()
     stopping.set()
     await anext(signals)
     complain("stopped without waiting for open requests")

@@ -22,7 +22,7 @@ class Crew(Protocol):
     def new_worker(self, on_retire: Callable[[], None]) -> Worker:
         """A worker that has not started yet."""
 
-    def came_up(self) -> None:
+    def came_up(self, worker: Worker) -> None:
         """A worker serves."""
 
     def went(self, worker: Worker) -> None:
@@ -82,7 +82,7 @@ class Slot:
             await worker.answered.wait()
             if worker.served_since is not None:
                 self.ready.set()
-                self._crew.came_up()
+                self._crew.came_up(worker)
             self.settled.set()
         self._crew.went(worker)
 

@@ -9,14 +9,13 @@ of requests by a slot beside its own.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 
 import trio
 
 from .slot import Slot
 from .tally import Tally
-from .worker import Launch, Worker
+from .worker import Launch, State, Worker
 
 __all__ = ["NoWorkerStarted", "Supervisor"]
 
@@ -42,11 +41,13 @@ class Supervisor:
         launch: how a worker is started.
         number: of workers.
         grace: seconds that workers take at most to drain; those that do not end soon after it are killed.
-        patient: Whether to wait for `replace_all` where no worker of the first set could start.
         show: prints why a worker could not start, a traceback say; of all that say the same the first.
+        on_settled: called when the first set serves, or what of it could start; and after each wish for another set,
+            whether that serves now or the old one still does.
+        patient: Whether to wait for `replace_all` where no worker of the first set could start.
 
     Attributes:
-        ready: set when the first set serves, or what of it could start.
+        workers: all that have a process, or are about to get one; the oldest first.
         restarts: how many workers that died, or could not start, have got a successor.
         gone: what workers that have ended have counted.
     """
@@ -57,16 +58,18 @@ class Supervisor:
         number: int,
         *,
         grace: float,
+        show: Callable[[str], object],
+        on_settled: Callable[[], object] = lambda: None,
         patient: bool = False,
-        show: Callable[[str], object] = sys.stderr.write,
     ) -> None:
-        self.ready = trio.Event()
+        self.workers: list[Worker] = []
         self.restarts = 0
         self.gone = Tally()
         self._launch = launch
         self._number = number
         self._grace = grace
         self._patient = patient
+        self._on_settled = on_settled
         self._show = show
         self._shown: str | None = None
         self._started = 0
@@ -79,10 +82,9 @@ class Supervisor:
         self._directing = trio.CancelScope()
 
     @property
-    def workers(self) -> tuple[Worker, ...]:
-        """All that have a process, or are about to get one; the oldest first."""
-        workers = [slot.worker for slot in self._running if slot.worker is not None]
-        return tuple(sorted(filter(lambda worker: not worker.ended.is_set(), workers), key=lambda each: each.number))
+    def serving(self) -> int:
+        """How many workers serve and were not told to end."""
+        return sum(worker.state is State.SERVING for worker in self.workers)
 
     # What may be asked for
 
@@ -137,6 +139,8 @@ class Supervisor:
             if self._to_replace:
                 self._to_replace = False
                 await self._replace()
+                if self._slots and not self._to_replace:
+                    self._on_settled()
             elif self._slots and len(self._slots) < self._number:
                 new = self._open_slot()
                 new.keep()
@@ -188,7 +192,6 @@ class Supervisor:
         for slot in new:
             await slot.settled.wait()
         if any(slot.ready.is_set() for slot in new):
-            self.ready.set()
             return True
         worker = new[0].worker
         assert worker is not None
@@ -237,14 +240,19 @@ class Supervisor:
     def new_worker(self, on_retire: Callable[[], None]) -> Worker:
         """A worker that has not started yet."""
         self._started += 1
-        return Worker(self._started, self._launch, on_retire)
+        worker = Worker(self._started, self._launch, on_retire)
+        self.workers.append(worker)
+        return worker
 
-    def came_up(self) -> None:
+    def came_up(self, worker: Worker) -> None:
         """A worker serves: the next failure is another one."""
+        logger.info("%s serves", worker)
         self._shown = None
 
     def went(self, worker: Worker) -> None:
         """The worker's process has ended."""
+        logger.info("%s has ended", worker)
+        self.workers.remove(worker)
         self.gone.add(worker.statistics)
         if worker.failure is not None and worker.failure != self._shown:
             self._shown = worker.failure

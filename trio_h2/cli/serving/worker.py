@@ -15,8 +15,11 @@ from .control import ControlSocket, Message, control_pair
 
 __all__ = ["Launch", "State", "Worker"]
 
-MARGIN = 2.0
-"""Seconds beyond its grace after which a worker that has not ended is killed; also what one has that was starting."""
+MARGIN = 7.0
+"""Seconds beyond the grace after which a worker that has not ended is killed; an app's shutdown may take five."""
+
+HASTE = 2.0
+"""Seconds after which a worker is killed that has not come to serve, or was to end at once."""
 
 LAST_WORDS = 1.0
 """Seconds for what a worker has said before its end, if others hold its end of the control socket."""
@@ -35,7 +38,7 @@ class Launch:
     """
 
     command: Sequence[str]
-    options: Message
+    options: Any
     sockets: Sequence[int]
 
 
@@ -77,6 +80,7 @@ class Worker:
         self._control: ControlSocket | None = None
         self._news = trio.lowlevel.ParkingLot()
         self.silent = False
+        self._killed = False
         self._told: Message | None = None  # what it is to be told when there is a process to tell
 
     def __str__(self) -> str:
@@ -147,12 +151,12 @@ class Worker:
 
     async def end(self, grace: float) -> None:
         """Have it drain, for which it takes `grace` seconds at most, and end; stays until it has."""
-        limit = grace + MARGIN if self.served_since is not None else MARGIN
+        limit = HASTE if self.served_since is None else grace + MARGIN
         await self._end({"kind": "drain"}, limit)
 
     async def end_at_once(self) -> None:
         """Have it end without waiting for anything but its clean-up; stays until it has."""
-        await self._end({"kind": "stop"}, MARGIN)
+        await self._end({"kind": "stop"}, HASTE)
 
     async def _end(self, message: Message, limit: float) -> None:
         if self.state is State.ENDED:
@@ -164,10 +168,14 @@ class Worker:
             else:
                 assert self._control is not None
                 await self._control.send(**message)
+                if self.served_since is None:  # it may be in an import, and hear nothing
+                    self._process.terminate()
             await self.ended.wait()
         if not self.ended.is_set() and self._process is not None:
-            logger.warning("%s did not end within %g s: it is killed", self, limit)
-            self._process.kill()
+            if not self._killed:
+                self._killed = True
+                logger.warning("%s did not end within %g s: it is killed", self, limit)
+                self._process.kill()
             await self.ended.wait()
 
     async def count(self) -> None:
