@@ -32,7 +32,10 @@ PUBLIC: dict[str, Any] = {
     **{f"testing.{name}": getattr(trio_h2.testing, name) for name in trio_h2.testing.__all__},
 }
 
-GIVEN = (trio_h2.Connection, trio_h2.ServerStream, trio_h2.ClientStream, trio_h2.H2Server, trio_h2.ReplayedStream)
+GIVEN = (
+    *(trio_h2.Connection, trio_h2.ServerStream, trio_h2.ClientStream, trio_h2.H2Server, trio_h2.ReplayedStream),
+    trio_h2.Pool,
+)
 """What users are given and never make: how it is made is nobody's affair."""
 
 RAISES_NOTHING = {"aclose", "wait_closed"}

@@ -431,7 +431,7 @@ async def test_the_resilient_client_outlives_restarts_of_nghttpd(tmp_path: Path)
     (docroot / "file").write_text("here")
     port = peers.free_port()
     name, url = EXAMPLES / "resilient_client.py", f"http://{peers.HOST}:{port}"
-    argv = [sys.executable, "-W", "error", str(name), url, "/file", "0.01"]
+    argv = [sys.executable, "-W", "error", str(name), f"{url}/file", "0.01"]
     process = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:

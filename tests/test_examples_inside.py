@@ -182,55 +182,6 @@ async def test_a_client_that_leaves_the_reverse_proxy_leaves_the_server_behind(n
             await cancelled.wait()
 
 
-# The resilient client
-
-
-@pytest.mark.parametrize(
-    ("method", "error_code", "requests"),
-    [
-        ("GET", trio_h2.ErrorCodes.REFUSED_STREAM, 3),
-        ("POST", trio_h2.ErrorCodes.REFUSED_STREAM, 3),  # it was not processed: it is safe to ask again
-        ("GET", trio_h2.ErrorCodes.INTERNAL_ERROR, 3),
-        ("POST", trio_h2.ErrorCodes.INTERNAL_ERROR, 1),
-    ],
-)
-async def test_the_resilient_client_asks_again_where_that_is_safe(
-    method: str,
-    error_code: trio_h2.ErrorCodes,
-    requests: int,
-    nursery: trio.Nursery,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    module = load("resilient_client")
-    monkeypatch.setattr(module, "PAUSES", (0.0,) * 6)
-    came = 0
-
-    async def handler(stream: trio_h2.ServerStream) -> None:
-        nonlocal came
-        came += 1
-        if came < 3:
-            await stream.reset(error_code)
-        else:
-            await stream.respond(200)
-
-    server = await start_server(nursery, handler)
-    client = module.Client(nursery, f"http://{peers.HOST}:{server.port}")
-    if requests == 1:
-        with pytest.raises(trio_h2.StreamResetError):
-            await client.request(method, "/", b"body")
-    else:
-        assert (await client.request(method, "/", b"body")).status == 200
-    assert came == requests
-
-
-async def test_the_resilient_client_gives_up_in_the_end(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load("resilient_client")
-    monkeypatch.setattr(module, "PAUSES", (0.0,) * 6)
-    client = module.Client(nursery, f"http://{peers.HOST}:{peers.free_port()}")
-    with pytest.raises(OSError, match="connect"):
-        await client.request("GET", "/")
-
-
 # The WebSocket echo
 
 

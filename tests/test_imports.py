@@ -59,9 +59,27 @@ LAYERS = {
     "origin": layer({"wording"}, {"idna"}),
     "requests": layer(BASE, CODEC_LIBRARIES),
     "streams": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
-    "client_connection": layer(BASE | {"actors", "bodies", "connection", "requests", "streams"}, CORE_LIBRARIES),
+    "exchange": layer(BASE | {"actors", "bodies", "requests"}, CORE_LIBRARIES),
+    "client_connection": layer(
+        BASE | {"actors", "bodies", "connection", "exchange", "requests", "streams"}, CORE_LIBRARIES
+    ),
     "client": layer(
-        BASE | {"actors", "client_connection", "connection", "origin", "requests", "streams"}, CORE_LIBRARIES
+        BASE | {"actors", "client_connection", "connection", "origin", "requests", "streams", "tls_handshake"},
+        CORE_LIBRARIES,
+    ),
+    "tls_handshake": layer(BASE | {"actors"}, CORE_LIBRARIES),
+    "timeouts": layer({"wording"}, CORE_LIBRARIES),
+    "pooling": layer(
+        BASE
+        | {"actors", "client", "client_connection", "connection", "exchange", "origin", "requests", "timeouts"}
+        | {"tls_handshake"},
+        CORE_LIBRARIES | {"h11"},
+    ),
+    "pool": layer(
+        BASE
+        | {"actors", "bodies", "client_connection", "connection", "exchange", "origin", "pooling", "requests"}
+        | {"streams", "timeouts"},
+        CORE_LIBRARIES,
     ),
     "server_statistics": layer(BASE | {"actors"}, CORE_LIBRARIES),
     "server_connection": layer(
@@ -74,6 +92,7 @@ LAYERS = {
     "__init__": layer(
         PURE
         | {"actors", "connection", "log_trace", "streams", "client", "client_connection"}
+        | {"pool", "pooling", "timeouts"}
         | {"server", "server_connection", "server_statistics"},
         set(),
     ),
@@ -91,8 +110,12 @@ HOUSE = {
     "client",
     "client_connection",
     "connection",
+    "exchange",
     "origin",
+    "pool",
     "requests",
+    "timeouts",
+    "tls_handshake",
     "server",
     "server_connection",
     "server_statistics",
@@ -117,6 +140,22 @@ HOUSE = {
             "outbound_headers",
             "priority_signals",
             "views",
+        )
+    ),
+    *(
+        f"pooling.{name}"
+        for name in (
+            "__init__",
+            "origin_connections",
+            "origins",
+            "pool_statistics",
+            "pooled_connection",
+            "pooled_stream",
+            "proxy_url",
+            "reaching",
+            "tries",
+            "tunnels",
+            "turns",
         )
     ),
     *(

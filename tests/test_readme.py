@@ -36,13 +36,15 @@ def test_one_line_sets_up_and_runs_the_demo() -> None:
 
 
 async def test_the_examples_work(tmp_path: Path) -> None:
-    server, client, _events = blocks("python")
+    server, pool, client, _events = blocks("python")
     port = peers.free_port()
-    for name, source in (("server.py", server), ("client.py", client)):
+    for name, source in (("server.py", server), ("pool.py", pool), ("client.py", client)):
         assert PORT in source
         (tmp_path / name).write_text(source.replace(PORT, str(port)))
     argv = [sys.executable, "-W", "error", str(tmp_path / "server.py")]
     async with peers.run_server("the example", argv, port=port, scheme="http", log=tmp_path / "log") as example:
+        done = await peers.run_program(sys.executable, "-W", "error", tmp_path / "pool.py")
+        assert (done.text, done.errors) == ("200 text/plain b'hello\\n'\n", "")
         done = await peers.run_program(sys.executable, "-W", "error", tmp_path / "client.py")
         shown = re.sub(r"b'(one, |two|one, two)'\n", "", done.text)
         assert shown == "200 text/plain b'hello\\n'\n200\n"
@@ -54,7 +56,7 @@ async def test_the_examples_work(tmp_path: Path) -> None:
 async def test_the_example_of_events_works(tmp_path: Path) -> None:
     """Its handler ends when its client does, and is told why."""
     port = peers.free_port()
-    (tmp_path / "events.py").write_text(blocks("python")[2].replace(PORT, str(port)))
+    (tmp_path / "events.py").write_text(blocks("python")[3].replace(PORT, str(port)))
     argv = [sys.executable, "-W", "error", str(tmp_path / "events.py")]
     async with peers.run_server("the example", argv, port=port, scheme="http", log=tmp_path / "log") as example:
         async with trio_h2.connect(f"http://localhost:{port}") as connection:

@@ -36,6 +36,8 @@ from .events import (
     WindowUpdated,
 )
 from .exceptions import (
+    ALPNError,
+    ConnectError,
     ConnectionTerminatedError,
     DenialOfServiceError,
     ErrorCodes,
@@ -50,6 +52,8 @@ from .exceptions import (
     NoAvailableStreamIDError,
     NoSuchStreamError,
     ProtocolError,
+    ProxyError,
+    RequestTimeoutError,
     RequestTooLargeError,
     ResponseTooLargeError,
     RFC1122Error,
@@ -61,6 +65,8 @@ from .exceptions import (
 )
 from .headers import Headers, HeadersLike, NeverIndexed
 from .log_trace import LogTrace
+from .pool import Pool, open_pool
+from .pooling.pool_statistics import OriginStatistics
 from .protocol.priority import Priority
 from .protocol.settings import ChangedSetting, SettingCodes
 from .requests import Request, Response
@@ -68,15 +74,18 @@ from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
 from .server_connection import Handler, Http1Handler
 from .server_statistics import ServerStatistics
 from .streams import ServerStream
+from .timeouts import Timeouts
 from .trace import Trace
 
 __all__ = [
+    "ALPNError",
     "AlternativeServiceAvailable",
     "Body",
     "ChangedSetting",
     "ClientConnection",
     "ClientStream",
     "Config",
+    "ConnectError",
     "Connection",
     "ConnectionStatistics",
     "ConnectionTerminated",
@@ -104,12 +113,15 @@ __all__ = [
     "NoAvailableStreamIDError",
     "NoSuchStreamError",
     "OriginReceived",
+    "OriginStatistics",
     "PeerSettings",
     "PingAckReceived",
     "PingReceived",
+    "Pool",
     "Priority",
     "PriorityUpdated",
     "ProtocolError",
+    "ProxyError",
     "PushedStream",
     "PushedStreamReceived",
     "RFC1122Error",
@@ -117,6 +129,7 @@ __all__ = [
     "ReplayedStream",
     "Request",
     "RequestReceived",
+    "RequestTimeoutError",
     "RequestTooLargeError",
     "Response",
     "ResponseReceived",
@@ -133,6 +146,7 @@ __all__ = [
     "StreamResetError",
     "StreamStatistics",
     "TLSInfo",
+    "Timeouts",
     "TooManyStreamsError",
     "Trace",
     "TrailersReceived",
@@ -142,6 +156,7 @@ __all__ = [
     "WindowUpdated",
     "connect",
     "connect_over",
+    "open_pool",
     "serve_h2",
     "serve_h2_connection",
     "serve_h2_listeners",

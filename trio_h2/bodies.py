@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Protocol, TypeGuard
 
-__all__ = ["AsyncFile", "Body", "pieces", "reads_pieces"]
+__all__ = ["AsyncFile", "Body", "Chunks", "Octets", "chunks_of", "makes_body", "reads_pieces"]
 
 PIECE_SIZE = 64 * 1024
 """How much of a body that is a file is read at a time, in octets."""
@@ -20,8 +20,18 @@ class AsyncFile(Protocol):
         raise NotImplementedError
 
 
-Body = bytes | bytearray | memoryview | AsyncIterable[bytes | bytearray | memoryview] | AsyncFile
-"""What `request(body=)` takes: octets, an async iterable of chunks of them, or a file opened for bytes."""
+Octets = bytes | bytearray | memoryview
+"""What is bytes-like."""
+
+Chunks = AsyncIterable[Octets] | AsyncFile
+"""What gives a body chunk by chunk, once."""
+
+Body = Octets | Chunks | Callable[[], Chunks | Iterable[Octets]]
+"""What `request(body=)` takes: octets, an async iterable of chunks of them, a file opened for bytes, or a callable.
+
+A callable makes the chunks, anew whenever it is called: an async generator function, say. So the body can be sent
+again, as one that is octets can.
+"""
 
 
 def reads_pieces(body: object) -> TypeGuard[AsyncFile]:
@@ -36,7 +46,31 @@ def reads_pieces(body: object) -> TypeGuard[AsyncFile]:
     return True
 
 
-async def pieces(file: AsyncFile) -> AsyncIterator[bytes]:
+def makes_body(body: object) -> TypeGuard[Callable[[], Chunks | Iterable[Octets]]]:
+    """Whether this is a callable that makes a body, and not one itself."""
+    return callable(body) and not isinstance(body, AsyncIterable) and not reads_pieces(body)
+
+
+def chunks_of(body: object) -> AsyncIterator[Octets]:
+    """The chunks of a body that is not octets. Raises TypeError, and what the caller's own code does."""
+    made = body() if makes_body(body) else body
+    if reads_pieces(made):
+        return _pieces(made)
+    if isinstance(made, AsyncIterable):
+        return aiter(made)
+    if isinstance(made, Iterable) and not isinstance(made, bytes | bytearray | memoryview | str):
+        return _each(made)
+    if inspect.iscoroutine(made):
+        made.close()
+    raise TypeError(f"body() must give an iterable of bytes-like chunks, async or not, not {type(made).__name__}")
+
+
+async def _each(chunks: Iterable[Octets]) -> AsyncIterator[Octets]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def _pieces(file: AsyncFile) -> AsyncIterator[bytes]:
     """The octets of a file, in pieces."""
     while piece := await file.read(PIECE_SIZE):
         if isinstance(piece, str):

@@ -9,15 +9,13 @@ from types import TracebackType
 import trio
 
 from .actors.connection_actor import ConnectionActor
-from .actors.errors import broken, refused_by_tls, why
-from .actors.logs import close_at_once, escaped, logger
-from .actors.under_tls import UnderTLS
 from .client_connection import ClientConnection, EnteredOnce
 from .config import Config
 from .connection import checked_config
-from .exceptions import HandshakeError, InternalError
+from .exceptions import InternalError
 from .origin import origin_of, tls_name_of
 from .requests import request_fields
+from .tls_handshake import default_context, shake_hands
 from .trace import Trace, checked_trace
 
 __all__ = ["connect", "connect_over"]
@@ -66,13 +64,16 @@ class connect_over(EnteredOnce[ClientConnection]):
     async def _connected(self) -> trio.abc.Stream:
         return self._transport
 
+    def _make_actor(self, transport: trio.abc.Stream, nursery: trio.Nursery) -> ConnectionActor:
+        return ConnectionActor(transport, self._config, nursery, client=True, trace=self._trace)
+
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientConnection:
         self._enter_once()
         transport = await self._connected()
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
-        self._actor = ConnectionActor(transport, self._config, self._nursery, client=True, trace=self._trace)
+        self._actor = self._make_actor(transport, self._nursery)
         connection = ClientConnection(self._actor, self._authority, self._scheme)
         self._actor.begin(connection)
         self._nursery.start_soon(self._actor.run)
@@ -110,8 +111,9 @@ class connect(connect_over):
         url: scheme, host and perhaps port; no path, no user. A host in ASCII is taken as it is, any other goes through
             IDNA 2008 with the mappings of UTS #46. A final dot is for DNS and `:authority`, not for TLS (RFC 6066
             section 3), and an IPv6 zone, `[fe80::1%25eth0]`, for connecting alone (RFC 6874).
-        ssl_context: for `https`; by default `ssl.create_default_context()`. ALPN `h2` is set on it, and that TLS does
-            not renegotiate (RFC 9113 section 9.2.1).
+        ssl_context: for `https`; by default one that trusts the system's authorities, or those that the environment
+            names in SSL_CERT_FILE or SSL_CERT_DIR. ALPN `h2` is set on it, and that TLS does not renegotiate (RFC 9113
+            section 9.2.1).
         config: by default `Config()`.
         transport: a connected `trio.abc.Stream` to take in place of a new TCP connection, which is the default: a
             CONNECT tunnel's stream, a unix socket. With `https` TLS is done over it. It is closed at the end, also
@@ -121,8 +123,8 @@ class connect(connect_over):
 
     Raises, in the call: ValueError or TypeError naming the argument. Entering it raises:
         OSError: no address could be reached.
-        HandshakeError: TLS failed, or the server does not select `h2`; also a trio.BrokenResourceError. Safe to retry
-            only if the transport broke.
+        HandshakeError: TLS failed; also a trio.BrokenResourceError. Safe to retry only if the transport broke.
+        ALPNError: it is a HandshakeError: TLS is up, and the server does not select `h2`.
     """
 
     def __init__(
@@ -157,32 +159,8 @@ class connect(connect_over):
             stream = self._given
         if self._scheme == "http":
             return stream
-        below = UnderTLS(stream)
-        try:
-            context = self._ssl_context or ssl.create_default_context()
-            context.set_alpn_protocols(["h2"])
-            context.options |= ssl.OP_NO_RENEGOTIATION
-            tls = trio.SSLStream(below, context, server_hostname=self._tls_name, https_compatible=True)
-            await self._shake_hands(tls)
-        except BaseException:
-            await close_at_once(below)
-            raise
-        below.handshake_done()
-        return tls
-
-    async def _shake_hands(self, tls: trio.SSLStream[UnderTLS]) -> None:
-        try:
-            await tls.do_handshake()
-        except Exception as error:  # a transport that was given may raise anything
-            logger.debug("TLS with %s failed: %s", escaped(self._origin.host), escaped(why(error)))
-            text = f"TLS with {self._origin.host} failed: {why(error)}"
-            failure = HandshakeError(text, safe_to_retry=not refused_by_tls(error))
-            raise broken(failure) from (error.__cause__ or error)
-        selected = tls.selected_alpn_protocol()
-        if selected != "h2":
-            text = f"the server selected {selected or 'no protocol'} by ALPN, not h2"
-            logger.debug("TLS with %s failed: %s", escaped(self._origin.host), escaped(text))
-            raise broken(HandshakeError(text, safe_to_retry=False))
+        context = self._ssl_context or default_context()
+        return await shake_hands(stream, context, tls_name=self._tls_name, host=self._origin.host)
 
 
 def _checked_transport(transport: trio.abc.Stream) -> trio.abc.Stream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -10,27 +10,15 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import trio
 
 from .actors.connection_actor import ConnectionActor
-from .actors.inbox import Inbox
-from .actors.pump import Pump
 from .actors.stream_actor import StreamActor
-from .bodies import Body, pieces, reads_pieces
+from .bodies import Body
 from .connection import Connection, Incoming, PeerSettings
-from .exceptions import H2Error, ProtocolError, ResponseTooLargeError
+from .exceptions import ProtocolError, ResponseTooLargeError
+from .exchange import Outgoing, exchange, open_stream, streamed_request, whole_request
 from .headers import Headers, HeadersLike
-from .protocol.field_rules import Fields
 from .protocol.priority import DEFAULT_PRIORITY, Priority
-from .protocol.request_rules import RequestHead
-from .requests import (
-    Response,
-    fields_from,
-    method_text,
-    repeated_request_fields,
-    split_request,
-    split_response,
-    trailer_fields,
-)
+from .requests import Response, split_request, split_response
 from .streams import Stream, check_max_body
-from .wording import quoted
 
 __all__ = ["ClientConnection", "ClientStream", "EnteredOnce", "PushedStream"]
 
@@ -38,8 +26,6 @@ T = TypeVar("T")
 
 MAX_BODY = 2**30
 """What `request()` and a client's `read()` hold in memory by default, in octets."""
-
-_WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 
 
 class EnteredOnce(AbstractAsyncContextManager[T]):
@@ -104,32 +90,10 @@ class ClientConnection(Connection):
             NoAvailableStreamIDError: this connection has used all its stream IDs.
             ProtocolError: `protocol`, and the peer does not know RFC 8441; not safe to retry.
         """
-        method = method_text(method)
-        if protocol is not None and method != "CONNECT":
-            raise ValueError(f"protocol: only a CONNECT request has one (RFC 8441), not {quoted(method)}")
-        fields, head = self._request(method, target, headers, authority, protocol, priority)
-        if end_stream is None:
-            end_stream = method in _WITHOUT_BODY
-        elif end_stream and head.is_tunnel:
-            raise ValueError("end_stream: a CONNECT tunnel starts open both ways")
-        if end_stream and head.content_length:
-            raise ValueError("headers: content-length promises a body, and end_stream says that none follows")
-        return _Opening(self, fields, head, end_stream)
-
-    def _request(
-        self,
-        method: str,
-        target: str,
-        headers: HeadersLike,
-        authority: str | None,
-        protocol: str | None,
-        priority: Priority | None,
-    ) -> tuple[Fields, RequestHead]:
-        if authority is not None and method == "CONNECT" and protocol is None:
-            raise ValueError("authority: for CONNECT it is the target")
-        if authority is None:
-            authority = self.authority
-        return repeated_request_fields(method, target, self.scheme, authority, headers, protocol, priority)
+        outgoing = streamed_request(
+            method, target, self.scheme, authority, headers, end_stream, protocol, priority, self.authority
+        )
+        return _Opening(self, outgoing)
 
     @trio.lowlevel.enable_ki_protection
     async def request(
@@ -153,8 +117,8 @@ class ClientConnection(Connection):
         Args:
             method, target, headers, authority, priority: as for `stream`.
             body: bytes-like, which gets a content-length, an async iterable of bytes-like chunks, or a file opened
-                for bytes by `trio.open_file`: what has an `async def read(size)` is read in pieces of 64 KiB.
-                By default none.
+                for bytes by `trio.open_file`: what has an `async def read(size)` is read in pieces of 64 KiB. Or a
+                callable that makes one of the latter two, or a plain iterable. By default none.
             trailers: a trailer section to send after the body. By default none.
             max_body: the largest response body to hold, in octets; None for no limit. 1 GiB.
 
@@ -169,61 +133,14 @@ class ClientConnection(Connection):
             Whatever the body's iterator, or its `read`, raises, also after the server has answered: the request was
                 cancelled.
         """
-        method = method_text(method)
-        if method == "CONNECT":
-            raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
+        if authority is None:
+            authority = self.authority
         check_max_body(max_body)
-        if body is not None:
-            if isinstance(body, bytes | bytearray | memoryview):
-                headers = _with_length(headers, memoryview(body).nbytes)
-            elif reads_pieces(body):
-                body = pieces(body)
-            elif not isinstance(body, AsyncIterable):
-                raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
-        trailing = None if trailers is None else trailer_fields(trailers)
-        fields, head = self._request(method, target, headers, authority, None, priority)
-        if body is None and head.content_length:
-            raise ValueError("headers: content-length promises a body, and there is none")
-        pump = None
-        if body is not None or trailing is not None:
-            expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields)
-            pump = Pump(b"" if body is None else body, trailing, expect_continue=expects)
-        # The stream opens before the first wait: a call that is cancelled already must not send the request.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        actor = await self._open(fields, head, end_stream=pump is None, pump=pump)
-        try:
-            return await _read_response(actor, max_body)
-        finally:
-            actor.close(linger=False)
-            if pump is not None:
-                await pump.left()
-                pump.raise_error()
+        outgoing = whole_request(method, target, self.scheme, authority, headers, body, trailers, priority)
+        return await exchange(self._actor, outgoing, outgoing.pump(), max_body)
 
-    async def _open(
-        self, fields: Fields, head: RequestHead, *, end_stream: bool, pump: Pump | None = None
-    ) -> StreamActor:
-        """Open a stream, at once if there is a slot: a checkpoint only if it has to wait for one."""
-        connection = self._actor
-        connection.ending.check_usable()
-        if head.protocol is not None:
-            await connection.life.settings_received.wait()
-            connection.ending.check_usable()
-            if not connection.machine.remote_settings.enable_connect_protocol:
-                raise ProtocolError(
-                    "the peer does not know extended CONNECT (RFC 8441)",
-                    initiator="local",
-                )
-        actor = StreamActor(connection.context)
-        actor.prepare(fields, head, end_stream=end_stream, pump=pump)
-        connection.start_client_stream(actor)
-        try:
-            await actor.wait_open()
-        except BaseException:
-            actor.close(linger=False)
-            if pump is not None:
-                await pump.left()
-            raise
-        return actor
+    async def _open(self, outgoing: Outgoing) -> ClientStream:
+        return ClientStream(await open_stream(self._actor, outgoing), self)
 
     def pushes(self) -> AsyncIterator[PushedStream]:
         """The responses the server pushes (RFC 9113 section 8.4); `Config.enable_push` has to be on.
@@ -361,18 +278,16 @@ class _Opening(EnteredOnce[ClientStream]):
 
     _written = "connection.stream(...)"
 
-    def __init__(self, connection: ClientConnection, fields: Fields, head: RequestHead, end_stream: bool) -> None:
+    def __init__(self, connection: ClientConnection, outgoing: Outgoing) -> None:
         self._connection = connection
-        self._arguments = (fields, head, end_stream)
+        self._outgoing = outgoing
         self._stream: ClientStream | None = None
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientStream:
         self._enter_once()
-        fields, head, end_stream = self._arguments
         await trio.lowlevel.checkpoint()
-        actor = await self._connection._open(fields, head, end_stream=end_stream)
-        self._stream = ClientStream(actor, self._connection)
+        self._stream = await self._connection._open(self._outgoing)
         return self._stream
 
     async def __aexit__(
@@ -380,35 +295,3 @@ class _Opening(EnteredOnce[ClientStream]):
     ) -> None:
         assert self._stream is not None
         await self._stream.__aexit__(kind, error, traceback)
-
-
-def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
-    fields = fields_from(headers, "headers")
-    given = [value for name, value in fields if name == b"content-length"]
-    if not given:
-        return (*fields, (b"content-length", b"%d" % length))
-    if given != [b"%d" % length]:
-        raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
-    return fields
-
-
-async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
-    body: list[bytes | bytearray] = []
-    try:
-        if not await actor.inbox.receive_message(body, max_body):
-            reason = f"the response has more than {max_body} octets, its max_body"
-            raise ResponseTooLargeError(reason, stream_id=actor.stream_id)
-    except H2Error as error:
-        error.add_response(_received(actor.inbox, body))
-        raise
-    response = _received(actor.inbox, body)
-    assert response is not None
-    return response
-
-
-def _received(inbox: Inbox, body: list[bytes | bytearray]) -> Response | None:
-    """The response, whole or as far as it came; None if its header section did not."""
-    if inbox.head is None:
-        return None
-    trailers = None if inbox.trailers is None else inbox.trailers.headers
-    return split_response(inbox.head.headers, b"".join(body), trailers)

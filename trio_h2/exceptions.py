@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .events import Event
 
 __all__ = [
+    "ALPNError",
+    "ConnectError",
     "ConnectionTerminatedError",
     "DenialOfServiceError",
     "ErrorCodes",
@@ -32,7 +34,10 @@ __all__ = [
     "NoAvailableStreamIDError",
     "NoSuchStreamError",
     "ProtocolError",
+    "ProxyError",
     "RFC1122Error",
+    "RequestPhase",
+    "RequestTimeoutError",
     "RequestTooLargeError",
     "ResponseTooLargeError",
     "Scope",
@@ -45,6 +50,7 @@ __all__ = [
 
 Scope = Literal["stream", "connection"]
 Initiator = Literal["local", "remote", "library"]
+RequestPhase = Literal["acquire", "connect", "read", "write"]
 
 
 class H2Error(Exception):
@@ -59,6 +65,7 @@ class H2Error(Exception):
         stream_id: the stream it is about, or None.
         response: when `request()` raises it, what had come of the response, as a Response whose body may be cut
             short; None if its status had not, and from every other call.
+        attempts: when a pool raises it, how often that tried the request; 1 from every other call.
     """
 
     error_code: ErrorCodes | int = ErrorCodes.INTERNAL_ERROR
@@ -67,6 +74,7 @@ class H2Error(Exception):
     safe_to_retry: bool = False
     stream_id: int | None = None
     response: Any = None  # a Response or None; nothing down here knows that class
+    attempts: int = 1
 
     def __init__(
         self,
@@ -93,6 +101,12 @@ class H2Error(Exception):
         """Note what had come of the response, as `response`."""
         self.response = response
 
+    def add_attempts(self, attempts: int) -> None:
+        """Note how often a pool tried, as `attempts`, and where it is printed if that was more than once."""
+        self.attempts = attempts
+        if attempts > 1:
+            self.add_note(f"it was tried {attempts} times")
+
 
 class InternalError(H2Error):
     """A bug in trio_h2 itself ended the connection; the cause is attached."""
@@ -107,6 +121,62 @@ class HandshakeError(H2Error):
     error_code = ErrorCodes.CONNECT_ERROR
     initiator = "remote"
     safe_to_retry = True
+
+
+class ALPNError(HandshakeError):
+    """TLS is up, and the server does not speak HTTP/2 by it: it selected another protocol by ALPN, or none.
+
+    Not safe to retry: it is the same the next time. Nothing of a request was sent, so another client may make it.
+
+    Attributes:
+        selected: what the server selected, `"http/1.1"` say; None if nothing.
+    """
+
+    safe_to_retry = False
+
+    def __init__(self, *args: Any, selected: str | None = None, **details: Any) -> None:
+        super().__init__(*args, **details)
+        self.selected = selected
+
+
+class ConnectError(H2Error):
+    """A pool could open no connection; `__cause__` says why, an OSError mostly. Nothing of the request was sent."""
+
+    error_code = ErrorCodes.CONNECT_ERROR
+    initiator: Initiator = "remote"
+    safe_to_retry = True
+
+
+class ProxyError(ConnectError):
+    """The proxy opens no tunnel to the origin. Safe to retry if its status says that it may do so later.
+
+    Attributes:
+        status: what it answered to CONNECT, 407 say; None if that was no answer.
+    """
+
+    safe_to_retry = False
+
+    def __init__(self, *args: Any, status: int | None = None, **details: Any) -> None:
+        super().__init__(*args, **details)
+        self.status = status
+
+
+class RequestTimeoutError(H2Error):
+    """A pool, or one of the `Timeouts` of a request, did not wait any longer. Also a trio.TooSlowError.
+
+    Attributes:
+        phase: what it waited for: `"acquire"` (its turn: all streams that the origin allows were in use), `"connect"`
+            (a new connection), `"write"` (the server, to take more of the body) or `"read"` (the response's headers).
+    """
+
+    error_code = ErrorCodes.CANCEL
+    scope: Scope = "stream"
+    initiator: Initiator = "local"
+
+    def __init__(self, *args: Any, phase: RequestPhase = "read", **details: Any) -> None:
+        details.setdefault("safe_to_retry", phase in ("acquire", "connect"))
+        super().__init__(*args, **details)
+        self.phase = phase
 
 
 class ProtocolError(H2Error):

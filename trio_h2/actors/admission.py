@@ -50,9 +50,19 @@ class Slots(Generic[S]):
         promised: pushed responses of a server that wait for the client's limit, in order.
     """
 
-    def __init__(self, machine: ConnectionMachine, opened: Callable[[int, S], None]) -> None:
+    def __init__(
+        self, machine: ConnectionMachine, opened: Callable[[int, S], None], on_change: Callable[[], None] | None = None
+    ) -> None:
+        """Make what there is of them.
+
+        Args:
+            machine: the connection's.
+            opened: called with the ID and the actor of each stream that opens.
+            on_change: called when there may be more room, or will be none any more.
+        """
         self._machine = machine
         self._opened = opened
+        self._on_change = on_change
         self.waiting: OrderedDict[S, None] = OrderedDict()
         self.promised: OrderedDict[S, trio.Event] = OrderedDict()
 
@@ -67,7 +77,7 @@ class Slots(Generic[S]):
         while self.waiting:
             actor = next(iter(self.waiting))
             if actor.wants_slot:
-                if not self._free():
+                if self._free <= 0:
                     return
                 try:
                     actor.open()
@@ -77,6 +87,8 @@ class Slots(Generic[S]):
                     assert actor.stream_id is not None
                     self._opened(actor.stream_id, actor)
             self.withdraw(actor)
+        if self._on_change is not None:
+            self._on_change()
 
     def _grant_promised(self) -> None:
         machine = self._machine
@@ -101,11 +113,25 @@ class Slots(Generic[S]):
         if turn is not None:
             turn.set()
 
-    def _free(self) -> bool:
+    @property
+    def _free(self) -> int:
+        """How many slots nobody has; less than 0 where the peer has lowered its limit."""
         machine = self._machine
-        if not machine.remote_settings.received and machine.table.open_outbound >= LIMIT_BEFORE_SETTINGS:
-            return False
-        return machine.can_open
+        limit = machine.remote_settings.max_concurrent_streams
+        if not machine.remote_settings.received:
+            limit = min(limit, LIMIT_BEFORE_SETTINGS)
+        return limit - machine.table.open_outbound
+
+    @property
+    def room(self) -> int:
+        """How many more streams would open at once."""
+        return self._free - len(self.waiting)
+
+    @property
+    def used_up(self) -> bool:
+        """Whether as many streams are open as the peer, whose word is there, allows; not if it allows none."""
+        machine = self._machine
+        return machine.remote_settings.received and machine.table.open_outbound > 0 and self._free <= 0
 
     def withdraw(self, actor: S) -> None:
         """The actor waits no more."""
@@ -117,6 +143,8 @@ class Slots(Generic[S]):
             turn.set()
         while self.waiting:
             self.waiting.popitem(last=False)[0].fail(failure)
+        if self._on_change is not None:
+            self._on_change()
 
 
 class Permits(Generic[A]):

@@ -72,6 +72,7 @@ class ConnectionActor:
         on_handler_error: Callable[[str, BaseException], None] | None = None,
         on_idle: Callable[[], None] | None = None,
         on_busy: Callable[[], None] | None = None,
+        on_room: Callable[[], None] | None = None,
         trace: Trace | None = None,
     ) -> None:
         """Make what there is of it; `begin` follows, and `run`.
@@ -83,8 +84,9 @@ class ConnectionActor:
             client: Whether this side is the client.
             handler: what a server runs for every request.
             on_handler_error: as for StreamContext.
-            on_idle: what a server calls when the first SETTINGS are there, and when the last stream has ended.
-            on_busy: what it calls when the first stream opens.
+            on_idle: called when the last stream has ended, and on a server when the first SETTINGS are there.
+            on_busy: called when the first stream opens.
+            on_room: what a client calls when there may be more room for streams, or will be none any more.
             trace: the user's, who is told what happens.
         """
         address = peer_address(transport)
@@ -96,7 +98,13 @@ class ConnectionActor:
         self.writer = Writer(self.machine, transport, config, tracer)
         self.deadlines = Deadlines(config, self.writer, client=client)
         self.streams = LiveStreams(
-            self.machine, self.deadlines, config.max_concurrent_streams, tracer, on_idle=on_idle, on_busy=on_busy
+            self.machine,
+            self.deadlines,
+            config.max_concurrent_streams,
+            tracer,
+            on_idle=on_idle,
+            on_busy=on_busy,
+            on_room=on_room,
         )
         self.context = StreamContext(
             self.machine,

@@ -24,6 +24,7 @@ __all__ = [
     "raised",
     "refused_by_tls",
     "retryable",
+    "too_slow",
     "why",
     "without_cancelled",
     "without_frames",
@@ -67,6 +68,11 @@ def broken(error: E) -> E:
 def closed(error: E) -> E:
     """A copy of `error` that also is a trio.ClosedResourceError: this side closed it."""
     return _copy(error, trio.ClosedResourceError)
+
+
+def too_slow(error: E) -> E:
+    """A copy of `error` that also is a trio.TooSlowError, as `trio.fail_after` raises it."""
+    return _copy(error, trio.TooSlowError)
 
 
 def raised(failure: E, **changed: object) -> E:

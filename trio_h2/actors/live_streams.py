@@ -47,6 +47,7 @@ class LiveStreams:
         *,
         on_idle: Callable[[], None] | None = None,
         on_busy: Callable[[], None] | None = None,
+        on_room: Callable[[], None] | None = None,
     ) -> None:
         self._machine = machine
         self._deadlines = deadlines
@@ -58,7 +59,7 @@ class LiveStreams:
         self._asking: list[StreamActor] = []  # once for each call: the tasks of a handler may make several
         self._quiet = trio.lowlevel.ParkingLot()
         self.get = self._open.get
-        self.slots: Slots[StreamActor] = Slots(machine, self._open.__setitem__)
+        self.slots: Slots[StreamActor] = Slots(machine, self._open.__setitem__, on_room)
         self.permits: Permits[StreamActor] = Permits(max_handlers)
 
     def __len__(self) -> int:

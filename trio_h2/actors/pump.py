@@ -7,12 +7,15 @@ is kept for the caller, and `request()` does not return before it has been left.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import trio
 
+from ..exceptions import RequestTimeoutError
 from ..protocol.field_rules import Fields
+from .errors import too_slow
 from .sending import Sending
 
 __all__ = ["Pump"]
@@ -23,23 +26,43 @@ END = object()
 """What comes after an iterator's last chunk."""
 
 
+TIMED_PIECE = 64 * 1024
+"""Octets that a `write_timeout` is for, where a body has more in one."""
+
+
 class Pump:
     """A body, then trailers or the end.
 
+    Args:
+        body: octets, or what makes the iterator of their chunks.
+        trailers: what follows it.
+        expect_continue: Whether it waits for a 100 (RFC 9110 section 10.1.1), or a final response that makes it moot.
+        write_timeout: seconds that one chunk may wait for the peer; `math.inf` for as long as it takes.
+
     Attributes:
+        begun: Whether the caller's iterator was asked for: what it gave is gone.
         iterator_raised: Whether `run` raised what the caller's iterator did: `request()` raises that whatever became of
             the stream.
     """
 
-    def __init__(self, body: Octets | AsyncIterable[Octets], trailers: Fields | None, *, expect_continue: bool) -> None:
+    def __init__(
+        self,
+        body: Octets | Callable[[], AsyncIterator[Octets]],
+        trailers: Fields | None,
+        *,
+        expect_continue: bool,
+        write_timeout: float = math.inf,
+    ) -> None:
         self._body = body
         self._trailers = trailers
-        # Wait for a 100 (RFC 9110 section 10.1.1), or for a final response that makes it moot.
+        self._write_timeout = write_timeout
         self._expect_continue = expect_continue
         self._proceed = trio.Event()
         self._done = trio.Event()
         self._scope = trio.CancelScope()
         self._error: BaseException | None = None
+        self._when_done: Callable[[], None] | None = None
+        self.begun = False
         self.iterator_raised = False
 
     def answered(self, status: str) -> None:
@@ -59,6 +82,8 @@ class Pump:
     def end(self) -> None:
         """The pump has ended, or never runs."""
         self._done.set()
+        if self._when_done is not None:
+            self._when_done()
 
     def fail(self, error: BaseException) -> None:
         """This is what `request()` has to raise."""
@@ -72,6 +97,10 @@ class Pump:
                 raise error from None
             finally:
                 del error
+
+    def when_done(self, call: Callable[[], None]) -> None:
+        """Call this when nothing more is sent, whether all of it was or not."""
+        self._when_done = call
 
     async def left(self) -> None:
         """Wait until the caller's iterator, if there is one, is no longer run."""
@@ -92,7 +121,9 @@ class Pump:
     async def _send(self, stream: Sending) -> None:
         ends_with_body = self._trailers is None
         if isinstance(self._body, bytes | bytearray | memoryview):
-            if len(self._body) or ends_with_body:
+            if self._write_timeout < math.inf:
+                await self._send_pieces(stream, memoryview(self._body).cast("B"), ends_with_body)
+            elif len(self._body) or ends_with_body:
                 await stream.send_all(self._body, end_stream=ends_with_body)
         else:
             await self._send_chunks(stream, self._body)
@@ -101,13 +132,30 @@ class Pump:
         if self._trailers is not None:
             await stream.send_trailers(self._trailers)
 
-    async def _send_chunks(self, stream: Sending, body: AsyncIterable[Octets]) -> None:
-        chunks = await self._run_callers(_iterator, body)
+    async def _send_pieces(self, stream: Sending, body: memoryview, ends_with_body: bool) -> None:
+        for start in range(0, len(body), TIMED_PIECE):
+            await self._in_time(stream, body[start : start + TIMED_PIECE])
+        if ends_with_body:
+            await stream.send_eof()
+
+    async def _in_time(self, stream: Sending, piece: Octets) -> None:
+        if self._write_timeout == math.inf:
+            await stream.send_all(piece)
+            return
+        with trio.move_on_after(self._write_timeout) as scope:
+            await stream.send_all(piece)
+        if scope.cancelled_caught:
+            reason = f"the server took no more of the request's body for {self._write_timeout} seconds"
+            raise too_slow(RequestTimeoutError(reason, phase="write"))
+
+    async def _send_chunks(self, stream: Sending, make: Callable[[], AsyncIterator[Octets]]) -> None:
+        self.begun = True
+        chunks = await self._run_callers(_made, make)
         try:
             while (chunk := await self._run_callers(anext, chunks, END)) is not END:
                 if not isinstance(chunk, bytes | bytearray | memoryview):
                     raise TypeError(f"body must give bytes-like chunks, not {type(chunk).__name__}")
-                await stream.send_all(chunk)
+                await self._in_time(stream, chunk)
         finally:
             # A generator that is left half-way would run its own clean-up whenever it is collected, anywhere.
             if inspect.isasyncgen(chunks):
@@ -130,5 +178,5 @@ async def _unprotected(step: Callable[..., Awaitable[Any]], *arguments: object) 
     return await step(*arguments)
 
 
-async def _iterator(body: AsyncIterable[Octets]) -> AsyncIterator[Octets]:
-    return aiter(body)
+async def _made(make: Callable[[], AsyncIterator[Octets]]) -> AsyncIterator[Octets]:
+    return make()
