@@ -21,7 +21,7 @@ from wsproto.frame_protocol import CloseReason
 
 import trio_h2
 from tests.adapters.helpers import app_and_client
-from tests.adapters.websockets import ACCEPT, DEFLATE, VERSION, App, WebSocketClient, deflated, frame, websocket
+from tests.adapters.websockets import ACCEPT, DEFLATE, VERSION, App, deflated, frame, websocket
 from tests.engine.helpers import MemoryListener, check_quiet, pattern
 from trio_h2.adapters.asgi import ClientDisconnected, asgi_handler, serve_asgi_listeners
 
@@ -269,14 +269,14 @@ async def test_a_message_of_tiny_fragments_takes_what_is_in_them(autojump_clock:
             await client.stream.send_all(frame(b"", opcode, final=False))
             tracemalloc.start()
             try:
-                await client.stream.send_all(frame(b"ab", 0, final=False) * 30_000 + frame(b"one", 9))
+                await client.stream.send_all(frame(b"ab", 0, final=False) * 10_000 + frame(b"one", 9))
                 assert await client.receive() == Pong(b"one")
-                assert tracemalloc.get_traced_memory()[0] < 700_000
+                assert tracemalloc.get_traced_memory()[0] < 400_000
             finally:
                 tracemalloc.stop()
             await client.stream.send_all(frame(b"\r\n", 0))
             message = await client.receive()
-            whole = b"ab" * 30_000 + b"\r\n"
+            whole = b"ab" * 10_000 + b"\r\n"
             assert message == (whole.decode() if opcode == 1 else whole)
             await client.close()
             await client.closed()
@@ -557,34 +557,6 @@ async def test_a_send_that_was_cancelled_breaks_the_websocket(autojump_clock: Mo
                 while await client.stream.receive_some():
                     pass
     assert errors == ["a cancelled send has broken this WebSocket"]
-
-
-async def test_one_websocket_that_is_not_read_does_not_hold_up_the_others(autojump_clock: MockClock) -> None:
-    async def chat(client: WebSocketClient) -> None:
-        for number in range(200):
-            await client.send(f"{number}")
-            assert await client.receive() == f"{number}"
-        await client.close()
-        await client.closed()
-
-    async def flood(client: WebSocketClient) -> None:
-        while True:
-            await client.stream.send_all(frame(bytes(1000)))
-
-    async with app_and_client(App()) as pair:
-        async with trio.open_nursery() as nursery:
-            async with websocket(pair.client) as stuck:
-                nursery.start_soon(flood, stuck)
-                async with trio.open_nursery() as chats:
-                    for _ in range(20):
-                        chats.start_soon(partial(one, pair.client, chat))
-                assert pair.server.statistics().unread < 1_000_000
-                nursery.cancel_scope.cancel()
-
-
-async def one(connection: trio_h2.ClientConnection, use: Any) -> None:
-    async with websocket(connection) as client:
-        await use(client)
 
 
 async def test_a_shutdown_closes_with_1001(autojump_clock: MockClock) -> None:

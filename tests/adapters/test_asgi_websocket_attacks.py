@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from tests.adapters.websockets import (
     deflated,
     frame,
     raw_handshake,
+    raw_octets,
+    raw_over_http1,
     raw_websocket,
 )
 from trio_h2.adapters.asgi import ClientDisconnected
@@ -99,6 +102,26 @@ async def test_rfc6455_5_5_1_it_ends_too_where_the_app_has_closed_first(
         await client.leave()
         await trio.sleep(200)
     assert app.ended == [("done", pytest.approx(start + 100))]
+
+
+@pytest.mark.parametrize("receives", [True, False])
+async def test_rfc6455_5_5_1_it_ends_at_once_over_tls_too(
+    autojump_clock: MockClock,
+    server_ssl_context: ssl.SSLContext,
+    client_ssl_context: ssl.SSLContext,
+    receives: bool,
+) -> None:
+    """The client waits for the end of TLS before it ends its own side."""
+    async with raw_octets(Ending(0, receives=receives), ssl_context=server_ssl_context) as (server, octets):
+        transport = trio.SSLStream(octets, client_ssl_context, server_hostname="localhost")
+        async with raw_over_http1(server, transport) as client:
+            await client.response()
+            start = trio.current_time()
+            await client.send(close_frame(1000))
+            assert await client.frame() == CLOSE_1000
+            assert await client.frame() is None
+            await client.leave()
+    assert trio.current_time() == start
 
 
 @OVER_BOTH

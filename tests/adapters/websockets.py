@@ -6,6 +6,7 @@ that knows no rule: a test sends what it wants, and sees each frame that comes b
 
 from __future__ import annotations
 
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -257,16 +258,18 @@ async def raw_handshake(
             async with connecting as connection, _raw_over_h2(server, connection, headers) as client:
                 yield client
     else:
-        async with raw_octets(app, **arguments) as (server, octets), _raw_over_http1(server, octets, headers) as client:
+        async with raw_octets(app, **arguments) as (server, octets), raw_over_http1(server, octets, *headers) as client:
             yield client
 
 
 @asynccontextmanager
-async def raw_octets(app: Any, **arguments: Any) -> AsyncIterator[tuple[trio_h2.H2Server, trio.SocketStream]]:
+async def raw_octets(
+    app: Any, *, ssl_context: ssl.SSLContext | None = None, **arguments: Any
+) -> AsyncIterator[tuple[trio_h2.H2Server, trio.SocketStream]]:
     """The client's side of a connection to an app over HTTP/1.1. Who does not read stops the other."""
     async with _served(app, **arguments) as (server, listener):
         transport, other = map(trio.SocketStream, trio.socket.socketpair())
-        listener.take(other)
+        listener.take(other if ssl_context is None else trio.SSLStream(other, ssl_context, server_side=True))
         yield server, transport
         await trio.aclose_forcefully(transport)
 
@@ -302,9 +305,10 @@ async def _raw_over_h2(
 
 
 @asynccontextmanager
-async def _raw_over_http1(
-    server: trio_h2.H2Server, transport: trio.SocketStream, headers: tuple[tuple[str, str], ...]
+async def raw_over_http1(
+    server: trio_h2.H2Server, transport: trio.abc.Stream, *headers: tuple[str, str]
 ) -> AsyncIterator[RawWebSocket]:
+    """Ask for a WebSocket on a connection of HTTP/1.1."""
     upgrade = [("host", "example.org"), ("upgrade", "websocket"), ("connection", "upgrade"), VERSION]
     upgrade += [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), *headers]
     protocol = h11.Connection(h11.CLIENT)
@@ -319,8 +323,9 @@ async def _raw_over_http1(
         status = 200 if answer.status_code == 101 else answer.status_code
         return status, trio_h2.Headers(list(answer.headers))
 
+    leave = getattr(transport, "send_eof", transport.aclose)
     cut = partial(trio.aclose_forcefully, transport)
-    client = RawWebSocket(server, response, transport.send_all, transport.send_eof, cut, partial(_receive, transport))
+    client = RawWebSocket(server, response, transport.send_all, leave, cut, partial(_receive, transport))
     yield client
 
 
