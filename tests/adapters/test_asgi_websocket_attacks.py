@@ -383,6 +383,15 @@ async def test_what_an_app_does_not_receive_is_bounded(
 
 
 @OVER_BOTH
+async def test_the_contexts_of_compression_are_small(autojump_clock: MockClock, transport: str) -> None:
+    """A client may open many WebSockets, and needs only a message on each."""
+    async with raw_websocket(transport, App(), DEFLATE) as client:
+        async with traced(180_000):  # 40,000 of them the message
+            await client.send(frame(deflated(bytes(40_000)), compressed=True))
+            assert await client.frame() is not None
+
+
+@OVER_BOTH
 async def test_a_client_that_pings_and_does_not_read_is_stopped(autojump_clock: MockClock, transport: str) -> None:
     async with raw_websocket(transport, waits) as client:
         async with traced(1_500_000):
