@@ -51,6 +51,34 @@ async def test_a_request_that_has_begun_is_finished(tmp_path: Path, number: int,
         assert "Traceback" not in command.log
 
 
+async def test_when_it_ends_nobody_can_connect_any_more_while_requests_are_finished(tmp_path: Path) -> None:
+    """What a proxy sends to a server that nobody is there to accept would be lost; refused, it goes elsewhere."""
+    async with serving(tmp_path, *TWO) as command:
+        await command.has(2)
+        address = command.url.removeprefix("http://").split(":")
+
+        async def end() -> None:
+            await command.is_waiting()
+            command.send(signal.SIGTERM)
+            await until(lambda: is_refused(address[0], int(address[1])))
+            command.open_gate()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            await command.get("/wait")
+        assert await command.ends() == 0
+
+
+def is_refused(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
+
+
 async def test_the_second_signal_does_not_wait(tmp_path: Path) -> None:
     async with serving(tmp_path, *TWO) as command:
         await command.has(2)

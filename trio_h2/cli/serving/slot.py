@@ -40,6 +40,7 @@ class Slot:
     Attributes:
         settled: set when its first worker serves, or has ended without.
         ready: set when one of its workers has come to serve.
+        told: set when it was told to end.
         ended: set when it keeps no worker any more.
         worker: the one it has now, or had last.
     """
@@ -52,13 +53,13 @@ class Slot:
         self._crew = crew
         self._on_retire = on_retire
         self._kept = trio.Event()
-        self._ending = trio.Event()
+        self.told = trio.Event()
         self._backoff = Backoff()
 
     @property
     def is_ending(self) -> bool:
         """Whether it was told to end."""
-        return self._ending.is_set()
+        return self.told.is_set()
 
     def keep(self) -> None:
         """It is wanted: workers that cannot start are tried again."""
@@ -96,7 +97,7 @@ class Slot:
             nursery.cancel_scope.cancel()
 
     async def _cancel_when_ending(self, scope: trio.CancelScope) -> None:
-        await self._ending.wait()
+        await self.told.wait()
         scope.cancel()
 
     def _pause(self, dead: Worker) -> float:
@@ -110,12 +111,12 @@ class Slot:
 
     async def end(self, grace: float) -> None:
         """Have its worker drain for at most `grace` seconds; stays until it has ended."""
-        self._ending.set()
+        self.told.set()
         if self.worker is not None:
             await self.worker.end(grace)
 
     async def end_at_once(self) -> None:
         """Have its worker end without waiting for what it serves; stays until it has ended."""
-        self._ending.set()
+        self.told.set()
         if self.worker is not None:
             await self.worker.end_at_once()

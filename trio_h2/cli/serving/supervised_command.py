@@ -71,6 +71,7 @@ class _Parent:
             grace=options.grace,
             show=_show,
             on_settled=self._announce,
+            on_last=self._stop_listening,
             patient=options.reload,
         )
 
@@ -100,6 +101,11 @@ class _Parent:
             self._announced = True
             show_banner(self._options, self._sockets)
         notify_ready(f"{self._supervisor.serving} workers serve")
+
+    def _stop_listening(self) -> None:
+        """Let go of the sockets: what connects to one that no worker accepts from would wait, and then be reset."""
+        for each in self._sockets:
+            each.close()
 
     async def _look(self) -> Snapshot:
         from .metrics import Snapshot

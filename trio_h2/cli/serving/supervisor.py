@@ -44,6 +44,7 @@ class Supervisor:
         show: prints why a worker could not start, a traceback say; of all that say the same the first.
         on_settled: called when the first set serves, or what of it could start; and after each wish for another set,
             whether that serves now or the old one still does.
+        on_last: called after `stop`, when no more workers will be started: what they inherit is not needed any more.
         patient: Whether to wait for `replace_all` where no worker of the first set could start.
 
     Attributes:
@@ -60,6 +61,7 @@ class Supervisor:
         grace: float,
         show: Callable[[str], object],
         on_settled: Callable[[], object] = lambda: None,
+        on_last: Callable[[], object] = lambda: None,
         patient: bool = False,
     ) -> None:
         self.workers: list[Worker] = []
@@ -70,6 +72,7 @@ class Supervisor:
         self._grace = grace
         self._patient = patient
         self._on_settled = on_settled
+        self._on_last = on_last
         self._show = show
         self._shown: str | None = None
         self._started = 0
@@ -114,11 +117,19 @@ class Supervisor:
                 failure = error
             for slot in self._running:
                 self._nursery.start_soon(slot.end, self._grace)
+            self._nursery.start_soon(self._see_the_last)
             while self._running:
                 await next(iter(self._running)).ended.wait()
             self._nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    async def _see_the_last(self) -> None:
+        for slot in list(self._running):
+            await slot.told.wait()
+        for worker in list(self.workers):
+            await worker.launched.wait()
+        self._on_last()
 
     def stop(self) -> None:
         """Have all workers drain; `run` returns when they have ended."""
@@ -223,7 +234,7 @@ class Supervisor:
     def _retire(self, old: Slot) -> None:
         """A slot's worker asks to be replaced."""
         assert self._nursery is not None
-        if old in self._slots:
+        if old in self._slots and not self._directing.cancel_called:
             self._nursery.start_soon(self._put_another, old)
 
     async def _put_another(self, old: Slot) -> None:

@@ -56,6 +56,7 @@ class Worker:
 
     Attributes:
         state: how far it has come.
+        launched: set when its process was started, or could not be: what it inherits is not needed any more.
         answered: set when it serves, or has ended without.
         ended: set when its process is no more.
         served_since: when it said that it serves, on trio's clock; None before.
@@ -68,6 +69,7 @@ class Worker:
     def __init__(self, number: int, launch: Launch, on_retire: Callable[[], None]) -> None:
         self.number = number
         self.state = State.STARTING
+        self.launched = trio.Event()
         self.answered = trio.Event()
         self.ended = trio.Event()
         self.served_since: float | None = None
@@ -111,7 +113,10 @@ class Worker:
         with theirs:
             passed = (theirs.fileno(), *self._launch.sockets)
             command = [*self._launch.command, str(theirs.fileno())]
-            self._process = await trio.lowlevel.open_process(command, pass_fds=passed)
+            try:
+                self._process = await trio.lowlevel.open_process(command, pass_fds=passed)
+            finally:
+                self.launched.set()
         await self._control.send("start", options=self._launch.options, sockets=list(self._launch.sockets))
         if self._told is not None:
             await self._control.send(**self._told)
