@@ -23,7 +23,7 @@ __all__ = ["Serving", "serving"]
 APP = Path(__file__).with_name("served_app.py")
 
 PATIENCE = 60.0
-"""Seconds for one test: each takes a few, but for those of a machine that is busy."""
+"""Seconds for one test: each takes a few, and more on a machine that is busy."""
 
 
 class Serving:
@@ -114,6 +114,7 @@ async def serving(
     ready: bool = True,
     target: str = "served_app:app",
     fds: tuple[int, ...] = (),
+    patience: float = PATIENCE,
     **env: str,
 ) -> AsyncIterator[Serving]:
     """Run `trio-h2 serve TARGET`; at the end nothing of it is left.
@@ -124,6 +125,7 @@ async def serving(
         ready: Whether to wait until it serves.
         target: what it serves.
         fds: file descriptors that it inherits.
+        patience: seconds after which it has hung.
         env: more of its environment.
     """
     shutil.copy(APP, directory)
@@ -139,7 +141,7 @@ async def serving(
     )
     run = Serving(directory, process)
     try:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(patience):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(run.read)
                 if ready:

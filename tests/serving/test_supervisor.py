@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from tests.serving.processes import alive, freeze, until
-from trio_h2.cli.serving import worker
+from trio_h2.cli.serving import supervisor, worker
 from trio_h2.cli.serving.supervisor import NoWorkerStarted, Supervisor
 from trio_h2.cli.serving.worker import Launch
 
@@ -161,10 +161,38 @@ async def test_a_new_set_that_hangs_is_given_up_for_the_next_one(tmp_path: Path)
         running.supervisor.replace_all()
         await until(lambda: len([worker for worker in running.supervisor.workers if worker.pid is not None]) == 4)
         running.generation.write_text("3")
-        running.supervisor.replace_all()
+        running.supervisor.replace_all(give_up=True)
         await until(lambda: not set(old) & set(running.serving))
         await running.has(2)
         assert (await running.ask())[1] == "3"
+
+
+async def test_a_new_set_that_hangs_for_long_is_given_up_when_another_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "TOO_LONG", 0.1)
+    async with crew(tmp_path) as running:
+        await running.has(2)
+        old = running.serving
+        running.generation.write_text("hang")
+        running.supervisor.replace_all()
+        await trio.testing.wait_all_tasks_blocked()
+        running.generation.write_text("3")
+        while set(old) & set(running.serving):
+            running.supervisor.replace_all()
+            await trio.sleep(0.1)
+        await running.has(2)
+
+
+async def test_a_set_that_is_asked_for_again_and_again_comes_to_serve_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with crew(tmp_path) as running:
+        await running.has(2)
+        while "2 new workers serve" not in caplog.text:
+            running.supervisor.replace_all()
+            await trio.sleep(0.005)
+        await running.has(2)
 
 
 async def test_many_wishes_for_a_new_set_end_in_one_set(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -85,7 +86,7 @@ class _Parent:
                 nursery.start_soon(obeying.run, received)
                 nursery.start_soon(serve_metrics, of_metrics, self._look)
                 if self._options.reload:
-                    nursery.start_soon(watch_code, os.getcwd(), self._supervisor.replace_all)
+                    nursery.start_soon(watch_code, os.getcwd(), partial(self._supervisor.replace_all, give_up=True))
                 try:
                     await self._supervisor.run()
                 except NoWorkerStarted as error:

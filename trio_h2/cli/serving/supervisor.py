@@ -1,14 +1,15 @@
 """Supervisor: keeps a number of worker processes, and replaces them one and all.
 
 What changes their number or replaces all of them is done one after the other, by `_direct`: a new set starts beside the
-old one, which is told to end when the whole of the new one serves. Who asks for a new set while one is starting has
-that given up, as it may be of older code. A worker that dies is replaced by its `Slot`, one that has served its share
-of requests by a slot beside its own.
+old one, which is told to end when the whole of the new one serves. A set that is asked for while one is starting starts
+after that, so that sets come to serve however often they are asked for. A worker that dies is replaced by its `Slot`,
+one that has served its share of requests by a slot beside its own.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 import trio
@@ -20,6 +21,10 @@ from .worker import Launch, State, Worker
 __all__ = ["NoWorkerStarted", "Supervisor"]
 
 logger = logging.getLogger("trio_h2.serving")
+
+
+TOO_LONG = 60.0
+"""Seconds after which a set that has not come to serve is given up when another one is asked for."""
 
 
 class NoWorkerStarted(Exception):
@@ -82,6 +87,7 @@ class Supervisor:
         self._to_replace = True
         self._changed = trio.Event()
         self._replacing = trio.CancelScope()
+        self._replacing_since = math.inf
         self._directing = trio.CancelScope()
 
     @property
@@ -91,10 +97,14 @@ class Supervisor:
 
     # What may be asked for
 
-    def replace_all(self) -> None:
-        """Start a new set of workers; the old ones end when it serves."""
+    def replace_all(self, *, give_up: bool = False) -> None:
+        """Start a new set of workers; the old ones end when it serves.
+
+        A set that is starting comes to serve first, unless it is to be given up, or takes too long.
+        """
         self._to_replace = True
-        self._replacing.cancel()
+        if give_up or trio.current_time() - self._replacing_since > TOO_LONG:
+            self._replacing.cancel()
         self._changed.set()
 
     def resize(self, difference: int) -> None:
@@ -166,6 +176,7 @@ class Supervisor:
         """Bring up a new set, and have the old one end, or the new one if it does not start."""
         old, new = self._slots, [self._open_slot() for _ in range(self._number)]
         started = False
+        self._replacing_since = trio.current_time()
         try:
             with trio.CancelScope() as self._replacing:
                 started = await (self._all_start(new) if old else self._some_start(new))
