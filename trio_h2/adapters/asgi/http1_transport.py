@@ -150,7 +150,8 @@ class Http1Transport:
         """End this side, if the transport can do that. Raises Http1Gone; with TLS in any case, which ends both ways."""
         with self._failing(BODY_TIME):
             if isinstance(self.transport, trio.SSLStream):
-                await self.transport.unwrap()
+                below, _ = await self.transport.unwrap()
+                await below.aclose()  # which TLS has given up
                 raise trio.BrokenResourceError("the client has ended, too")
             if isinstance(self.transport, trio.abc.HalfCloseableStream):
                 await self.transport.send_eof()

@@ -88,6 +88,7 @@ class WebSocketExchange:
         self._size = 0
         self._sending = trio.Lock()
         self._broken = False
+        self._over = False
         self._reads = 0  # that were begun
         self._reading = False
 
@@ -284,7 +285,8 @@ class WebSocketExchange:
     async def _end(self) -> None:
         """The closing handshake is over: so is the stream, at once, whatever the app does (RFC 6455 section 5.5.1)."""
         async with self._sending:
-            if not self._broken:
+            if not (self._broken or self._over):
+                self._over = True
                 await self._stream.send_eof()
 
     async def _take_part(self, part: TextMessage | BytesMessage) -> None:
@@ -335,18 +337,18 @@ class WebSocketExchange:
         return self._reading and self._reads == reads
 
     async def finish(self, raised: BaseException | None) -> None:
-        """The app has ended: close, if that is still to be done, and wait in bounded time for the client's Close."""
+        """The app has ended: close, if that is still to be done, and end the stream in bounded time."""
         if not self._accepted.is_set():
             return
-        with trio.move_on_after(CLOSE_TIME):
-            code = CloseReason.NORMAL_CLOSURE if raised is None else CloseReason.INTERNAL_ERROR
-            try:
-                sent = await self._answer(CloseConnection(code))
-            except trio_h2.H2Error:
-                return
-            if sent:
-                self._done(code, "")
-                await self.ended.wait()
+        code = CloseReason.NORMAL_CLOSURE if raised is None else CloseReason.INTERNAL_ERROR
+        try:
+            with trio.move_on_after(CLOSE_TIME):
+                if await self._answer(CloseConnection(code)):
+                    self._done(code, "")
+                    await self.ended.wait()
+                    await self._end()
+        except trio_h2.H2Error:
+            self.client_gone()
 
     def _done(self, code: int, reason: str) -> None:
         """This side has closed. What was not received is dropped, so that the reader comes to the client's Close."""
