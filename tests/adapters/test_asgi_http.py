@@ -418,7 +418,7 @@ async def test_an_app_that_returns_too_early_is_named(
         ),
         (
             [{"type": "http.response.early_hint", "links": ["<a>"]}],
-            "http.response.early_hint: links[0] must be a pair of bytes, not of str",
+            "http.response.early_hint: links[0] must be bytes, not str",
         ),
         ([{"type": "http.response.push", "path": b"/"}], "http.response.push: 'path' must be str, not bytes"),
     ],

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["checked_fields", "checked_octets", "checked_status", "checked_text", "message_type"]
+__all__ = [
+    "checked_fields",
+    "checked_flag",
+    "checked_links",
+    "checked_octets",
+    "checked_path",
+    "checked_status",
+    "checked_target",
+    "checked_text",
+    "message_type",
+]
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -49,6 +59,30 @@ def checked_octets(message: Mapping[str, Any], key: str) -> bytes | bytearray | 
     return octets
 
 
+def checked_flag(message: Mapping[str, Any], key: str) -> bool:
+    """Yes or no, no if the key is not there. Raises TypeError."""
+    flag = message.get(key, False)
+    if flag is not True and flag is not False:
+        raise _wrong(message, key, "a bool", flag)
+    return flag
+
+
+def checked_path(message: Mapping[str, Any]) -> str:
+    """The path of a file. Raises TypeError or ValueError."""
+    path = checked_text(message, "path")
+    if "\0" in path:
+        raise ValueError(f"{message['type']}: 'path' must have no NUL in it: {path!r}")
+    return path
+
+
+def checked_target(message: Mapping[str, Any]) -> str:
+    """The path of a request that is promised, with its query if it has one. Raises TypeError or ValueError."""
+    path = checked_text(message, "path")
+    if not path.startswith("/"):
+        raise ValueError(f"{message['type']}: 'path' must begin with a slash: {path!r}")
+    return path
+
+
 def checked_text(message: Mapping[str, Any], key: str) -> str:
     """Text that has to be there. Raises TypeError."""
     text = message.get(key)
@@ -74,6 +108,19 @@ def checked_fields(message: Mapping[str, Any], key: str = "headers") -> Fields:
         if type(name) is not bytes or type(value) is not bytes:
             name, value = _octets(message, key, index, name), _octets(message, key, index, value)
         fields.append((name.lower(), value.strip(b" \t")))
+    return fields
+
+
+def checked_links(message: Mapping[str, Any]) -> Fields:
+    """The fields of an early hint, none if there are no links. Raises TypeError."""
+    links = message.get("links", ())
+    if not isinstance(links, Iterable) or isinstance(links, NO_PAIRS):
+        raise _wrong(message, "links", "an iterable of bytes", links)
+    fields: Fields = []
+    for index, link in enumerate(links):
+        if not isinstance(link, OCTETS):
+            raise TypeError(f"{message['type']}: links[{index}] must be bytes, not {type(link).__name__}")
+        fields.append((b"link", bytes(link).strip(b" \t")))
     return fields
 
 

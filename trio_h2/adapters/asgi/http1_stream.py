@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import h11
 import trio
@@ -19,6 +19,8 @@ from .http1_transport import Http1Gone, Http1Transport
 from .request_stream import Carrier, came_by_tls
 
 __all__ = ["Http1Stream"]
+
+E = TypeVar("E")
 
 WITHOUT_CONTENT = (204, 304)
 
@@ -139,7 +141,7 @@ class Http1Stream:
     async def send_informational(self, status: int, headers: Any = ()) -> None:
         """Send an interim response; clients of HTTP/1.0 get none."""
         if self.http_version != "1.0":
-            await self._send(h11.InformationalResponse(status_code=status, headers=list(headers)))
+            await self._send(_built(h11.InformationalResponse, list(headers), status_code=status))
 
     async def send_response(self, status: int, headers: Any = (), *, end_stream: bool = False) -> None:
         """Send the head of the response; that which accepts a WebSocket is 101 (RFC 6455 section 4.2.2)."""
@@ -150,7 +152,7 @@ class Http1Stream:
                 (b"connection", b"upgrade"),
                 (b"sec-websocket-accept", generate_accept_token(key)),
             ]
-            await self._send(h11.InformationalResponse(status_code=101, headers=[*upgrade, *headers]))
+            await self._send(_built(h11.InformationalResponse, [*upgrade, *headers], status_code=101))
             self._switched = True
             self._first = self._transport.protocol.trailing_data[0]
         else:
@@ -200,7 +202,7 @@ class Http1Stream:
 
     async def send_trailers(self, trailers: Any) -> None:
         """End the response, with trailers if it is chunked: else they have no place (RFC 9112 section 7.1)."""
-        await self._send(h11.EndOfMessage(headers=list(trailers) if self._chunked else []))
+        await self._send(_built(h11.EndOfMessage, list(trailers) if self._chunked else []))
         self.closed = True
 
     async def aclose(self) -> None:
@@ -215,7 +217,8 @@ class Http1Stream:
             reason = HTTPStatus(status).phrase.encode("ascii")
         except ValueError:
             reason = b""
-        return h11.Response(status_code=status, reason=reason, headers=[*fields, *self._transport.closing_fields])
+        fields = [*fields, *self._transport.closing_fields]
+        return _built(h11.Response, fields, status_code=status, reason=reason)
 
     async def _send(self, *events: h11.Event) -> None:
         with self._noticing():
@@ -229,6 +232,19 @@ class Http1Stream:
         except trio_h2.H2Error as error:
             self._client_gone(error)
             raise
+
+
+def _built(event: Callable[..., E], fields: list[tuple[bytes, bytes]], **more: Any) -> E:
+    """An event with the app's fields. Raises ValueError that names the one that is malformed, and not its value."""
+    try:
+        return event(headers=fields, **more)
+    except h11.LocalProtocolError as error:
+        for field in fields:
+            try:
+                h11.EndOfMessage(headers=[field])
+            except h11.LocalProtocolError:
+                raise ValueError(f"headers: {field[0]!r}, or its value, is malformed (RFC 9110 section 5)") from None
+        raise ValueError(f"headers: {error}") from error
 
 
 def _request(head: h11.Request, *, secure: bool) -> trio_h2.Request:

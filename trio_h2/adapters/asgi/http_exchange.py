@@ -11,7 +11,16 @@ import trio
 
 import trio_h2
 
-from .app_messages import checked_fields, checked_octets, checked_status, checked_text, message_type
+from .app_messages import (
+    checked_fields,
+    checked_flag,
+    checked_links,
+    checked_octets,
+    checked_path,
+    checked_status,
+    checked_target,
+    message_type,
+)
 from .asgi_types import Message
 from .disconnecting import ClientDisconnected, client_error
 from .file_body import open_body
@@ -113,9 +122,13 @@ class HttpExchange:
         self._told = True
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Message) -> None:
-        """Send a part of the response. Raises ClientDisconnected, or what is wrong with the message."""
-        kind = message_type(message)
+    async def send(self, message: Message, kind: str | None = None) -> None:
+        """Send a part of the response. Raises ClientDisconnected, or what is wrong with the message.
+
+        A WebSocket that is denied says which `kind` of part the message is; its type has a prefix.
+        """
+        if kind is None:
+            kind = message_type(message)
         if self.complete:
             await trio.lowlevel.checkpoint()
             return
@@ -142,7 +155,7 @@ class HttpExchange:
         self._expect(message, Part.START)
         self._status = checked_status(message)
         self._fields = mended_fields(self._status, checked_fields(message), self._server)
-        self._has_trailers = bool(message.get("trailers", False))
+        self._has_trailers = checked_flag(message, "trailers")
         self._next = Part.BODY
 
     async def _body(self, message: Message) -> None:
@@ -151,7 +164,7 @@ class HttpExchange:
         if self._status == 204:
             body = b""
         stream = self._stream
-        more = message.get("more_body", False)
+        more = checked_flag(message, "more_body")
         if stream.status is None:
             if not more and not self._has_trailers:
                 await self._respond(body)
@@ -187,7 +200,7 @@ class HttpExchange:
 
     async def _pathsend(self, message: Message) -> None:
         self._expect(message, Part.BODY)
-        path = checked_text(message, "path")
+        path = checked_path(message)
         stream = self._stream
         if stream.status is not None:
             raise RuntimeError("http.response.pathsend: the body has begun already")
@@ -201,7 +214,7 @@ class HttpExchange:
     async def _more_trailers(self, message: Message) -> None:
         self._expect(message, Part.TRAILERS)
         self._trailers += checked_fields(message)
-        if message.get("more_trailers", False):
+        if checked_flag(message, "more_trailers"):
             await trio.lowlevel.checkpoint()
             return
         request = self._stream.request
@@ -213,17 +226,14 @@ class HttpExchange:
         await self._end()
 
     async def _early_hint(self, message: Message) -> None:
-        links = message.get("links", ())
-        if isinstance(links, str | bytes):
-            raise TypeError(f"{message['type']}: 'links' must be an iterable of bytes, not {type(links).__name__}")
-        fields = checked_fields({"type": message["type"], "links": [(b"link", link) for link in links]}, "links")
+        fields = checked_links(message)
         if fields and self._stream.status is None:
             await self._stream.send_informational(103, fields)
         else:
             await trio.lowlevel.checkpoint()
 
     async def _push(self, message: Message) -> None:
-        target = quote(checked_text(message, "path"), safe="/?:@!$&'()*+,;=~%[]")
+        target = quote(checked_target(message), safe="/?:@!$&'()*+,;=~%[]")
         fields = checked_fields(message)
         if self._start_push is None or not isinstance(self._stream, trio_h2.ServerStream):
             return

@@ -37,6 +37,9 @@ PIECE = 4 * 1024
 TURN = 64
 """Frames that are taken before others have a turn of the loop."""
 
+OF_HANDSHAKES = (b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol")
+"""What the server has to say itself: for the last of them an app has `subprotocol`."""
+
 CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 """What an app may close with: those that are defined for it (RFC 6455 section 7.4), and its own."""
 
@@ -162,6 +165,9 @@ class WebSocketExchange:
     async def _accept(self, message: Message) -> None:
         headers = self._stream.request.headers
         fields = checked_fields(message)
+        for index, (name, _) in enumerate(fields):
+            if name in OF_HANDSHAKES:
+                raise ValueError(f"websocket.accept: headers[{index}] must not be {name.decode()}: the server sends it")
         if message.get("subprotocol") is not None:
             subprotocol = checked_text(message, "subprotocol")
             if subprotocol in offered_subprotocols(self._stream.request):  # else its client would have to fail
@@ -183,7 +189,7 @@ class WebSocketExchange:
                     f"{message['type']}: 'status' {status} would accept the WebSocket (RFC 8441 section 5)"
                 )
             self._denial = HttpExchange(self._stream, self._server)
-        await self._denial.send({**message, "type": message["type"].removeprefix("websocket.")})
+        await self._denial.send(message, message["type"].removeprefix("websocket."))
         self._phase = Phase.DENIED
         if self._denial.complete:
             self._queue.end({"type": "websocket.disconnect", "code": 1006, "reason": ""})
