@@ -182,6 +182,45 @@ async def test_a_pong_on_its_way_does_not_keep_the_close_back(autojump_clock: Mo
         assert await client.frame() == CLOSE_1000
 
 
+@OVER_BOTH
+async def test_a_client_that_goes_before_it_is_accepted_is_noticed(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, transport: str
+) -> None:
+    received: list[Any] = []
+    ended: list[float] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        received.append(await receive())
+        received.append(await receive())
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time())
+
+    async with raw_handshake(transport, app) as client:
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        await client.cut()
+        await trio.sleep(5)
+    assert received == [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+    assert ended == [pytest.approx(start + 1)]
+    assert caplog.records == []
+
+
+@OVER_BOTH
+async def test_what_is_sent_before_it_is_accepted_is_received(autojump_clock: MockClock, transport: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await trio.sleep(1)
+        await App()(scope, receive, send)
+
+    async with raw_handshake(transport, app) as client:
+        for text in (b"one", b"two"):
+            await wait_all_tasks_blocked()
+            await client.send(frame(text, 1))
+        assert (await client.response())[0] == 200
+        assert [await client.frame(), await client.frame()] == [ServerFrame(1, b"one"), ServerFrame(1, b"two")]
+
+
 # Silence
 
 PING = ServerFrame(9, b"")

@@ -79,8 +79,7 @@ class Http1Connection:
             await self._refuse(error.error_status_hint)
             return False
         async with trio.open_nursery() as nursery:
-            if stream.request.protocol is None:
-                nursery.start_soon(stream.watch)
+            nursery.start_soon(stream.watch)
             # In a task of its own: what an app sets in its context is not there for the next request.
             nursery.start_soon(self._see_to, stream, nursery.cancel_scope)
         stream.drop_the_rest()

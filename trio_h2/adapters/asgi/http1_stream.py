@@ -59,6 +59,8 @@ class Http1Stream:
         self._chunked = False
         self._body_ended = trio.Event()
         self._first: bytes = b""
+        self._watching = trio.CancelScope()
+        self._watched = trio.Event()
         self.request = _request(head, secure=came_by_tls(transport))
         self.gone = False
         self.scope = trio.CancelScope()
@@ -112,9 +114,11 @@ class Http1Stream:
 
     async def watch(self) -> None:
         """Set `gone` when the client goes after its request. The next request, if it is sent before, hides it."""
-        await self._body_ended.wait()
-        if not await self._transport.read_ahead():
-            self._client_gone(Http1Gone("the client has gone", initiator="remote"))
+        with self._watching:
+            await self._body_ended.wait()
+            if not await self._transport.read_ahead():
+                self._client_gone(Http1Gone("the client has gone", initiator="remote"))
+        self._watched.set()
 
     def on_disconnect(self, callback: Callable[[trio_h2.H2Error], object], *, grace: float = math.inf) -> None:
         """As `trio_h2.ServerStream.on_disconnect`."""
@@ -152,6 +156,8 @@ class Http1Stream:
                 (b"connection", b"upgrade"),
                 (b"sec-websocket-accept", generate_accept_token(key)),
             ]
+            self._watching.cancel()  # from now on it is the handler that reads
+            await self._watched.wait()
             await self._send(_built(h11.InformationalResponse, [*upgrade, *headers], status_code=101))
             self._switched = True
             self._first = self._transport.protocol.trailing_data[0]
