@@ -16,6 +16,7 @@ import wsproto.events
 import trio_h2
 from tests.adapters.helpers import body
 from tests.adapters.websockets import VERSION, websocket
+from tests.serving.running import LIMIT
 from trio_h2.adapters.asgi import asgi_handler
 from trio_h2.cli.serving.access_log import AccessLog
 from trio_h2.cli.serving.logged_app import logged
@@ -27,8 +28,10 @@ Lines = trio.MemoryReceiveChannel[str]
 
 @asynccontextmanager
 async def client_of(app: Any, log_format: str | None = "text") -> AsyncIterator[trio_h2.ClientConnection]:
-    async with in_memory(asgi_handler(logged(app, AccessLog(log_format)), disconnect_grace=0.01)) as connection:
-        yield connection
+    handler = asgi_handler(logged(app, AccessLog(log_format)), disconnect_grace=0.01)
+    with trio.fail_after(LIMIT):
+        async with in_memory(handler) as connection:
+            yield connection
 
 
 def sends(*messages: Any) -> Any:
@@ -127,9 +130,10 @@ async def test_a_response_that_ends_early_is_cut_short(lines: Lines) -> None:
 
 
 async def test_a_client_that_leaves_is_seen(lines: Lines) -> None:
-    gone = trio.Event()
+    called, gone = trio.Event(), trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        called.set()
         while (await receive())["type"] != "http.disconnect":
             pass
         gone.set()
@@ -138,7 +142,7 @@ async def test_a_client_that_leaves_is_seen(lines: Lines) -> None:
 
     async with client_of(app) as connection:
         async with connection.stream("GET", "/"):
-            pass
+            await called.wait()
         await gone.wait()
         assert await line_of(lines) == '- "GET /" - 0 bytes cut short'
 
