@@ -32,6 +32,7 @@ def told(module: Write, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServeO
         return 0
 
     monkeypatch.setattr(serve_command, "run_one_process", run)
+    monkeypatch.setattr(serve_command, "run_supervised", run)
 
     def tell(*arguments: str | Path, **arguments_of_invoke: Any) -> ServeOptions:
         result = invoke_serve(*arguments, **arguments_of_invoke)
@@ -246,8 +247,8 @@ def test_certificates_that_do_not_match(module: Write, tls_files: peers.TLSFiles
     other = tmp_path / "other.pem"
     peers_key = tls_files.key.read_text()
     other.write_text(peers_key.replace(peers_key.splitlines()[1], peers_key.splitlines()[1][::-1]))
-    for key in (other, tls_files.ca):
-        result = invoke_serve("hello:app", "--certfile", tls_files.certificate, "--keyfile", key)
+    for key, workers in ((other, ()), (tls_files.ca, ()), (other, ("--workers", "2"))):
+        result = invoke_serve("hello:app", "--certfile", tls_files.certificate, "--keyfile", key, *workers)
         assert result.stderr.startswith(f"Error: cannot use certificate {tls_files.certificate} with key {key}: ")
         assert (result.stderr.count("\n"), result.exit_code) == (1, 1)
     result = invoke_serve("hello:app", "--self-signed", "--ca-certs", tls_files.key)

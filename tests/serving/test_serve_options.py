@@ -41,6 +41,7 @@ def test_options_become_json_and_come_back() -> None:
         ({"is_directory": True, "factory": True}, "--factory makes no sense for a directory"),
         ({"is_directory": True, "reload": True}, "--reload makes no sense for a directory"),
         ({"is_directory": True, "forwarded_allow_ips": "*"}, "--forwarded-allow-ips makes no sense for a directory"),
+        ({"is_directory": True, "workers": 1, "max_requests": 1}, "--max-requests makes no sense for a directory"),
         ({"max_requests": 1}, "--max-requests needs --workers"),
         ({"max_requests_jitter": 1}, "--max-requests-jitter needs --workers"),
         ({"workers": 1, "max_requests_jitter": 1}, "--max-requests-jitter is added to --max-requests"),

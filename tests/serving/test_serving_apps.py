@@ -302,6 +302,22 @@ def test_the_banner_is_json(lines: Lines) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("options", "processes"),
+    [
+        ({}, "one process"),
+        ({"workers": 1}, "1 worker"),
+        ({"workers": 2}, "2 workers"),
+        ({"reload": True}, "reloaded when its files change"),
+    ],
+)
+def test_the_banner_says_who_serves(lines: Lines, options: dict[str, Any], processes: str) -> None:
+    listener: Any = SimpleNamespace(getsockname=lambda: "/x")
+    show_banner(ServeOptions(target="hello:app", **options), [listener])
+    assert lines.receive_nowait() == "Serving hello:app at unix:/x (stop with Ctrl+C)"
+    assert lines.receive_nowait() == f"App: HTTP/2 and HTTP/1.1, without TLS; {processes}, pid {os.getpid()}"
+
+
 # Programs of their own ----------------------------------------------------------------------------
 
 

@@ -37,9 +37,16 @@ def show_banner(options: ServeOptions, sockets: Sequence[socket.socket]) -> None
         say_or_complain(json.dumps(entry))
         return
     say_or_complain(f"Serving {options.target} at {', '.join(urls)} (stop with Ctrl+C)")
-    workers = "one process" if options.workers is None else f"{options.workers} workers"
-    how = f"{' and '.join(protocols)}, {tls or 'without TLS'}; {workers}, pid {os.getpid()}"
+    how = f"{' and '.join(protocols)}, {tls or 'without TLS'}; {_processes(options)}, pid {os.getpid()}"
     say_or_complain(f"{kind.capitalize()}: {how}")
+
+
+def _processes(options: ServeOptions) -> str:
+    if options.reload:
+        return "reloaded when its files change"
+    if options.workers is None:
+        return "one process"
+    return f"{options.workers} worker{'s' if options.workers > 1 else ''}"
 
 
 def _tls(options: ServeOptions) -> str | None:

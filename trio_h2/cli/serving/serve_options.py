@@ -19,6 +19,7 @@ APP_ONLY = {
     "root_path": "its paths are those of its files",
     "factory": "there is nothing to call",
     "reload": "its files are read anew for every request",
+    "max_requests": "there is nothing of an app's in its workers that could grow",
     "forwarded_allow_ips": "nothing in it asks who the client is",
 }
 """The options that make no sense for a directory, and why."""

@@ -26,6 +26,7 @@ from .serve_error import USAGE, ServeError
 from .serve_options import ServeOptions
 from .supervisor import NoWorkerStarted, Supervisor
 from .tally import summed
+from .tls_contexts import server_context
 from .worker import Launch
 from .worker_process import command
 
@@ -48,6 +49,7 @@ def run_supervised(options: ServeOptions) -> int:
     """
     if sys.platform == "win32":
         raise ServeError("--workers and --reload need a system on which processes inherit sockets", USAGE)
+    server_context(options)  # so that what is wrong with certificates is said once, and not by the workers
     if options.reload:
         options = attrs.evolve(options, grace=min(options.grace, RELOAD_GRACE))
     with (
