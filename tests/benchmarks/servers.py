@@ -70,14 +70,12 @@ def run_trio_h2(app: str, port: int, tls: TLSPaths) -> None:
 
 
 def run_trio_h2_asgi(app: str, port: int, tls: TLSPaths) -> None:
-    from trio_h2.adapters.asgi import serve_asgi
+    from trio_h2.cli import main
 
     assert tls is None
-
-    async def serve() -> None:
-        await serve_asgi(APPS[app](), port, host=HOST, server_header=None)
-
-    trio.run(serve)
+    options = ("--factory", "--no-access-log", "--log-level=error", f"--host={HOST}", f"--port={port}")
+    sys.argv = ["trio-h2", "serve", f"tests.benchmarks.asgi_apps:{app}", *options]
+    sys.exit(main())
 
 
 # hypercorn ----------------------------------------------------------------------------------------

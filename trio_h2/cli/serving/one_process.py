@@ -20,6 +20,7 @@ from ..process import complain
 from .access_log import AccessLog
 from .app_loading import App, load_app
 from .directory_handler import handle
+from .garbage import rare_collection
 from .serve_error import ServeError
 from .serve_options import ServeOptions
 from .tls_contexts import server_context
@@ -117,7 +118,8 @@ async def serve_sockets(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_drain, started, stopping, prepared.options.grace, nursery.cancel_scope)
         try:
-            await _serve(prepared, listeners, started)
+            with rare_collection():
+                await _serve(prepared, listeners, started)
             is_over = True
         except Exception as error:
             failure = error
