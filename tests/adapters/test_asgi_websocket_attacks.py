@@ -432,8 +432,9 @@ async def test_the_contexts_of_compression_are_small(autojump_clock: MockClock, 
 
 @OVER_BOTH
 async def test_a_client_that_pings_and_does_not_read_is_stopped(autojump_clock: MockClock, transport: str) -> None:
-    async with raw_websocket(transport, waits) as client:
-        async with traced(1_500_000):
+    config = trio_h2.Config(initial_window_size=65_535, max_window_size=65_535)
+    async with raw_websocket(transport, waits, client_config=config) as client:
+        async with traced(1_000_000):
             await send_all_that_is_taken(client, frame(b"x" * 125, 9) * 100)
 
 
