@@ -348,16 +348,24 @@ class ServerStream(Stream):
         await self._actor.send_response(fields, head, end_stream=end_stream)
 
     @trio.lowlevel.enable_ki_protection
-    async def respond(self, status: int, headers: HeadersLike = (), body: bytes | bytearray | memoryview = b"") -> None:
-        """Send a whole response: header section, body and END_STREAM.
+    async def respond(
+        self,
+        status: int,
+        headers: HeadersLike = (),
+        body: bytes | bytearray | memoryview = b"",
+        *,
+        trailers: HeadersLike | None = None,
+    ) -> None:
+        """Send a whole response: header section, body, trailers if there are any, and END_STREAM.
 
         A content-length is added where the fields have none and the status allows one (RFC 9110 section 8.6). The
-        body of a response to HEAD, and of 304, is not sent.
+        body of a response to HEAD, and of 304, is not sent, nor are its trailers, nor those of a 204.
 
         Args:
             status: 200 to 599.
             headers: fields, as pairs or a mapping; no pseudo-header fields. By default none.
             body: octets; by default none.
+            trailers: a trailer section, as for `send_trailers`. By default none.
 
         Raises: as `send_response` and `send_all`, and ValueError for a body with 204.
         """
@@ -374,10 +382,11 @@ class ServerStream(Stream):
         if head.content_length not in (None, length) and not bodiless:
             raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
         actor = self._actor
-        if type(body) is bytes and await actor.send_whole_response(fields, head, body):
+        trailing = None if trailers is None else trailer_fields(trailers)
+        if type(body) is bytes and await actor.send_whole_response(fields, head, body, trailing):
             return
-        whole = bodiless or not length
-        await actor.send_final(fields, head, body, end_stream=whole)
+        alone = bodiless or status in WITHOUT_CONTENT or not (length or trailing)
+        await actor.send_final(fields, head, body, None if alone else trailing, end_stream=alone)
 
     @trio.lowlevel.enable_ki_protection
     async def push(

@@ -232,6 +232,33 @@ async def test_a_body_of_octets_gets_a_content_length(body: bytes, autojump_cloc
         await peer.send(peer.headers(1, OK, end_stream=True))
 
 
+async def test_a_small_body_of_octets_goes_with_the_header_section(autojump_clock: MockClock) -> None:
+    async with raw_server() as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: connection.request("POST", "/", body=b"hello"))
+        await peer.expect(HeadersFrame)
+        data = await peer.expect(DataFrame)
+        assert (data.data, "END_STREAM" in data.flags) == (b"hello", True)
+        await peer.send(peer.headers(1, OK, end_stream=True))
+
+
+@pytest.mark.parametrize("window", [0, 3, 5])
+async def test_a_small_body_waits_for_the_window_as_any_other(window: int, autojump_clock: MockClock) -> None:
+    settings = {4: window}  # SETTINGS_INITIAL_WINDOW_SIZE
+    async with raw_server(settings=settings) as (connection, peer), trio.open_nursery() as nursery:
+        await connection.settings_received()
+        nursery.start_soon(lambda: connection.request("POST", "/", body=b"hello"))
+        await peer.expect(HeadersFrame)
+        await peer.send(peer.window_update(1, 10))
+        body = b""
+        while True:
+            data = await peer.expect(DataFrame)
+            body += data.data
+            if "END_STREAM" in data.flags:
+                break
+        assert body == b"hello"
+        await peer.send(peer.headers(1, OK, end_stream=True))
+
+
 async def test_a_body_that_is_an_async_iterable(autojump_clock: MockClock) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"ab"

@@ -1416,6 +1416,51 @@ async def test_respond_is_the_same_in_one_step_and_in_many(method: str, body: by
         await check_quiet(pair)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize("body", [b"hello", b"", bytes(100_000)])
+async def test_respond_with_trailers_is_the_same_in_one_step_and_in_many(
+    method: str, body: bytes, autojump_clock: MockClock
+) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        given = body if stream.request.path == "/bytes" else bytearray(body)
+        with trio.testing.assert_checkpoints():
+            await stream.respond(200, [("x-field", "1")], given, trailers=[("x-sum", "2")])
+
+    async with client_and_server(handler) as pair:
+        one = await pair.client.request(method, "/bytes")
+        other = await pair.client.request(method, "/bytearray")
+        assert one == other
+        assert one.body == (b"" if method == "HEAD" else body)
+        assert one.trailers == (None if method == "HEAD" else trio_h2.Headers([("x-sum", "2")]))
+        await check_quiet(pair)
+
+
+async def test_respond_says_what_is_wrong_with_trailers_and_sends_nothing(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with pytest.raises(ValueError, match="trailers"):
+            await stream.respond(200, [], b"never", trailers=[(":status", "200")])
+        await stream.respond(204, trailers=[("x-sum", "2")])
+
+    async with client_and_server(handler) as pair:
+        response = await pair.client.request("GET", "/")
+        assert (response.status, response.trailers) == (204, None)
+
+
+async def test_respond_that_is_cancelled_before_its_trailers_does_not_look_complete(autojump_clock: MockClock) -> None:
+    """Invariant 14."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        with trio.move_on_after(1):
+            await stream.respond(200, [], bytes(100_000), trailers=[("x-sum", "2")])
+
+    config = trio_h2.Config(initial_window_size=1_000, max_window_size=0)
+    async with client_and_server(handler, config=config, server_config=Config()) as pair:
+        async with pair.client.stream("GET", "/") as stream:
+            await trio.sleep(2)
+            with pytest.raises(trio_h2.StreamResetError):
+                await stream.read()
+
+
 async def test_a_response_that_was_cancelled_before_is_not_sent(autojump_clock: MockClock) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
         with trio.CancelScope() as scope:

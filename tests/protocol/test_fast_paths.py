@@ -163,6 +163,20 @@ def test_rfc9113_8_1_a_whole_response_is_what_its_parts_are(fields: h.Fields, en
     assert outcome(fast, stream) == outcome(slow, other)
 
 
+@pytest.mark.parametrize("end", [True, False])
+def test_rfc9113_8_1_a_whole_response_with_trailers_is_what_its_parts_are(end: bool) -> None:
+    request = h.GET if end else h.POST
+    fast, stream = answering(request, end=end, window=65_535)
+    head = check_response(h.OK)
+    assert not isinstance(head, Malformed)
+    assert fast.server.send_whole_response(stream, h.OK, head, b"hello", h.TRAILERS)
+    slow, other = answering(request, end=end, window=65_535)
+    h.respond(slow.server, other, h.OK)
+    slow.server.send_data(other, b"hello")
+    slow.server.send_trailers(other, h.TRAILERS)
+    assert outcome(fast, stream) == outcome(slow, other)
+
+
 @pytest.mark.parametrize(
     ("request_fields", "fields", "body", "window"),
     [

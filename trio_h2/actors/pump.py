@@ -99,8 +99,16 @@ class Pump:
                 del error
 
     def when_done(self, call: Callable[[], None]) -> None:
-        """Call this when nothing more is sent, whether all of it was or not."""
+        """Call this when nothing more is sent, whether all of it was or not: now, if that is so already."""
         self._when_done = call
+        if self._done.is_set():
+            call()
+
+    @property
+    def whole(self) -> bytes | None:
+        """The body, where it is octets that nothing has to precede or to follow; else None."""
+        alone = self._trailers is None and not self._expect_continue
+        return self._body if alone and type(self._body) is bytes else None
 
     async def left(self) -> None:
         """Wait until the caller's iterator, if there is one, is no longer run."""

@@ -174,12 +174,14 @@ class Sending:
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
-    async def send_whole_response(self, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+    async def send_whole_response(
+        self, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None
+    ) -> bool:
         """The fast path of most responses: cut in one step, before the call's checkpoint. Whether that went."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.check_sending()
         stream = self.machine
-        if not self._context.writer.cut_whole_response(stream, fields, head, body):
+        if not self._context.writer.cut_whole_response(stream, fields, head, body, trailers):
             return False
         if stream.closed:
             self._closed()
@@ -190,15 +192,24 @@ class Sending:
 
     @trio.lowlevel.enable_ki_protection
     async def send_final(
-        self, fields: Fields, head: ResponseHead, body: bytes | bytearray | memoryview, *, end_stream: bool
+        self,
+        fields: Fields,
+        head: ResponseHead,
+        body: bytes | bytearray | memoryview,
+        trailers: Fields | None,
+        *,
+        end_stream: bool,
     ) -> None:
-        """Send the final response's header section, and all of the body, unless `end_stream`: then there is none."""
+        """Send the final response's header section and, unless that is all by `end_stream`, its body and trailers."""
         await self.ready_to_send(responding=True)
         self._context.machine.send_response(self.machine, fields, head, end_stream=end_stream)
         if end_stream:
             self.sent()
-        else:
-            await self.send_body(body, end_stream=True)
+            return
+        if trailers is None or memoryview(body).nbytes:
+            await self.send_body(body, end_stream=trailers is None)
+        if trailers is not None:
+            await self.send_trailers(trailers)
 
     @trio.lowlevel.enable_ki_protection
     def send_continue(self) -> None:

@@ -289,6 +289,8 @@ class StreamActor(StreamFacts):
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
         self._bind(self._context.machine.open_stream(fields, head, end_stream=end_stream))
+        if self._pump is not None and (body := self._pump.whole):
+            self._send_at_once(self._pump, body)
         tracer = self._context.tracer
         if tracer is not None:
             tracer.unqueued(self)
@@ -297,6 +299,12 @@ class StreamActor(StreamFacts):
         if self.opened is not None:
             self.opened.set()
         self._wake()
+
+    def _send_at_once(self, pump: Pump, body: bytes) -> None:
+        """The fast path of most requests with a body: it goes with the header section, and no pump runs."""
+        if self._context.writer.cut_whole(self.machine, body, True):
+            pump.end()
+            self._pump = None
 
     @trio.lowlevel.enable_ki_protection
     async def run_client(self) -> None:

@@ -174,12 +174,14 @@ class Writer:
             await self._wait_turn(sender)
         self._woken.set()
 
-    def cut_whole_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes) -> bool:
+    def cut_whole_response(
+        self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None
+    ) -> bool:
         """Cut a whole small response, if buffer and turn allow and nothing in the stream speaks against it."""
         machine = self._machine
         if self._senders or machine.outbox.size >= self._limit or self.failure is not None:
             return False
-        if not machine.send_whole_response(stream, fields, head, body):
+        if not machine.send_whole_response(stream, fields, head, body, trailers):
             return False
         self._woken.set()
         return True

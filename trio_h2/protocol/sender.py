@@ -262,8 +262,10 @@ class Sender:
         if end_stream and stream.send_end():
             self.table.close(stream, CloseReason.ENDED)
 
-    def send_whole_response(self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes) -> bool:
-        """Queue HEADERS and all of the body in one DATA frame, if nothing speaks against that; whether it was so.
+    def send_whole_response(
+        self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None = None
+    ) -> bool:
+        """Queue HEADERS, all of the body in one DATA frame, and trailers if there are any; whether nothing forbade it.
 
         Most responses are like this. `send_response` and `send_data` look at every case by itself, and come to the
         same octets and the same state.
@@ -287,7 +289,9 @@ class Sender:
         stream.outbound.consume(length)
         self.outbound.consume(length)
         self.outbox.headers(stream.stream_id, fields, end_stream=False)
-        self.outbox.data(stream.stream_id, body, end_stream=True)
+        self.outbox.data(stream.stream_id, body, end_stream=trailers is None)
+        if trailers is not None:
+            self.outbox.headers(stream.stream_id, trailers, end_stream=True)
         if stream.send_end():
             self.table.close(stream, CloseReason.ENDED)
         return True
