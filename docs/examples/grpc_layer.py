@@ -1,0 +1,431 @@
+"""gRPC on trio_h2's stream API, whole in this file: `Service` has a handler for `serve_h2`, `Client` makes calls.
+
+`grpc_service.py` and `grpc_client.py` use it. Messages are what the functions of a `Method` turn into bytes, and back.
+The rules: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, and statuscodes.md beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import string
+import struct
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from enum import IntEnum
+from functools import partial
+from typing import Generic, NamedTuple, NoReturn, Self, TypeVar
+from urllib.parse import quote, unquote
+
+import trio
+
+import trio_h2
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+S = TypeVar("S", bound=trio_h2.ClientStream | trio_h2.ServerStream)
+Field = tuple[str, str | bytes]
+Metadata = Sequence[Field]  # bytes where a name ends in -bin, else str
+
+PREFIX = struct.Struct(">BI")  # before each message: whether it is compressed, and its length
+PRINTABLE = string.punctuation.replace("%", "")  # beside letters and digits, in a grpc-message
+GZIP = 31  # zlib's number for it
+MAX_MESSAGE = 4 * 2**20  # octets, uncompressed, of what is sent and of what comes
+BATCH = 16 * 1024  # octets of small messages that go together, at most
+IS_GRPC = re.compile("application/grpc([+;]|$)")
+HEAD = [("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,gzip")]
+OWN = {"te", "content-length", "grpc-encoding", "grpc-timeout", "grpc-status", "grpc-message", *dict(HEAD)}
+UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "S": 1.0, "M": 60.0, "H": 3600.0}  # of grpc-timeout, in seconds
+
+
+class Code(IntEnum):
+    OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS = range(7)
+    PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, UNIMPLEMENTED = range(7, 13)
+    INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED = range(13, 17)
+
+
+COMPRESSED = [*HEAD, ("grpc-encoding", "gzip")]
+OF_STATUS = {str(code.value): code for code in Code}
+OF_HTTP = {401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.UNIMPLEMENTED} | {
+    **dict.fromkeys((400, 431), Code.INTERNAL),
+    **dict.fromkeys((429, 502, 503, 504), Code.UNAVAILABLE),
+}
+OF_RESET = {7: Code.UNAVAILABLE, 8: Code.CANCELLED, 11: Code.RESOURCE_EXHAUSTED, 12: Code.PERMISSION_DENIED}
+
+
+class RpcError(Exception):
+    """A status that is not OK: handlers raise it, and so do calls. Its metadata is that of the trailers."""
+
+    def __init__(self, code: Code, message: str = "", metadata: Metadata = ()) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code, self.message, self.metadata = code, message, metadata
+
+
+class Method(NamedTuple, Generic[Q, R]):
+    path: str  # "/package.Service/Method"
+    encode_request: Callable[[Q], bytes]  # with protobuf `Ask.SerializeToString`, of the class
+    decode_request: Callable[[bytes], Q]  # `Ask.FromString`
+    encode_reply: Callable[[R], bytes]
+    decode_reply: Callable[[bytes], R]
+
+
+def metadata_fields(metadata: Metadata) -> list[Field]:
+    fields: list[Field] = []
+    for name, value in metadata:
+        if name.lower() in OWN or name.lower().endswith("-bin") != isinstance(value, bytes):
+            raise ValueError(f"metadata: {name!r} is gRPC's own, or has not bytes for a name in -bin, str for others")
+        octets = base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode("latin-1").strip()
+        fields.append((name, octets))
+    return fields
+
+
+def metadata_of(headers: trio_h2.Headers) -> Metadata:
+    metadata: list[Field] = []
+    for name, value in headers.items():
+        try:
+            parts = [base64.b64decode(part + "==") for part in value.split(",")] if name.endswith("-bin") else [value]
+        except ValueError:
+            raise RpcError(Code.INTERNAL, f"metadata: {name} is no base64") from None
+        metadata += [(name, part) for part in parts if name not in OWN]
+    return metadata
+
+
+def timeout_text(seconds: float) -> str:
+    unit = next((unit for unit, size in UNITS.items() if seconds <= 99_999_999 * size), "H")
+    return f"{math.ceil(min(seconds / UNITS[unit], 99_999_999))}{unit}"
+
+
+def seconds_of(timeout: str) -> float:
+    if not re.fullmatch("[0-9]{1,8}[numSMH]", timeout):
+        raise RpcError(Code.INTERNAL, f"grpc-timeout: {timeout[:20]!r} is none")
+    return int(timeout[:-1]) * UNITS[timeout[-1]]
+
+
+async def until(deadline: float, awaited: Awaitable[R]) -> R:
+    if deadline == math.inf:  # what most calls have, and a cancel scope takes longer than all else here
+        return await awaited
+    with trio.CancelScope(deadline=deadline):
+        return await awaited
+    raise RpcError(Code.DEADLINE_EXCEEDED, "the deadline has passed")
+
+
+class Call(Generic[S, Q, R]):
+    """One side of a call: `async for` gives what comes, or `only()` the one message that has to; `send()` sends."""
+
+    stream: S
+    encoding = "identity"  # of what comes
+    _sender: trio.lowlevel.Task | None = None
+
+    def __init__(self, encode: Callable[[Q], bytes], decode: Callable[[bytes], R], limit: int, compress: bool) -> None:
+        self._encode, self._decode, self._limit, self._compress = encode, decode, limit, compress
+        self._come, self._at, self._due = bytearray(), 0, bytearray()
+
+    def packed(self, message: Q) -> bytes:
+        octets = self._encode(message)
+        if len(octets) > self._limit:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"a message to send has {len(octets)} octets, above {self._limit}")
+        if self._compress and len(smaller := zlib.compress(octets, wbits=GZIP)) < len(octets):
+            return PREFIX.pack(1, len(smaller)) + smaller
+        return PREFIX.pack(0, len(octets)) + octets
+
+    def _next(self) -> list[R]:
+        """The next message, if all of it has come."""
+        begin = self._at + PREFIX.size
+        if len(self._come) < begin:
+            return []
+        flags, length = PREFIX.unpack_from(self._come, self._at)
+        if flags > (self.encoding == "gzip"):
+            raise RpcError(Code.INTERNAL, f"a message has the flags {flags}, its grpc-encoding is {self.encoding[:20]}")
+        if length > self._limit:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"a message has {length} octets, above {self._limit}")
+        if len(self._come) < begin + length:
+            return []
+        self._at = begin + length
+        octets = bytes(self._come[begin : self._at])
+        try:
+            return [self._decode(self._unzipped(octets) if flags else octets)]
+        except RpcError:
+            raise
+        except Exception as error:
+            raise RpcError(Code.INTERNAL, f"a message cannot be decoded: {error}") from error
+
+    def _unzipped(self, octets: bytes) -> bytes:
+        inflater = zlib.decompressobj(GZIP)
+        message = inflater.decompress(octets, self._limit + 1)
+        if len(message) > self._limit:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"a message has more than {self._limit} octets, uncompressed")
+        if not inflater.eof or inflater.unused_data:
+            raise ValueError("it is not gzip from its beginning to its end")
+        return message
+
+    def whole(self, body: bytes | bytearray) -> R:
+        """What a whole body is: one message."""
+        self._come += body
+        messages = self._next() + self._next()
+        self._end()
+        if len(messages) != 1:
+            raise RpcError(Code.UNIMPLEMENTED, "there has to be one message, and there is none, or another")
+        return messages[0]
+
+    def _end(self) -> None:
+        if self._at < len(self._come):
+            raise RpcError(Code.INTERNAL, "the body ends within a message")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> R:
+        while not (messages := self._next()):
+            if self._sender is trio.lowlevel.current_task():
+                await self.flush()
+            octets = await self._receive()
+            if not octets:
+                self._end()
+                raise StopAsyncIteration
+            del self._come[: self._at]
+            self._at = 0
+            self._come += octets
+        return messages[0]
+
+    async def only(self) -> R:
+        body = bytearray()
+        while len(body) <= self._limit + PREFIX.size and (octets := await self._receive()):
+            body += octets
+        return self.whole(body)
+
+    async def send(self, message: Q, *, more: bool = False) -> None:
+        """Send a message; with `more` it may wait until this task sends another or receives, or the handler returns."""
+        self._due += self.packed(message)
+        self._sender = trio.lowlevel.current_task()
+        if not more or len(self._due) > BATCH:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._due:
+            octets, self._due = bytes(self._due), bytearray()
+            await self._send(octets)
+
+    async def _receive(self) -> bytes:
+        return await self.stream.receive_some()
+
+    async def _send(self, octets: bytes) -> None:
+        await self.stream.send_all(octets)
+
+
+class ServiceCall(Call[trio_h2.ServerStream, R, Q], Generic[Q, R]):
+    """What handlers get. Put metadata into `trailers` to send with the status. `deadline` is on trio's clock."""
+
+    deadline = math.inf
+
+    def __init__(self, stream: trio_h2.ServerStream, method: Method[Q, R], limit: int, compress: bool) -> None:
+        headers = stream.request.headers
+        compress = compress and "gzip" in headers.get("grpc-accept-encoding", "")
+        super().__init__(method.encode_reply, method.decode_request, limit, compress)
+        self.encoding = headers.get("grpc-encoding", "identity")
+        self.stream, self._head, self.trailers = stream, COMPRESSED if compress else HEAD, list[Field]()
+
+    def metadata(self) -> Metadata:
+        return metadata_of(self.stream.request.headers)
+
+    async def begin(self, metadata: Metadata = ()) -> None:
+        """Send initial metadata, before the first reply: that goes without any otherwise."""
+        await self.stream.send_response(200, [*self._head, *metadata_fields(metadata)])
+
+    async def _send(self, octets: bytes) -> None:
+        if self.stream.status is None:
+            await self.begin()
+        await self.stream.send_all(octets)
+
+    async def run(self, handler: Handler[Q, R]) -> None:
+        if self.encoding not in ("identity", "gzip"):
+            raise RpcError(Code.UNIMPLEMENTED, f"grpc-encoding: {self.encoding[:20]!r} is not known here")
+        reply = await handler(self)
+        if reply is not None:
+            self._due += self.packed(reply)
+        await self.finish(RpcError(Code.OK))
+
+    async def finish(self, status: RpcError) -> None:
+        fields: list[Field] = [("grpc-status", str(status.code.value))]
+        if status.message:
+            fields.append(("grpc-message", quote(status.message, PRINTABLE, errors="replace")))
+        fields += metadata_fields([*self.trailers, *status.metadata])
+        body, self._due = b"" if status.code is Code.DEADLINE_EXCEEDED else bytes(self._due), bytearray()
+        try:
+            if self.stream.status is not None:
+                await self.stream.send_all(body)
+                await self.stream.send_trailers(fields)
+            elif body or status.code is Code.OK:
+                await self.stream.respond(200, self._head, body, trailers=fields)
+            else:
+                await self.stream.send_response(200, [*HEAD, *fields], end_stream=True)
+        except trio_h2.StreamClosedError:  # cancelled within a message: no status can come after that
+            await self.stream.reset(trio_h2.ErrorCodes.CANCEL)
+
+
+Handler = Callable[[ServiceCall[Q, R]], Awaitable[R | None]]
+
+
+class Service:
+    """Handlers by method: they return a reply, or send any number. What they raise, if it is no RpcError, is logged."""
+
+    def __init__(self, *, max_message: int = MAX_MESSAGE, compress: bool = False) -> None:
+        self._limit, self._compress = max_message, compress
+        self._methods = dict[str | None, trio_h2.Handler]()
+
+    def add(self, method: Method[Q, R], handler: Handler[Q, R]) -> None:
+        self._methods[method.path] = partial(self._run, method, handler)
+
+    async def handle(self, stream: trio_h2.ServerStream) -> None:
+        path = stream.request.path
+        if stream.request.method != "POST" or not IS_GRPC.match(stream.request.headers.get("content-type", "")):
+            await stream.respond(415)
+        elif path in self._methods:
+            await self._methods[path](stream)
+        else:
+            status = ("grpc-status", "12"), ("grpc-message", "there is no such method")
+            await stream.send_response(200, [*HEAD, *status], end_stream=True)
+
+    async def _run(self, method: Method[Q, R], handler: Handler[Q, R], stream: trio_h2.ServerStream) -> None:
+        call = ServiceCall(stream, method, self._limit, self._compress)
+        try:
+            timeout = stream.request.headers.get("grpc-timeout")
+            call.deadline = trio.current_time() + (math.inf if timeout is None else seconds_of(timeout))
+            await until(call.deadline, call.run(handler))
+        except Exception as error:
+            cause: object = error
+            while len(causes := list(getattr(cause, "exceptions", []))) == 1:  # in the groups of a handler's nurseries
+                cause = causes[0]
+            status = cause if isinstance(cause, RpcError) else RpcError(Code.UNKNOWN, "the handler failed")
+            await call.finish(status)
+            if status is not cause:
+                await stream.reset(trio_h2.ErrorCodes.NO_ERROR)  # of the rest of the request, if there is one
+                raise
+
+
+def raise_status(error: trio_h2.H2Error, deadline: float) -> NoReturn:
+    """Raise what an error of HTTP/2 means to a client: a status, unless it is this side's own doing."""
+    if isinstance(error, trio_h2.ResponseTooLargeError):
+        raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from error
+    if error.initiator == "local":
+        raise error
+    code = Code.UNAVAILABLE
+    if isinstance(error, trio_h2.StreamResetError):
+        code = OF_RESET.get(error.error_code, Code.INTERNAL)
+    if code is Code.CANCELLED and trio.current_time() >= deadline:  # the service was the first to see it
+        code = Code.DEADLINE_EXCEEDED
+    raise RpcError(code, str(error)) from error
+
+
+class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
+    """What `Client.call` gives. `trailers` are there when the replies have ended."""
+
+    deadline = math.inf
+    trailers: Metadata = ()
+    _head: trio_h2.Response | None = None
+
+    async def metadata(self) -> Metadata:
+        """Wait for the initial metadata."""
+        try:
+            head = await self.stream.response()
+        except trio_h2.H2Error as error:
+            raise_status(error, self.deadline)
+        if self._head is None:
+            self.begin(head)
+        return metadata_of(head.headers)
+
+    async def end(self) -> None:
+        """Say that this was the last request. If the service has ended the call already, that is no error."""
+        try:
+            await self.flush()
+            await self.stream.send_eof()
+        except trio_h2.H2Error as error:
+            if error.initiator == "local":
+                raise
+
+    async def _send(self, octets: bytes) -> None:
+        """Raises trio.BrokenResourceError if the service has ended the call; its status instead, if that can be had."""
+        try:
+            await self.stream.send_all(octets)
+        except trio_h2.H2Error as error:
+            with suppress(trio.BusyResourceError):  # another task receives, and hears it
+                while error.initiator != "local" and (octets := await self._receive()):
+                    self._come += octets
+            raise
+
+    async def _receive(self) -> bytes:
+        if self._head is None:
+            await self.metadata()
+        try:
+            octets = await self.stream.receive_some()
+        except trio_h2.H2Error as error:
+            raise_status(error, self.deadline)
+        if not octets:
+            self.check(self.stream.trailers)
+        return octets
+
+    def begin(self, head: trio_h2.Response) -> None:
+        self._head = head
+        self.encoding = head.headers.get("grpc-encoding", "identity")
+        if head.status != 200 or not IS_GRPC.match(head.headers.get("content-type", "")):
+            self.check(head.headers)
+
+    def check(self, trailers: trio_h2.Headers | None) -> None:
+        """Raise the status, unless it is OK."""
+        assert self._head is not None
+        head = self._head
+        fields = head.headers if trailers is None else trailers
+        status = fields.get("grpc-status")
+        if status is None:
+            what = f"HTTP status {head.status}, content-type {head.headers.get('content-type')}"
+            raise RpcError(OF_HTTP.get(head.status, Code.UNKNOWN), f"no grpc-status, but {what}")
+        if len(fields) > 1:
+            self.trailers = metadata_of(fields)
+        if status != "0":
+            raise RpcError(OF_STATUS.get(status, Code.UNKNOWN), unquote(fields.get("grpc-message", "")), self.trailers)
+
+
+class Client:
+    """Calls over a connection. What goes wrong with one is an RpcError; at its timeout, in seconds, it is cancelled."""
+
+    def __init__(
+        self, connection: trio_h2.ClientConnection, *, max_message: int = MAX_MESSAGE, compress: bool = False
+    ) -> None:
+        self._connection, self._limit, self._compress = connection, max_message, compress
+
+    async def unary(self, method: Method[Q, R], request: Q, *, timeout: float = math.inf, metadata: Metadata = ()) -> R:
+        call = ClientCall(method.encode_request, method.decode_reply, self._limit, self._compress)
+        call.deadline, fields = self._begin(timeout, metadata)
+        body, most = call.packed(request), self._limit + PREFIX.size
+        making = self._connection.request("POST", method.path, headers=fields, body=body, max_body=most)
+        try:
+            call.begin(head := await until(call.deadline, making))
+            call.check(head.trailers)
+            return call.whole(head.body)
+        except trio_h2.H2Error as error:
+            raise_status(error, call.deadline)
+
+    @asynccontextmanager
+    async def call(
+        self, method: Method[Q, R], *, timeout: float = math.inf, metadata: Metadata = ()
+    ) -> AsyncGenerator[ClientCall[Q, R], None]:
+        """Make a call of any kind. Leaving the block before its end cancels it."""
+        call = ClientCall(method.encode_request, method.decode_reply, self._limit, self._compress)
+        call.deadline, fields = self._begin(timeout, metadata)
+        opening = self._connection.stream("POST", method.path, headers=fields)
+        try:
+            with trio.CancelScope(deadline=call.deadline):
+                async with opening as call.stream:
+                    yield call
+                return
+            raise RpcError(Code.DEADLINE_EXCEEDED, "the deadline has passed")
+        except trio_h2.H2Error as error:
+            raise_status(error, call.deadline)
+
+    def _begin(self, timeout: float, metadata: Metadata) -> tuple[float, list[Field]]:
+        now = trio.current_time()
+        deadline = min(now + timeout, trio.current_effective_deadline())
+        limited = [("grpc-timeout", timeout_text(max(deadline - now, 0)))] if deadline < math.inf else []
+        head = COMPRESSED if self._compress else HEAD
+        return deadline, [*limited, ("te", "trailers"), *head, *metadata_fields(metadata)]
