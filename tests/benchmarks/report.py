@@ -26,6 +26,7 @@ PACKAGES = (
     "httpx2",
     "niquests",
     "grpclib",
+    "grpcio",
 )
 
 Row = tuple[str, ...]
