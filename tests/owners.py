@@ -32,6 +32,7 @@ FOREIGN = {
     "body_len": "hyperframe's frames'",
     "check_hostname": "ssl.SSLContext's",
     "deadline": "trio.CancelScope's",
+    "disabled": "logging.Logger's",
     "options": "ssl.SSLContext's",
     "propagate": "logging.Logger's",
     "shield": "trio.CancelScope's",

@@ -84,6 +84,25 @@ async def test_a_file_counts_as_what_it_is(lines: Lines, tmp_path: Path) -> None
         assert await line_of(lines) == '- "GET /" 201 1000 bytes'
 
 
+async def test_a_file_that_is_gone_when_it_was_sent_is_no_error(lines: Lines, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(1000))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def send_and_remove(message: Any) -> None:
+            await send(message)
+            if message["type"] == "http.response.pathsend":
+                file.unlink()
+
+        await logged(sends(START, {"type": "http.response.pathsend", "path": str(file)}), AccessLog("text"))(
+            scope, receive, send_and_remove
+        )
+
+    async with client_of(app, None) as connection:
+        assert len((await connection.request("GET", "/")).body) == 1000
+        assert await line_of(lines) == '- "GET /" 201 0 bytes'
+
+
 async def test_a_response_is_logged_before_its_background_tasks(lines: Lines) -> None:
     logged_already = trio.Event()
 

@@ -34,6 +34,7 @@ site = Site()
 value = 5
 
 async def second(scope): ...
+async def second_make(): ...
 def make_value(): return 5
 def needs(argument): ...
 def __getattr__(name):
@@ -75,6 +76,7 @@ def test_an_app_is_found(module: Write, target: str, factory: bool) -> None:
         ("many:value", False, "many:value is no ASGI app: it is of the type int, and not callable"),
         ("many:value", True, "what many:value() returns is no ASGI app: it is of the type int, and not callable"),
         ("many:make_value", True, "what many:make_value() returns is no ASGI app: it is of the type int"),
+        ("many:second_make", True, "what many:second_make() returns is no ASGI app: it is of the type coroutine"),
         ("many:make", False, "it does not take scope, receive and send; if it makes the app, add --factory"),
         ("many:second", False, "many:second is no ASGI app: it does not take scope, receive and send"),
         *((each, False, f"{each!r} is no directory that exists, nor an app") for each in ("hello", ":app", "hello:")),

@@ -115,6 +115,28 @@ def test_the_command_line_counts_before_the_environment_before_the_file(told: To
     assert (options.access_log, options.log_format) == (True, "json")
 
 
+def test_what_excludes_something_from_a_source_behind_it_counts(
+    told: Told, tmp_path: Path, tls_files: peers.TLSFiles
+) -> None:
+    file = tmp_path / "serve.toml"
+    certificate = f'certfile = "{tls_files.certificate}"\nkeyfile = "{tls_files.key}"\n'
+    file.write_text(f'host = "::1"\nport = 1\nworkers = 4\n{certificate}')
+    options = told("hello:app", "--config", file, "--fd", "3", "--reload", env={"TRIO_H2_SELF_SIGNED": "yes"})
+    assert (options.host, options.port, options.fd) == (None, None, 3)
+    assert (options.workers, options.reload) == (None, True)
+    assert (options.certfile, options.keyfile, options.self_signed) == (None, None, True)
+    options = told("hello:app", "--config", file, "--port", "2", env={"TRIO_H2_UNIX": "x", "TRIO_H2_UNIX_MODE": "600"})
+    assert (options.host, options.port, options.unix, options.unix_mode) == ("::1", 2, None, None)
+
+
+def test_one_source_that_says_two_ways_is_wrong(module: Write, tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text("port = 1\nfd = 3\n")
+    result = invoke_serve("hello:app", "--config", file)
+    assert "--port and --fd do not go together" in result.stderr
+    assert result.exit_code == 2
+
+
 def test_an_empty_variable_says_nothing(told: Told) -> None:
     assert told("hello:app", env={"TRIO_H2_PORT": "", "TRIO_H2_ACCESS_LOG": ""}) == ServeOptions(target="hello:app")
 

@@ -238,7 +238,7 @@ async def test_what_the_lifespan_raises_later_ends_the_server(module: Write, cap
     )
     assert await served("raises:app", trio.Event()) == 1
     [record] = [record for record in caplog.records if record.name == "trio_h2"]
-    assert record.getMessage() == "the app's lifespan raised"
+    assert record.getMessage() == "an error ended the server"
     assert "boom" in (caplog.text)
 
 
@@ -276,6 +276,31 @@ def test_the_log_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().err
     assert text.endswith(f"Z [{os.getpid()}] WARNING but this\n")
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["import", "startup"])
+async def test_an_app_that_sets_up_logging_does_not_silence_the_server(
+    module: Write, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    setup = "logging.config.dictConfig({'version': 1})"
+    module(
+        "sets_up",
+        "import logging.config, hello\n"
+        f"if {where == 'import'}: {setup}\n"
+        "async def app(scope, receive, send):\n"
+        f"    if {where == 'startup'}: {setup}\n"
+        "    await hello.app(scope, receive, send)\n",
+    )
+    logger = logging.getLogger("trio_h2.serving")
+    stopping = trio.Event()
+
+    def started(server: trio_h2.H2Server) -> None:
+        logger.warning("heard")
+        stopping.set()
+
+    with configured_logging(ServeOptions(target="hello:app")):
+        assert await served("sets_up:app", stopping, started) == 0
+    assert capsys.readouterr().err.endswith("WARNING heard\n")
 
 
 def test_the_log_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import trio_h2
 
 from .config_file import use_config_file
 from .config_knobs import KNOBS, knob_options
+from .overriding import without_overridden
 from .serve_option import ServeCommand, ServeOption
 from .serving.log_output import LEVELS
 from .serving.plain_command import run_one_process
@@ -180,6 +181,7 @@ def _serve(target: str, **values: Any) -> None:
     config = trio_h2.Config(**{name: values.pop(name) for name in KNOBS})
     if os.path.exists(target) and not os.path.isdir(target):
         raise click.UsageError(f"{target} is a file: neither a directory, nor an app as module:app")
+    values = without_overridden(context, values)
     try:
         options = ServeOptions(target=target, is_directory=os.path.isdir(target), config=config, **values)
     except ValueError as error:

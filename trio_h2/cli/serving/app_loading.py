@@ -83,6 +83,8 @@ def _find(module_name: str, path: str) -> Any:
 
 def _check_app(target: str, found: object, factory: bool) -> None:
     what = f"what {target}() returns" if factory else target
+    if inspect.iscoroutine(found):
+        found.close()  # or Python would warn that nobody has awaited it
     if not callable(found):
         raise ServeError(f"{what} is no ASGI app: it is of the type {type(found).__name__}, and not callable", USAGE)
     try:

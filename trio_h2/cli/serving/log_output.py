@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from .serve_options import ServeOptions
 
-__all__ = ["LEVELS", "configured_logging", "timestamp"]
+__all__ = ["LEVELS", "configured_logging", "enable_logging", "timestamp"]
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -42,6 +42,13 @@ class _JSONFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry)
+
+
+def enable_logging() -> None:
+    """Undo what an app does to trio_h2's loggers when it sets up its own: `logging.config` disables all others."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "trio_h2" and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @contextmanager

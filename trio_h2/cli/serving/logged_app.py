@@ -85,7 +85,7 @@ class _Watched:
         elif kind in ("http.response.body", "websocket.http.response.body"):
             self._body(len(message.get("body", b"")), more=message.get("more_body", False))
         elif kind == "http.response.pathsend":
-            self._body(os.stat(message["path"]).st_size, more=False)
+            self._body(_size(message["path"]), more=False)
         elif kind == "websocket.accept":
             self._access.answered(101 if self._scope["http_version"] == "1.1" else 200)
         elif kind == "websocket.send":
@@ -103,3 +103,11 @@ class _Watched:
         if not more:
             self._access.completed()
             self._write()  # now: background tasks may follow
+
+
+def _size(path: str) -> int:
+    """Of a file that was sent; 0 if it is gone already."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

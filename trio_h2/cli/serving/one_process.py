@@ -21,6 +21,7 @@ from .access_log import AccessLog
 from .app_loading import App, load_app
 from .directory_handler import handle
 from .garbage import rare_collection
+from .log_output import enable_logging
 from .serve_error import ServeError
 from .serve_options import ServeOptions
 from .tls_contexts import server_context
@@ -62,6 +63,7 @@ def prepare(options: ServeOptions) -> Prepared:
     if not options.is_directory:
         _check_extra()
         app = load_app(options.target, factory=options.factory)
+        enable_logging()
     return Prepared(options, app, ssl_context)
 
 
@@ -85,6 +87,7 @@ class _Started(trio.TaskStatus[trio_h2.H2Server]):
     def started(self, value: trio_h2.H2Server | None = None) -> None:
         """The server accepts connections."""
         assert value is not None
+        enable_logging()  # the app's startup may have set up its own
         self.server = value
         self._on_started(value)
 
@@ -125,7 +128,7 @@ async def serve_sockets(
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
-        return _exit_code(prepared, failure)
+        return _exit_code(failure)
     if not is_over and started.server is not None:
         complain("stopped before the app's shutdown was over: --grace had passed")
         return 1
@@ -141,15 +144,11 @@ async def _drain(started: _Started, stopping: trio.Event, grace: float, scope: t
     await started.server.shutdown(grace)
 
 
-def _exit_code(prepared: Prepared, failure: Exception) -> int:
+def _exit_code(failure: Exception) -> int:
     """Of what ended the server. Raises ServeError where that is the word of the app."""
-    if prepared.app is None:
+    if isinstance(failure, ServeError):
         raise failure
-    from trio_h2.adapters.asgi import LifespanError
-
-    if isinstance(failure, LifespanError):
-        raise ServeError(str(failure)) from failure
-    logger.error("the app's lifespan raised", exc_info=failure)
+    logger.error("an error ended the server", exc_info=failure)
     return 1
 
 
@@ -178,16 +177,19 @@ async def _serve(prepared: Prepared, listeners: list[trio.abc.Listener[Any]], st
             task_status=started,
         )
     else:
-        from trio_h2.adapters.asgi import serve_asgi_listeners
+        from trio_h2.adapters.asgi import LifespanError, serve_asgi_listeners
 
         from .logged_app import logged
 
-        await serve_asgi_listeners(
-            logged(prepared.app, log) if options.access_log else prepared.app,
-            listeners,
-            root_path=options.root_path,
-            forwarded_allow_ips=options.forwarded_allow_ips,
-            config=options.config,
-            max_connections=options.max_connections,
-            task_status=started,
-        )
+        try:
+            await serve_asgi_listeners(
+                logged(prepared.app, log) if options.access_log else prepared.app,
+                listeners,
+                root_path=options.root_path,
+                forwarded_allow_ips=options.forwarded_allow_ips,
+                config=options.config,
+                max_connections=options.max_connections,
+                task_status=started,
+            )
+        except LifespanError as error:
+            raise ServeError(str(error)) from error
