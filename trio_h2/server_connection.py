@@ -11,6 +11,7 @@ from functools import partial
 import trio
 
 from . import events as ev
+from .actors.accepting import has_unread
 from .actors.addresses import peer_address
 from .actors.connection_actor import ConnectionActor
 from .actors.errors import TransportFailed, why, without_cancelled
@@ -49,6 +50,10 @@ def checked_http1(http1: Http1Handler | None) -> Http1Handler | None:
     if http1 is not None and not callable(http1):
         raise TypeError(f"http1 must be an async function of one stream, or None, not {type(http1).__name__}")
     return http1
+
+
+YOUNG = 5.0
+"""Seconds that a connection has for its handshake in spite of a shutdown: TLS takes time where all come at once."""
 
 
 class Spoken(enum.Enum):
@@ -101,6 +106,7 @@ class Served:
         self._scope = trio.CancelScope()
         self._connection: ServerConnection | None = None
         self.actor: ConnectionActor | None = None
+        self._since = trio.current_time()
         self._past_handshake = trio.Event()
         self._http1_over = trio.Event()  # no handler of HTTP/1.x runs, but one that waits for all other streams
         self._closed = False
@@ -269,14 +275,27 @@ class Served:
         A TLS handshake may end first, within the time a round trip gets: the client may have sent its request already.
         """
         if not self._past_handshake.is_set():
-            with trio.move_on_at(min(deadline, trio.current_time() + self._config.goaway_delay)):
-                await self._past_handshake.wait()
+            await self._see_handshake_through(deadline)
         if self.actor is not None:
             await self.actor.shutdown(deadline)
         elif self._http1_handler is not None:
             self._scope.deadline = min(self._scope.deadline, deadline)
         else:
             self._scope.cancel()
+
+    async def _see_handshake_through(self, deadline: float) -> None:
+        """Wait for the end of a handshake, for so long as a round trip may take; at most half of the time that is left.
+
+        A connection that is young gets more, and so does one whose client has sent something that nobody has read: one
+        of us is slow, and a request may be under way, which its client could not safely make again.
+        """
+        latest = (trio.current_time() + deadline) / 2
+        sooner = max(trio.current_time() + self._config.goaway_delay, self._since + YOUNG)
+        with trio.move_on_at(min(sooner, latest)):
+            await self._past_handshake.wait()
+        if not self._past_handshake.is_set() and has_unread(self._transport):
+            with trio.move_on_at(latest):
+                await self._past_handshake.wait()
 
     def asking(self) -> AbstractContextManager[None] | None:
         """Where a handler of it, whose code runs now, has to wait for all other streams; None if none of its does."""

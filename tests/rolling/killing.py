@@ -28,7 +28,7 @@ class Killed:
 
     def explains(self, loss: Loss) -> bool:
         """Whether a request was lost because its connection was this process's."""
-        return loss.port in self.ports and loss.opened <= self.at <= loss.at
+        return loss.port in self.ports and loss.begun <= self.at <= loss.at
 
 
 def kill(pid: int) -> Killed:

@@ -41,24 +41,26 @@ class Loss:
     Attributes:
         request: what it asked for.
         port: its client's port, by which the connection is known to the server. 0 if it had none any more.
-        opened: when its connection was, on the clock of `time.monotonic`.
+        begun: when the client began to connect, on the clock of `time.monotonic`. TLS may come to its end here when the
+            server is no more.
         at: when it failed.
         error: with what.
     """
 
     request: str
     port: int
-    opened: float
+    begun: float
     at: float
     error: str
 
 
 @dataclass
 class Route:
-    """A connection, and when it was opened."""
+    """A connection, when it was begun, and until when new requests are made on it."""
 
     connection: trio_h2.ClientConnection
-    opened: float
+    begun: float
+    until: float
     port: int
     over: trio.Event = field(default_factory=trio.Event)
 
@@ -70,6 +72,7 @@ class Load:
         streams: how many requests are made at a time on each.
         ssl_context: for `https`.
         pause: seconds between two requests of one stream, on the average.
+        lifetime: seconds after which a connection is left for another one, on the average: so there are new ones.
 
     Attributes:
         answered: how many requests were, by who answered them.
@@ -87,6 +90,7 @@ class Load:
         streams: int = 3,
         ssl_context: ssl.SSLContext | None = None,
         pause: float = 0.02,
+        lifetime: float = 3,
         seed: str = "1",
     ) -> None:
         self.answered: Counter[str] = Counter()
@@ -99,6 +103,7 @@ class Load:
         self._streams = streams
         self._context = ssl_context
         self._pause = pause
+        self._lifetime = lifetime
         self._rng = random.Random(seed)
         self._again: deque[str] = deque()
         self._stopping = trio.Event()
@@ -128,11 +133,13 @@ class Load:
 
     async def _connect(self, task_status: trio.TaskStatus[Route | None]) -> None:
         started = False
+        begun = time.monotonic()
         try:
             async with trio_h2.connect(self._url, ssl_context=self._context) as connection:
                 self.connected += 1
                 address = connection.local_address
-                route = Route(connection, time.monotonic(), address[1] if isinstance(address, tuple) else 0)
+                until = time.monotonic() + self._rng.expovariate(1 / self._lifetime)
+                route = Route(connection, begun, until, address[1] if isinstance(address, tuple) else 0)
                 started = True
                 task_status.started(route)
                 async with trio.open_nursery() as nursery:
@@ -145,7 +152,7 @@ class Load:
             task_status.started(None)
 
     async def _use(self, route: Route) -> None:
-        while route.connection.accepting and not self._is_over:
+        while route.connection.accepting and time.monotonic() < route.until and not self._is_over:
             request = self._again.popleft() if self._again else self._next()
             await self._make(route, request)
             await trio.sleep(self._rng.expovariate(1 / self._pause))
@@ -170,7 +177,7 @@ class Load:
 
     def _lose(self, route: Route, request: str, error: Exception) -> None:
         causes = f"{error!r} <- {error.__cause__!r}"
-        self.lost.append(Loss(request, route.port, route.opened, time.monotonic(), causes))
+        self.lost.append(Loss(request, route.port, route.begun, time.monotonic(), causes))
 
     async def _exchange(self, connection: trio_h2.ClientConnection, request: str) -> None:
         _, kind, number, size = request.split("/")

@@ -27,8 +27,8 @@ async def test_no_request_is_lost_but_those_on_a_worker_that_was_killed(tls: boo
 def test_a_kill_explains_what_is_lost_on_the_connections_of_its_worker_alone() -> None:
     killed = Killed(pid=1, at=10, ports=frozenset({5000}))
 
-    def lost(port: int, opened: float, at: float) -> Loss:
-        return Loss("/small/1/1", port, opened, at, "")
+    def lost(port: int, begun: float, at: float) -> Loss:
+        return Loss("/small/1/1", port, begun, at, "")
 
     assert killed.explains(lost(5000, 9, 11))
     assert not killed.explains(lost(5001, 9, 11))

@@ -19,7 +19,7 @@ import trio
 from .addresses import socket_stream
 from .logs import logger
 
-__all__ = ["Shortage", "next_connection", "without_the_gone"]
+__all__ = ["Shortage", "has_unread", "next_connection", "without_the_gone"]
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Errors of accept(2) that say nothing of a connection: the system has no room for any."""
@@ -102,16 +102,28 @@ def _is_gone(accepted: trio.socket.SocketType) -> bool:
     try:
         if accepted.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # also behind data that can still be read
             return True
-        borrowed = socket.socket(accepted.family, accepted.type, accepted.proto, fileno=accepted.fileno())
-    except OSError:
-        return True
-    try:
-        borrowed.setblocking(False)  # socket.setdefaulttimeout may have been called, and then it would wait
-        return not borrowed.recv(1, socket.MSG_PEEK)
+        return not _peek(accepted)
     except BlockingIOError:
         return False
     except OSError:
         return True
+
+
+def has_unread(transport: trio.abc.Stream) -> bool:
+    """Whether the peer has sent what nobody has read yet; nothing is taken. False where there is no socket to ask."""
+    below = socket_stream(transport)
+    try:
+        return below is not None and bool(_peek(below.socket))
+    except OSError:
+        return False
+
+
+def _peek(connected: trio.socket.SocketType) -> bytes:
+    """The first octet that can be read now, or none at the peer's end. Raises OSError, BlockingIOError for one."""
+    borrowed = socket.socket(connected.family, connected.type, connected.proto, fileno=connected.fileno())
+    try:
+        borrowed.setblocking(False)  # socket.setdefaulttimeout may have been called, and then it would wait
+        return borrowed.recv(1, socket.MSG_PEEK)
     finally:
         borrowed.detach()
 
