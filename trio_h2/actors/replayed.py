@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import trio
 
 from .addresses import local_address, peer_address
@@ -43,23 +40,24 @@ class ReplayedStream(trio.abc.Stream):
             data, self._seen = self._seen[:max_bytes], b"" if max_bytes is None else self._seen[max_bytes:]
             if data:
                 return data
-        with self._noting():
+        try:
             return await self.transport_stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self.broken = True
+            raise
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. Raises as the transport's does."""
-        with self._noting():
+        try:
             await self.transport_stream.send_all(data)
+        except trio.BrokenResourceError:
+            self.broken = True
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until `send_all` could send something at once. Raises as the transport's does."""
-        with self._noting():
-            await self.transport_stream.wait_send_all_might_not_block()
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
         try:
-            yield
+            await self.transport_stream.wait_send_all_might_not_block()
         except trio.BrokenResourceError:
             self.broken = True
             raise

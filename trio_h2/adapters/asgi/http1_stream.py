@@ -93,16 +93,13 @@ class Http1Stream:
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next octets of the body, b"" at its end; of a WebSocket what comes."""
+        if self._switched and not self._first:
+            return await self._receive_switched()
         with self._noticing():
             if self._first:
                 await trio.lowlevel.checkpoint()
                 chunk, self._first = self._first, b""
                 return chunk
-            if self._switched:
-                octets = await self._transport.receive_raw()
-                if not octets:
-                    self._client_gone(Http1Gone("the client has ended", initiator="remote"))
-                return octets
             if self._body_ended.is_set():
                 await trio.lowlevel.checkpoint()
                 return b""
@@ -111,6 +108,16 @@ class Http1Stream:
             return bytes(event.data)
         self._body_ended.set()
         return b""
+
+    async def _receive_switched(self) -> bytes:
+        try:
+            octets = await self._transport.receive_raw()
+        except Http1Gone as error:
+            self._client_gone(error)
+            raise
+        if not octets:
+            self._client_gone(Http1Gone("the client has ended", initiator="remote"))
+        return octets
 
     async def watch(self) -> None:
         """Set `gone` when the client goes after its request. The next request, if it is sent before, hides it."""
@@ -190,8 +197,11 @@ class Http1Stream:
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send octets of the body; of a WebSocket, of its frames."""
         if self._switched:
-            with self._noticing():
+            try:
                 await self._transport.send_raw(bytes(data))
+            except Http1Gone as error:
+                self._client_gone(error)
+                raise
         elif self._without_body(self.status):
             await trio.lowlevel.checkpoint()
         else:

@@ -121,8 +121,10 @@ class Http1Transport:
 
     async def receive_raw(self) -> bytes:
         """What comes after a switch of protocols. Raises Http1Gone."""
-        with self._failing(float("inf")):
+        try:
             return await self._read()
+        except trio.BrokenResourceError as error:
+            raise _gone(error) from error
 
     async def _read(self) -> bytes:
         return bytes(await self._stream.receive_some())
@@ -142,8 +144,13 @@ class Http1Transport:
             await trio.lowlevel.checkpoint()
         self.broken = True
         for start in range(0, len(octets), PIECE):
-            with self._failing(BODY_TIME):
-                await self._stream.send_all(octets[start : start + PIECE])
+            with trio.CancelScope(deadline=trio.current_time() + BODY_TIME) as scope:
+                try:
+                    await self._stream.send_all(octets[start : start + PIECE])
+                except trio.BrokenResourceError as error:
+                    raise _gone(error) from error
+            if scope.cancelled_caught:
+                raise Http1Gone("the client does not take what is sent", initiator="remote")
         self.broken = False
 
     async def send_end(self) -> None:
@@ -169,7 +176,7 @@ class Http1Transport:
         except (trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
             if isinstance(error, Http1Gone):
                 raise
-            raise Http1Gone(str(error) or type(error).__name__, initiator="remote") from error
+            raise _gone(error) from error
 
     async def close_gently(self) -> None:
         """End this side, and read on to the client's end for a moment."""
@@ -181,3 +188,7 @@ class Http1Transport:
                     pass
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+
+
+def _gone(error: Exception) -> Http1Gone:
+    return Http1Gone(str(error) or type(error).__name__, initiator="remote")

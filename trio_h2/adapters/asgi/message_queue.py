@@ -50,7 +50,8 @@ class MessageQueue:
 
     async def get(self) -> Message:
         """Wait for the next message."""
-        await trio.lowlevel.checkpoint()
+        if self._messages or self._last is not None:  # else the wait is the checkpoint
+            await trio.lowlevel.checkpoint()
         while not self._messages:
             if self._last is not None:
                 return self._last

@@ -62,6 +62,19 @@ class Phase(enum.Enum):
     CLOSED = "it was closed"
 
 
+ALLOWED: dict[Phase, tuple[str, ...]] = {
+    Phase.CONNECTING: ("websocket.accept", "websocket.close", "websocket.http.response.start"),
+    Phase.OPEN: ("websocket.send", "websocket.close"),
+    Phase.DENIED: ("websocket.http.response.body",),
+    Phase.CLOSED: (),
+}
+"""What an app may send."""
+
+# Named here, because to make a union takes longer than to look in it.
+MESSAGES = (TextMessage, BytesMessage)
+OCTETS = (bytes, bytearray, memoryview)
+
+
 class WebSocketExchange:
     """Owner of every field: this object.
 
@@ -128,12 +141,7 @@ class WebSocketExchange:
     async def send(self, message: Message) -> None:
         """Send a message of the app's. Raises ClientDisconnected, or what is wrong with it."""
         kind = message_type(message)
-        allowed = {
-            Phase.CONNECTING: ("websocket.accept", "websocket.close", "websocket.http.response.start"),
-            Phase.OPEN: ("websocket.send", "websocket.close"),
-            Phase.DENIED: ("websocket.http.response.body",),
-        }.get(self._phase, ())
-        if kind not in allowed:
+        if kind not in ALLOWED[self._phase]:
             where = "before" if self._phase is Phase.CONNECTING else "while" if self._phase is Phase.OPEN else "after"
             raise RuntimeError(f"the app sent {kind!r} to a WebSocket {where} {self._phase.value}")
         if self.gone and kind == "websocket.close":
@@ -202,7 +210,7 @@ class WebSocketExchange:
             raise ValueError("websocket.send: exactly one of 'text' and 'bytes' must be there")
         if text is not None:
             await self._transmit(TextMessage(checked_text(message, "text")))
-        elif isinstance(octets, bytes | bytearray | memoryview):
+        elif isinstance(octets, OCTETS):
             await self._transmit(BytesMessage(bytes(octets)))
         else:
             raise TypeError(f"websocket.send: 'bytes' must be bytes, not {type(octets).__name__}")
@@ -228,19 +236,28 @@ class WebSocketExchange:
 
     async def _answer(self, event: Event) -> bool:
         """As `_transmit`; it is False, and nothing is sent, where the WebSocket is broken: the app knows."""
-        async with self._sending:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._sending.locked():
+            await self._sending.acquire()
+        else:
+            self._sending.acquire_nowait()  # sending takes a turn of the loop: this need not
+        try:
             answers_close = (
                 isinstance(event, CloseConnection) and self._protocol.state is ConnectionState.REMOTE_CLOSING
             )
             if self._protocol.state is not ConnectionState.OPEN and not answers_close:
+                await trio.lowlevel.checkpoint()
                 return True
             if self._broken:
+                await trio.lowlevel.checkpoint()
                 return False
             octets = self._protocol.send(event)
             self._broken = True  # the compressor is a message ahead of the client's until it is sent
             await self._stream.send_all(octets)
             self._broken = False
             return True
+        finally:
+            self._sending.release()
 
     # The reader
 
@@ -275,7 +292,7 @@ class WebSocketExchange:
     async def _take(self) -> None:
         """Take the frames that are there. Each waits until there is room for it: compressed ones may be large."""
         for number, event in enumerate(self._protocol.events(), 1):
-            if isinstance(event, TextMessage | BytesMessage):
+            if isinstance(event, MESSAGES):
                 await self._take_part(event)
             elif isinstance(event, Ping):
                 await self._answer(event.response())
