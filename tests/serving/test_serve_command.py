@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 import tests.peers as peers
 import trio_h2
@@ -273,6 +274,13 @@ def test_certificates_that_do_not_match(module: Write, tls_files: peers.TLSFiles
         result = invoke_serve("hello:app", "--certfile", tls_files.certificate, "--keyfile", key, *workers)
         assert result.stderr.startswith(f"Error: cannot use certificate {tls_files.certificate} with key {key}: ")
         assert (result.stderr.count("\n"), result.exit_code) == (1, 1)
+    encrypted = tmp_path / "encrypted.pem"
+    key = serialization.load_pem_private_key(tls_files.key.read_bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    encrypted.write_bytes(key.private_bytes(*form))
+    result = invoke_serve("hello:app", "--certfile", tls_files.certificate, "--keyfile", encrypted)
+    assert result.stderr.endswith(": the key is encrypted, and a server has nobody to ask for its password\n")
     result = invoke_serve("hello:app", "--self-signed", "--ca-certs", tls_files.key)
     assert result.stderr.startswith(f"Error: cannot use --ca-certs {tls_files.key}: ")
     assert (result.stderr.count("\n"), result.exit_code) == (1, 1)

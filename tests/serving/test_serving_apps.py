@@ -421,6 +421,26 @@ async def test_a_third_signal_ends_what_the_second_does_not(module: Write, tmp_p
             assert await program.process.wait() == -signal.SIGINT
 
 
+async def test_an_app_that_keeps_trio_from_its_turn_is_ended_by_signals_all_the_same(
+    module: Write, tmp_path: Path
+) -> None:
+    module("busy", "async def app(scope, receive, send):\n    if scope['type'] == 'http':\n        while True: pass\n")
+    async with serve_program("busy:app", "--port", "0", cwd=tmp_path) as program:
+        url = (await program.line()).split(" at ")[1].split()[0].removesuffix("/")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(get_and_lose, url)
+            while program.process.poll() is None:  # two that come at once are one
+                program.process.send_signal(signal.SIGINT)
+                await trio.sleep(0.05)
+        assert program.process.returncode == -signal.SIGINT
+
+
+async def get_and_lose(url: str) -> None:
+    with pytest.raises((trio_h2.H2Error, OSError)):
+        async with trio_h2.connect(url) as connection:
+            await connection.request("GET", "/")
+
+
 @pytest.mark.parametrize(
     ("statement", "exit_code", "errors"),
     [
@@ -434,9 +454,7 @@ async def test_an_app_that_ends_the_process_shows_no_traceback(
     module("ends", f"import sys\nasync def app(scope, receive, send):\n    if scope['type'] == 'http': {statement}\n")
     async with serve_program("ends:app", "--port", "0", cwd=tmp_path) as program:
         url = (await program.line()).split(" at ")[1].split()[0].removesuffix("/")
-        with pytest.raises((trio_h2.H2Error, OSError)):
-            async with trio_h2.connect(url) as connection:
-                await connection.request("GET", "/")
+        await get_and_lose(url)
         assert await program.process.wait() == exit_code
         assert await program.errors() == errors
 
@@ -447,6 +465,8 @@ def test_exit_codes_that_apps_ask_for() -> None:
 
     assert code(SystemExit()) == 0
     assert code(SystemExit(7), KeyboardInterrupt()) == 7
+    assert code(SystemExit("enough")) == 1
+    assert code(KeyboardInterrupt()) == INTERRUPTED
     with pytest.RaisesGroup(pytest.RaisesGroup(SystemExit, ValueError)):
         code(SystemExit(7), ValueError())
     with pytest.RaisesGroup(pytest.RaisesGroup(ValueError)):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import trio
@@ -55,15 +57,22 @@ async def serve_until_signal(
     """Serve on sockets that listen, and return the exit code, 1 after the second signal."""
     exit_code = 1
     stopping = trio.Event()
-    with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
 
-            def started(server: trio_h2.H2Server) -> None:
-                show_banner(prepared.options, sockets)
-                notify_ready("serving")
-                nursery.start_soon(serve_metrics, of_metrics, partial(_look, server))
+        def end(asked: int) -> None:
+            if asked == 1:
+                notify_stopping()
+                stopping.set()
+            else:
+                complain("stopped without waiting for open requests")
+                nursery.cancel_scope.cancel()
 
-            nursery.start_soon(_stop_at_signals, signals, stopping, nursery.cancel_scope)
+        def started(server: trio_h2.H2Server) -> None:
+            show_banner(prepared.options, sockets)
+            notify_ready("serving")
+            nursery.start_soon(serve_metrics, of_metrics, partial(_look, server))
+
+        with _ending_signals(end):
             try:
                 exit_code = await serve_sockets(prepared, sockets, on_started=started, stopping=stopping)
             except ServeError as error:
@@ -79,15 +88,29 @@ async def _look(server: trio_h2.H2Server) -> Snapshot:
     return Snapshot(counted(server))
 
 
-async def _stop_at_signals(signals: AsyncIterator[int], stopping: trio.Event, scope: trio.CancelScope) -> None:
-    await anext(signals)
-    notify_stopping()
-    stopping.set()
-    await anext(signals)
-    complain("stopped without waiting for open requests")
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
-    scope.cancel()
+@contextmanager
+def _ending_signals(end: Callable[[int], object]) -> Iterator[None]:
+    """Within this, `end` is called in trio for the first signal, with 1, and the second, with 2.
+
+    The third ends the process, also where an app that makes no checkpoint keeps trio from its turn.
+    """
+    token = trio.lowlevel.current_trio_token()
+    asked = 0
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        token.run_sync_soon(end, asked)
+
+    before = {number: signal.signal(number, hear) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def exit_code_of(group: BaseExceptionGroup[BaseException]) -> int:
