@@ -804,6 +804,44 @@ async def test_what_a_serializer_raises(nursery: trio.Nursery, caplog: pytest.Lo
     assert "UnicodeEncodeError" in caplog.text
 
 
+async def test_a_client_over_a_pool_outlives_its_connection() -> None:
+    async with served() as (_, port), trio_h2.open_pool() as pool:
+        client = layer.Client(pool, f"http://{peers.HOST}:{port}")
+        for _ in range(2):
+            assert await client.unary(UNARY, b"hello", timeout=30) == b"hello"
+            async with client.call(ECHO, timeout=30) as call:
+                await call.send(b"x")
+                assert await anext(call) == b"x"
+                await call.stream.connection.aclose()
+
+
+async def test_what_waits_is_not_lost_with_a_send_that_is_cancelled(autojump_clock: MockClock) -> None:
+    got: list[bytes] = []
+
+    async def handler(call: Any) -> bytes:
+        await trio.sleep(5)
+        got.extend([each async for each in call])
+        return b""
+
+    service = layer.Service()
+    service.add(COUNT, handler)
+    config = trio_h2.Config(initial_window_size=1_000, max_window_size=0)
+    async with (
+        in_memory(service.handle, server_config=config) as connection,
+        layer.Client(connection).call(COUNT) as call,
+    ):
+        await connection.settings_received()
+        await call.send(bytes(995))  # all of the window
+        await call.send(b"waits", more=True)
+        with trio.move_on_after(1) as scope:
+            await call.send(b"and does not wait")
+        assert scope.cancelled_caught
+        await call.send(b"last")
+        await call.end()
+        await call.only()
+    assert got == [bytes(995), b"waits", b"and does not wait", b"last"]
+
+
 # Cancelled at each await ----------------------------------------------------------------------------------------------
 
 

@@ -48,10 +48,8 @@ class Code(IntEnum):
 
 COMPRESSED = [*HEAD, ("grpc-encoding", "gzip")]
 OF_STATUS = {str(code.value): code for code in Code}
-OF_HTTP = {401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.UNIMPLEMENTED} | {
-    **dict.fromkeys((400, 431), Code.INTERNAL),
-    **dict.fromkeys((429, 502, 503, 504), Code.UNAVAILABLE),
-}
+OF_HTTP = {400: Code.INTERNAL, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.UNIMPLEMENTED}
+OF_HTTP.update({431: Code.INTERNAL} | dict.fromkeys((429, 502, 503, 504), Code.UNAVAILABLE))
 OF_RESET = {7: Code.UNAVAILABLE, 8: Code.CANCELLED, 11: Code.RESOURCE_EXHAUSTED, 12: Code.PERMISSION_DENIED}
 
 
@@ -203,9 +201,9 @@ class Call(Generic[S, Q, R]):
             await self.flush()
 
     async def flush(self) -> None:
-        if self._due:
-            octets, self._due = bytes(self._due), bytearray()
+        if octets := bytes(self._due):
             await self._send(octets)
+            del self._due[: len(octets)]  # not before: what is cancelled meanwhile is not lost
 
     async def _receive(self) -> bytes:
         return await self.stream.receive_some()
@@ -387,18 +385,23 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
 
 
 class Client:
-    """Calls over a connection. What goes wrong with one is an RpcError; at its timeout, in seconds, it is cancelled."""
+    """Calls over a connection, or over a pool to `origin`, "https://example.org" say; timeouts are in seconds."""
 
     def __init__(
-        self, connection: trio_h2.ClientConnection, *, max_message: int = MAX_MESSAGE, compress: bool = False
+        self,
+        over: trio_h2.ClientConnection | trio_h2.Pool,
+        origin: str = "",
+        *,
+        max_message: int = MAX_MESSAGE,
+        compress: bool = False,
     ) -> None:
-        self._connection, self._limit, self._compress = connection, max_message, compress
+        self._over, self._origin, self._limit, self._compress = over, origin, max_message, compress
 
     async def unary(self, method: Method[Q, R], request: Q, *, timeout: float = math.inf, metadata: Metadata = ()) -> R:
         call = ClientCall(method.encode_request, method.decode_reply, self._limit, self._compress)
         call.deadline, fields = self._begin(timeout, metadata)
         body, most = call.packed(request), self._limit + PREFIX.size
-        making = self._connection.request("POST", method.path, headers=fields, body=body, max_body=most)
+        making = self._over.request("POST", self._origin + method.path, headers=fields, body=body, max_body=most)
         try:
             call.begin(head := await until(call.deadline, making))
             call.check(head.trailers)
@@ -413,7 +416,7 @@ class Client:
         """Make a call of any kind. Leaving the block before its end cancels it."""
         call = ClientCall(method.encode_request, method.decode_reply, self._limit, self._compress)
         call.deadline, fields = self._begin(timeout, metadata)
-        opening = self._connection.stream("POST", method.path, headers=fields)
+        opening = self._over.stream("POST", self._origin + method.path, headers=fields)
         try:
             with trio.CancelScope(deadline=call.deadline):
                 async with opening as call.stream:
