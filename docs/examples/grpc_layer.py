@@ -46,6 +46,7 @@ class Code(IntEnum):
     INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED = range(13, 17)
 
 
+OK = trio_h2.Headers([("grpc-status", "0")])  # is checked and encoded once, unlike a list
 COMPRESSED = [*HEAD, ("grpc-encoding", "gzip")]
 OF_STATUS = {str(code.value): code for code in Code}
 OF_HTTP = {400: Code.INTERNAL, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.UNIMPLEMENTED}
@@ -187,12 +188,6 @@ class Call(Generic[S, Q, R]):
             self._come += octets
         return messages[0]
 
-    async def only(self) -> R:
-        body = bytearray()
-        while len(body) <= self._limit + PREFIX.size and (octets := await self._receive()):
-            body += octets
-        return self.whole(body)
-
     async def send(self, message: Q, *, more: bool = False) -> None:
         """Send a message; with `more` it may wait until this task sends another or receives, or the handler returns."""
         self._due += self.packed(message)
@@ -227,6 +222,12 @@ class ServiceCall(Call[trio_h2.ServerStream, R, Q], Generic[Q, R]):
     def metadata(self) -> Metadata:
         return metadata_of(self.stream.request.headers)
 
+    async def only(self) -> Q:
+        try:
+            return self.whole(await self.stream.read(max_body=self._limit + PREFIX.size))
+        except trio_h2.RequestTooLargeError as error:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from None
+
     async def begin(self, metadata: Metadata = ()) -> None:
         """Send initial metadata, before the first reply: that goes without any otherwise."""
         await self.stream.send_response(200, [*self._head, *metadata_fields(metadata)])
@@ -249,13 +250,14 @@ class ServiceCall(Call[trio_h2.ServerStream, R, Q], Generic[Q, R]):
         if status.message:
             fields.append(("grpc-message", quote(status.message, PRINTABLE, errors="replace")))
         fields += metadata_fields([*self.trailers, *status.metadata])
+        trailers = OK if status.code is Code.OK and len(fields) == 1 else fields
         body, self._due = b"" if status.code is Code.DEADLINE_EXCEEDED else bytes(self._due), bytearray()
         try:
             if self.stream.status is not None:
                 await self.stream.send_all(body)
-                await self.stream.send_trailers(fields)
+                await self.stream.send_trailers(trailers)
             elif body or status.code is Code.OK:
-                await self.stream.respond(200, self._head, body, trailers=fields)
+                await self.stream.respond(200, self._head, body, trailers=trailers)
             else:
                 await self.stream.send_response(200, [*HEAD, *fields], end_stream=True)
         except trio_h2.StreamClosedError:  # cancelled within a message: no status can come after that
@@ -332,6 +334,12 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
         if self._head is None:
             self.begin(head)
         return metadata_of(head.headers)
+
+    async def only(self) -> R:
+        body = bytearray()
+        while len(body) <= self._limit + PREFIX.size and (octets := await self._receive()):
+            body += octets
+        return self.whole(body)
 
     async def end(self) -> None:
         """Say that this was the last request. If the service has ended the call already, that is no error."""
