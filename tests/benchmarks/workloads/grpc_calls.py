@@ -37,7 +37,7 @@ STREAMS = tuple(load(kind, kind, "messages/s") for kind in ("replies", "requests
 WORKLOADS = (
     Workload(
         name="grpc_unary",
-        about="gRPC calls of 100 bytes there and back; client and server of the same library, ours the example's",
+        about="calls over gRPC, 100 bytes there and back; client and server of the same library, ours the example's",
         sides=SIDES,
         loads=CALLS,
         baseline="grpclib",
@@ -45,7 +45,7 @@ WORKLOADS = (
     ),
     Workload(
         name="grpc_stream",
-        about="gRPC messages of 100 bytes on one stream: replies, requests, or both, each sent back; as grpc_unary",
+        about="messages of 100 bytes on one gRPC stream: replies, requests, or both, echoed; ours with `more`",
         sides=SIDES,
         loads=STREAMS,
         baseline="grpclib",
