@@ -41,6 +41,7 @@ class Bench:
     def __init__(self, side_core: int, load_core: int, directory: Path) -> None:
         self.side_core = side_core
         self.load_core = load_core
+        self.both_cores = f"{side_core},{load_core}"
         self.directory = directory
 
     @cached_property
@@ -75,7 +76,7 @@ class Bench:
                     pass
         return path
 
-    async def run(self, core: int, *argv: str | Path, codes: tuple[int, ...] = (0,)) -> Completed:
+    async def run(self, core: int | str, *argv: str | Path, codes: tuple[int, ...] = (0,)) -> Completed:
         """Run a program to its end on that core; RefusedError for an exit code that is not one of `codes`."""
         try:
             completed = await run_program(*pinned(core, argv), seconds=RUN_LIMIT, check=False)
@@ -95,7 +96,7 @@ class Bench:
 
     @asynccontextmanager
     async def serve(
-        self, core: int, name: str, argv: list[str], port: int, scheme: Literal["http", "https"] = "http"
+        self, core: int | str, name: str, argv: list[str], port: int, scheme: Literal["http", "https"] = "http"
     ) -> AsyncIterator[Running]:
         """Run a server on that core while the block lasts."""
         with tempfile.TemporaryDirectory(dir=self.directory) as directory:
@@ -122,7 +123,7 @@ def ours(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
 
 
-def pinned(core: int, argv: Any) -> list[str]:
+def pinned(core: int | str, argv: Any) -> list[str]:
     return ["taskset", "--cpu-list", str(core), *map(str, argv)]
 
 
@@ -146,15 +147,18 @@ def require_programs(*names: str) -> None:
 # Sides --------------------------------------------------------------------------------------------
 
 
-def server_side(name: str, app: str, *, tls: bool = False, called: str | None = None) -> Side:
-    """A server of `servers.py` with one of its applications, on the side's core."""
+def server_side(
+    name: str, app: str, *, tls: bool = False, called: str | None = None, on_both_cores: bool = False
+) -> Side:
+    """A server of `servers.py` with one of its applications, on the side's core or on both."""
 
     @asynccontextmanager
     async def start(bench: Bench) -> AsyncIterator[Running]:
         port = free_port()
         files = [bench.tls.certificate, bench.tls.key] if tls else []
         argv = ours("servers", name, app, port, *files)
-        async with bench.serve(bench.side_core, name, argv, port, "https" if tls else "http") as running:
+        core = bench.both_cores if on_both_cores else bench.side_core
+        async with bench.serve(core, name, argv, port, "https" if tls else "http") as running:
             yield running
 
     return Side(called or name, start)

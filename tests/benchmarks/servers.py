@@ -7,6 +7,7 @@ import os
 import resource
 import ssl
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -69,11 +70,13 @@ def run_trio_h2(app: str, port: int, tls: TLSPaths) -> None:
     trio.run(serve)
 
 
-def run_trio_h2_asgi(app: str, port: int, tls: TLSPaths) -> None:
+def run_trio_h2_asgi(app: str, port: int, tls: TLSPaths, workers: int | None = None) -> None:
     from trio_h2.cli import main
 
     assert tls is None
-    options = ("--factory", "--no-access-log", "--log-level=error", f"--host={HOST}", f"--port={port}")
+    options = ["--factory", "--no-access-log", "--log-level=error", f"--host={HOST}", f"--port={port}"]
+    if workers is not None:
+        options.append(f"--workers={workers}")
     sys.argv = ["trio-h2", "serve", f"tests.benchmarks.asgi_apps:{app}", *options]
     sys.exit(main())
 
@@ -160,6 +163,7 @@ def run_raw_trio(app: str, port: int, tls: TLSPaths) -> None:
 SERVERS = {
     "trio_h2": run_trio_h2,
     "trio_h2 asgi": run_trio_h2_asgi,
+    "trio_h2 asgi, 2 workers": partial(run_trio_h2_asgi, workers=2),
     "hypercorn-trio": run_hypercorn_trio,
     "hypercorn-asyncio": run_hypercorn_asyncio,
     "hypercorn-uvloop": run_hypercorn_uvloop,
