@@ -22,7 +22,7 @@ __all__ = ["Serving", "serving"]
 
 APP = Path(__file__).with_name("served_app.py")
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for one test: each takes a few, and more on a machine that is busy."""
 
 

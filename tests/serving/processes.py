@@ -11,7 +11,7 @@ import trio
 __all__ = ["alive", "freeze", "until"]
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait for a condition of which nothing tells. Raises trio.TooSlowError."""
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110
