@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,8 +17,10 @@ __all__ = ["Balancer", "run_haproxy"]
 
 
 class Balancer:
-    """Attributes:
-    port: where clients connect.
+    """HAProxy, with a backend called `app`.
+
+    Attributes:
+        port: where clients connect.
     """
 
     def __init__(self, port: int, admin: Path) -> None:
@@ -30,21 +33,33 @@ class Balancer:
             await stream.send_all(command.encode() + b"\n")
             return b"".join([chunk async for chunk in stream]).decode()
 
-    async def _column(self, server: str, number: int) -> str:
-        lines = (await self.tell("show stat")).splitlines()
-        (row,) = [line.split(",") for line in lines if line.startswith(f"app,{server},")]
-        return row[number]
+    async def statistics(self, server: str) -> dict[str, str]:
+        """What HAProxy has counted of a server, by the names of its columns."""
+        lines = (await self.tell("show stat")).removeprefix("# ").splitlines()
+        (row,) = [row for row in csv.DictReader(lines) if (row["pxname"], row["svname"]) == ("app", server)]
+        return row
+
+    async def lost(self, server: str) -> int:
+        """How many requests a server was given, of which came neither a 2xx nor another try with another server."""
+        counts = await self.statistics(server)
+        return int(counts["stot"]) - int(counts["hrsp_2xx"]) - int(counts["wredis"])
 
     async def wait_until(self, server: str, status: str) -> None:
         """Wait until HAProxy says so of a server: `UP`, `DOWN` or `DRAIN`."""
         with trio.fail_after(30):
-            while not (await self._column(server, 17)).startswith(status):  # noqa: ASYNC110
+            while not (await self.statistics(server))["status"].startswith(status):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+
+    async def wait_until_checked(self, server: str, *, well: bool) -> None:
+        """Wait until a server passes its health check, or fails it, whether it is drained or not."""
+        with trio.fail_after(30):
+            while ((await self.statistics(server))["check_status"] == "L7OK") != well:  # noqa: ASYNC110
                 await trio.sleep(0.05)
 
     async def wait_until_idle(self, server: str) -> None:
         """Wait until a server has no request open."""
         with trio.fail_after(30):
-            while await self._column(server, 4) != "0":  # noqa: ASYNC110
+            while (await self.statistics(server))["scur"] != "0":  # noqa: ASYNC110
                 await trio.sleep(0.05)
 
 
@@ -56,7 +71,8 @@ async def run_haproxy(path: str, replacements: Mapping[str, str], directory: Pat
     text = configuration(path, {"bind :443": f"bind {peers.HOST}:{port}", **replacements})
     admin = directory / "admin.sock"
     if "/run/haproxy/admin.sock" in text:
-        text = text.replace("/run/haproxy/admin.sock", str(admin)).replace("log /dev/log local0", "log stderr local0")
+        text = text.replace("/run/haproxy/admin.sock", str(admin))
+        text = text.replace("log /dev/log local0", "log stderr format raw local0")
     else:
         text = f"global\n    stats socket {admin} level admin\n{text}"
     file = directory / "haproxy.cfg"

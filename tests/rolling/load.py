@@ -12,6 +12,7 @@ The server answers as `rolling_app.py` does: each response says in `x-worker` wh
 
 from __future__ import annotations
 
+import itertools
 import random
 import ssl
 import time
@@ -45,6 +46,7 @@ class Loss:
             server is no more.
         at: when it failed.
         error: with what.
+        worker: who had begun to answer it, "" for nobody.
     """
 
     request: str
@@ -52,6 +54,7 @@ class Loss:
     begun: float
     at: float
     error: str
+    worker: str = ""
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Load:
     Attributes:
         answered: how many requests were, by who answered them.
         connected: how many connections were opened.
-        retried: how many failures were safe to retry; each request of them was made again.
+        retried: requests whose failure was safe to retry; each of them was made again.
         unconnected: why connections could not be opened, and how often.
         lost: those that failed otherwise.
     """
@@ -95,7 +98,7 @@ class Load:
     ) -> None:
         self.answered: Counter[str] = Counter()
         self.connected = 0
-        self.retried = 0
+        self.retried: list[str] = []
         self.unconnected: Counter[str] = Counter()
         self.lost: list[Loss] = []
         self._url = url
@@ -105,6 +108,7 @@ class Load:
         self._pause = pause
         self._lifetime = lifetime
         self._rng = random.Random(seed)
+        self._numbers = itertools.count(1)
         self._again: deque[str] = deque()
         self._stopping = trio.Event()
 
@@ -160,7 +164,7 @@ class Load:
 
     def _next(self) -> str:
         kind = self._rng.choices(["small", "echo", "slow"], [80, 15, 5])[0]
-        return f"/{kind}/{self._rng.randrange(1_000_000)}/{self._rng.choice(SIZES)}"
+        return f"/{kind}/{next(self._numbers)}/{self._rng.choice(SIZES)}"
 
     async def _make(self, route: Route, request: str) -> None:
         try:
@@ -168,7 +172,7 @@ class Load:
                 await self._exchange(route.connection, request)
         except trio_h2.H2Error as error:
             if error.safe_to_retry:
-                self.retried += 1
+                self.retried.append(request)
                 self._again.append(request)
             else:
                 self._lose(route, request, error)
@@ -177,7 +181,9 @@ class Load:
 
     def _lose(self, route: Route, request: str, error: Exception) -> None:
         causes = f"{error!r} <- {error.__cause__!r}"
-        self.lost.append(Loss(request, route.port, route.begun, time.monotonic(), causes))
+        response: trio_h2.Response | None = getattr(error, "response", None)
+        worker = "" if response is None else response.headers.get("x-worker", "")
+        self.lost.append(Loss(request, route.port, route.begun, time.monotonic(), causes, worker))
 
     async def _exchange(self, connection: trio_h2.ClientConnection, request: str) -> None:
         _, kind, number, size = request.split("/")
@@ -187,12 +193,16 @@ class Load:
         else:
             response = await connection.request("GET", request)
         if response.status != 200 or response.body != expected:
-            raise WrongAnswer(f"status {response.status}, {len(response.body)} of {len(expected)} octets")
+            raise WrongAnswer(response, len(expected))
         self.answered[response.headers["x-worker"]] += 1
 
 
 class WrongAnswer(Exception):
     """A response that is not what was asked for."""
+
+    def __init__(self, response: trio_h2.Response, expected: int) -> None:
+        super().__init__(f"status {response.status}, {len(response.body)} of {expected} octets")
+        self.response = response
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -103,7 +103,7 @@ async def roll(
             report.exit_code = await command.ends()
         report.log = command.log
     report.answered = dict(load.answered)
-    report.connected, report.retried, report.unconnected = load.connected, load.retried, dict(load.unconnected)
+    report.connected, report.retried, report.unconnected = load.connected, len(load.retried), dict(load.unconnected)
     report.killed = len(killed)
     report.lost = [loss for loss in load.lost if not any(each.explains(loss) for each in killed)]
     report.explained = len(load.lost) - len(report.lost)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.rolling.behind_haproxy import behind_haproxy
 from tests.rolling.killing import Killed
 from tests.rolling.load import Loss
 from tests.rolling.run import roll
@@ -34,3 +35,9 @@ def test_a_kill_explains_what_is_lost_on_the_connections_of_its_worker_alone() -
     assert not killed.explains(lost(5001, 9, 11))
     assert not killed.explains(lost(5000, 9, 9.5))  # before it
     assert not killed.explains(lost(5000, 10.5, 11))  # a port that is used again
+
+
+async def test_behind_haproxy_no_request_is_lost_but_those_on_the_server_that_was_killed() -> None:
+    report = await behind_haproxy(SECONDS, pause=2)
+    assert report.held, str(report)
+    assert min(report.done.values()) >= 1, str(report)
