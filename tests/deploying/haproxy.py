@@ -33,6 +33,16 @@ class Balancer:
             await stream.send_all(command.encode() + b"\n")
             return b"".join([chunk async for chunk in stream]).decode()
 
+    async def wait_until_it_listens(self) -> None:
+        """Wait until the admin socket answers."""
+        while True:
+            try:
+                await self.tell("show info")
+            except OSError:
+                await trio.sleep(0.02)
+            else:
+                return
+
     async def statistics(self, server: str) -> dict[str, str]:
         """What HAProxy has counted of a server, by the names of its columns."""
         lines = (await self.tell("show stat")).removeprefix("# ").splitlines()
@@ -79,4 +89,7 @@ async def run_haproxy(path: str, replacements: Mapping[str, str], directory: Pat
     file.write_text(text)
     argv = [program, "-db", "-f", str(file)]
     async with peers.run_server("haproxy", argv, port=port, scheme="https", log=directory / "haproxy.log"):
-        yield Balancer(port, admin)
+        balancer = Balancer(port, admin)
+        with trio.fail_after(peers.START_LIMIT):
+            await balancer.wait_until_it_listens()  # to clients it may have done so first
+        yield balancer
