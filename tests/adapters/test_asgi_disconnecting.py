@@ -240,6 +240,29 @@ async def test_many_tasks_of_an_app_are_told(autojump_clock: MockClock, caplog: 
     assert caplog.records == []
 
 
+async def test_a_task_that_is_cancelled_beside_one_that_is_told_adds_nothing(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it was handling as it waited: anyio's streams wait within an `except`."""
+
+    async def app(scope: Any, receive: Any, send: Any, ended: Ended) -> None:
+        async def waits() -> None:
+            try:
+                raise trio.WouldBlock
+            except trio.WouldBlock:
+                await trio.sleep_forever()
+
+        await send(START)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            nursery.start_soon(send, body(bytes(10_000_000)))
+
+    ended = Ended()
+    async with app_and_client(ended.wrap(app), disconnect_grace=0) as pair:
+        await leave(pair, ended, "reset")
+    assert caplog.records == []
+
+
 async def test_a_sending_call_that_waits_for_the_window_is_told(autojump_clock: MockClock) -> None:
     async def app(scope: Any, receive: Any, send: Any, ended: Ended) -> None:
         await send(START)

@@ -15,7 +15,7 @@ from litestar.datastructures import Cookie, UploadFile
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, WebSocketDisconnect
 from litestar.logging import LoggingConfig
-from litestar.params import Parameter
+from litestar.params import Body
 from litestar.response import File, ServerSentEvent, Stream
 
 from .journal import gate, note, pieces
@@ -33,7 +33,7 @@ async def read_json(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 @post("/json", status_code=200)
-async def add(data: list[int]) -> dict[str, int]:
+async def add(data: Annotated[list[int], Body()]) -> dict[str, int]:
     return {"sum": sum(data)}
 
 
@@ -55,7 +55,9 @@ async def upload(request: Request[Any, Any, Any]) -> str:
 
 
 @get("/download")
-async def download(size: int) -> Stream:
+async def download(request: Request[Any, Any, Any]) -> Stream:
+    size = int(request.query_params["size"])
+
     async def chunks() -> AsyncIterator[bytes]:
         for piece in pieces(size):
             yield piece
@@ -158,8 +160,8 @@ async def cookies(request: Request[Any, Any, Any]) -> Response[dict[str, str]]:
 
 
 @get("/large", media_type=MediaType.TEXT)
-async def large(x_large: Annotated[str, Parameter(header="x-large")]) -> Response[str]:
-    return Response("", headers={"x-large": x_large})
+async def large(request: Request[Any, Any, Any]) -> Response[str]:
+    return Response("", headers={"x-large": request.headers["x-large"]})
 
 
 @get("/text", media_type=MediaType.TEXT)

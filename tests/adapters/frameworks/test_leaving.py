@@ -28,18 +28,18 @@ KINDS = {
 """Method and path; what is sent of a longer body; what is received before the client leaves."""
 
 
-def path_of(kind: str, name: str) -> str:
-    path = KINDS[kind][1]
+def path_of(kind: str, name: str, below: str = "") -> str:
+    path = below + KINDS[kind][1]
     return f"{path}{'&' if '?' in path else '?'}as={name}"
 
 
 @asynccontextmanager
 async def open_request(
-    site: Site, connection: trio_h2.ClientConnection, kind: str, name: str
+    site: Site, connection: trio_h2.ClientConnection, kind: str, name: str, below: str = ""
 ) -> AsyncIterator[trio_h2.ClientStream]:
     """A request over HTTP/2 that the app has begun with, and whose client has received what it wants."""
     method, _, body, wanted = KINDS[kind]
-    async with connection.stream(method, path_of(kind, name), end_stream=not body) as stream:
+    async with connection.stream(method, path_of(kind, name, below), end_stream=not body) as stream:
         if body:
             await stream.send_all(body)
         received = b""

@@ -71,6 +71,8 @@ def tells_nothing(error: BaseException) -> bool:
     """
     if isinstance(error, BaseExceptionGroup):
         return all(map(tells_nothing, error.exceptions))
+    if isinstance(error, trio.Cancelled):  # its scope takes it, whatever it covers
+        return True
     cause = error.__cause__
     if not _says_gone(error):
         return cause is not None and tells_nothing(cause)
@@ -80,7 +82,7 @@ def tells_nothing(error: BaseException) -> bool:
 
 
 def _says_gone(error: BaseException) -> bool:
-    if isinstance(error, ClientDisconnected | trio_h2.H2Error | trio.Cancelled):
+    if isinstance(error, ClientDisconnected | trio_h2.H2Error):
         return True
     if type(error).__name__ == "InternalServerException":  # Litestar's, for a request that did not come whole
         return getattr(error, "detail", None) == "client disconnected prematurely"
