@@ -186,7 +186,11 @@ class InternalServerException(Exception):
     detail = "client disconnected prematurely"
 
 
-@pytest.mark.parametrize("error", [InternalServerException, ValueError])
+class ClientDisconnectedError(RuntimeError):
+    """What Quart raises where the client has gone."""
+
+
+@pytest.mark.parametrize("error", [InternalServerException, ClientDisconnectedError, ValueError])
 async def test_what_a_framework_raises_from_the_disconnect_is_not_logged(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, error: type[Exception]
 ) -> None:

@@ -27,6 +27,10 @@ from .request_stream import RequestStream
 __all__ = ["ClientDisconnected", "Exchange", "client_error", "scope_of_app", "tells_nothing"]
 
 
+OF_FRAMEWORKS = ("ClientDisconnect", "ClientDisconnectedError", "WebSocketDisconnect")
+"""What Starlette, Quart, and Starlette and Litestar with WebSockets, raise where the client has gone."""
+
+
 class ClientDisconnected(OSError):
     """What an app's `send()` raises when its client has gone; the error of trio_h2 that says how is its cause."""
 
@@ -86,4 +90,4 @@ def _says_gone(error: BaseException) -> bool:
         return True
     if type(error).__name__ == "InternalServerException":  # Litestar's, for a request that did not come whole
         return getattr(error, "detail", None) == "client disconnected prematurely"
-    return type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's
+    return type(error).__name__ in OF_FRAMEWORKS
