@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -221,6 +222,15 @@ def test_a_file_that_cannot_be_read_is_shown_without_our_frames(module: Write) -
 def test_an_app_that_exits_when_it_is_imported_does_so(module: Write) -> None:
     module("exits", "import sys\nsys.exit(7)")
     assert invoke_serve("exits:app").exit_code == 7
+
+
+def test_a_current_directory_that_is_gone_is_one_line(module: Write, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    os.chdir(here)
+    here.rmdir()
+    with pytest.raises(ServeError, match="cannot use the current directory: No such file or directory"):
+        load_app("hello:app", factory=False)
 
 
 def test_the_current_directory_comes_first(module: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -138,6 +139,10 @@ def test_one_source_that_says_two_ways_is_wrong(module: Write, tmp_path: Path) -
     assert result.exit_code == 2
 
 
+def test_the_level_may_be_written_as_logging_does(told: Told) -> None:
+    assert told("hello:app", env={"TRIO_H2_LOG_LEVEL": "WARNING"}).log_level == "warning"
+
+
 def test_an_empty_variable_says_nothing(told: Told) -> None:
     assert told("hello:app", env={"TRIO_H2_PORT": "", "TRIO_H2_ACCESS_LOG": ""}) == ServeOptions(target="hello:app")
 
@@ -246,6 +251,15 @@ def test_a_path_that_exists_is_a_directory_whatever_it_is_called(told: Told, tmp
         assert told(name) == ServeOptions(target=name, is_directory=True)
     (tmp_path / "file:app").touch()
     assert invoke_serve("file:app").exit_code == 2
+
+
+def test_a_directory_that_is_gone_is_one_line(module: Write, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    os.chdir(here)
+    here.rmdir()
+    result = invoke_serve(".", "--port", "0")
+    assert (result.stderr, result.exit_code) == ("Error: cannot serve .: No such file or directory\n", 1)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("watchfiles", "reload"), ("wsproto", "asgi"), ("h11", "asgi")])

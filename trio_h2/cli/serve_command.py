@@ -142,8 +142,16 @@ PROCESSES = [
 ]
 LOGS = [
     ServeOption("Logs", "--access-log/--no-access-log", default=True, help="A line for every request."),
-    ServeOption("Logs", "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
-    ServeOption("Logs", "--log-level", type=click.Choice(LEVELS), default="info", show_default=True),
+    ServeOption(
+        "Logs",
+        "--log-format",
+        type=click.Choice(["text", "json"], case_sensitive=False),
+        default="text",
+        show_default=True,
+    ),
+    ServeOption(
+        "Logs", "--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info", show_default=True
+    ),
 ]
 LIMITS = [
     ServeOption(

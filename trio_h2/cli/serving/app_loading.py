@@ -10,6 +10,7 @@ from traceback import format_exception
 from types import TracebackType
 from typing import Any
 
+from ..process import reason
 from .serve_error import RUN_TIME, USAGE, ServeError
 
 __all__ = ["App", "AppRaisedError", "load_app"]
@@ -44,10 +45,7 @@ def load_app(target: str, *, factory: bool) -> App:
     module_name, colon, path = target.partition(":")
     if not colon or not all(module_name.split(".")) or not all(path.split(".")):
         raise ServeError(f"{target!r} is no directory that exists, nor an app: that is written module:app", USAGE)
-    here = os.getcwd()
-    directories = sys.path
-    if here not in directories and "" not in directories:
-        directories.insert(0, here)
+    _find_modules_here()
     try:
         found = _find(module_name, path)
         if factory and callable(found):
@@ -59,6 +57,16 @@ def load_app(target: str, *, factory: bool) -> App:
     _check_app(target, found, factory)
     app: App = found
     return app
+
+
+def _find_modules_here() -> None:
+    directories = sys.path
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        raise ServeError(f"cannot use the current directory: {reason(error)}") from error
+    if here not in directories and "" not in directories:
+        directories.insert(0, here)
 
 
 def _find(module_name: str, path: str) -> Any:

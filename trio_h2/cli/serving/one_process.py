@@ -16,7 +16,7 @@ import trio
 import trio_h2
 from trio_h2.adapters.proxy_protocol import with_proxy_protocol
 
-from ..process import complain
+from ..process import complain, reason
 from .access_log import AccessLog
 from .app_loading import App, load_app
 from .directory_handler import handle
@@ -42,11 +42,13 @@ class Prepared:
 
     Attributes:
         app: None for a directory.
+        root: the directory, resolved; None for an app.
         ssl_context: None for no TLS.
     """
 
     options: ServeOptions
     app: App | None
+    root: Path | None
     ssl_context: ssl.SSLContext | None
 
 
@@ -59,12 +61,21 @@ def prepare(options: ServeOptions) -> Prepared:
     ssl_context = server_context(options)
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"] if options.is_directory else ["h2", "http/1.1"])
-    app = None
-    if not options.is_directory:
+    app = root = None
+    if options.is_directory:
+        root = _resolved(options.target)
+    else:
         _check_extra()
         app = load_app(options.target, factory=options.factory)
         enable_logging()
-    return Prepared(options, app, ssl_context)
+    return Prepared(options, app, root, ssl_context)
+
+
+def _resolved(directory: str) -> Path:
+    try:
+        return Path(directory).resolve(strict=True)
+    except OSError as error:
+        raise ServeError(f"cannot serve {directory}: {reason(error)}") from error
 
 
 def _check_extra() -> None:
@@ -168,9 +179,9 @@ async def _serve(prepared: Prepared, listeners: list[trio.abc.Listener[Any]], st
     options = prepared.options
     log = AccessLog(options.log_format if options.access_log else None)
     if prepared.app is None:
-        root = await trio.to_thread.run_sync(Path(options.target).resolve)
+        assert prepared.root is not None
         await trio_h2.serve_h2_listeners(
-            partial(handle, root, log),
+            partial(handle, prepared.root, log),
             listeners,
             config=options.config,
             max_connections=options.max_connections,

@@ -7,7 +7,6 @@ import ssl
 import tempfile
 
 import attrs
-import trustme
 
 from ..process import reason
 from .serve_error import USAGE, ServeError
@@ -26,6 +25,8 @@ def with_certificate(options: ServeOptions) -> ServeOptions:
     """
     if not options.self_signed or options.certificate_pem is not None:
         return options
+    import trustme  # which workers have no use for, and which brings a large library along
+
     host = options.listening_host
     names = dict.fromkeys([WILDCARDS.get(host, host).partition("%")[0], "localhost", "127.0.0.1", "::1"])
     try:
