@@ -580,6 +580,27 @@ async def test_a_deadline_within_a_message_resets_the_stream(autojump_clock: Moc
         assert caught.value.error_code == trio_h2.ErrorCodes.CANCEL
 
 
+async def test_a_deadline_before_the_first_octet_of_a_reply_resets_the_stream(autojump_clock: MockClock) -> None:
+    """Its header section has promised a length, so no status can end it."""
+
+    async def large(call: Any) -> bytes:
+        return bytes(MIB)
+
+    service = layer.Service()
+    service.add(UNARY, large)
+    config = trio_h2.Config(connection_window_size=65_535, initial_window_size=65_535, max_window_size=0, max_unread=0)
+    async with in_memory(service.handle, config=config) as connection:
+        async with connection.stream("POST", UNARY.path, headers=HEAD) as full:
+            await full.response()
+            await trio.sleep(1)  # the connection's window is full of what nobody reads
+            headers = [*HEAD, ("grpc-timeout", "1S")]
+            async with connection.stream("POST", UNARY.path, headers=headers) as stream:
+                assert (await stream.response()).status == 200
+                with pytest.raises(trio_h2.StreamResetError) as caught:
+                    await stream.read()
+                assert caught.value.error_code == trio_h2.ErrorCodes.CANCEL
+
+
 async def test_an_error_out_of_a_nursery_of_the_handler_is_its_status(autojump_clock: MockClock) -> None:
     async def handler(call: Any) -> bytes:
         async with trio.open_nursery() as nursery:

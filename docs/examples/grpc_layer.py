@@ -260,7 +260,7 @@ class ServiceCall(Call[trio_h2.ServerStream, R, Q], Generic[Q, R]):
                 await self.stream.respond(200, self._head, body, trailers=trailers)
             else:
                 await self.stream.send_response(200, [*HEAD, *fields], end_stream=True)
-        except trio_h2.StreamClosedError:  # cancelled within a message: no status can come after that
+        except (trio_h2.StreamClosedError, trio_h2.InvalidBodyLengthError):  # cut off within a message: no status fits
             await self.stream.reset(trio_h2.ErrorCodes.CANCEL)
 
 
