@@ -142,7 +142,7 @@ async def with_grpcio(port: int, use: Callable[[grpc.Channel], None], *options: 
         with channel_to(port, *options, **arguments) as channel:
             use(channel)
 
-    with trio.fail_after(60):
+    with trio.fail_after(sized(300, 60)):
         await trio.to_thread.run_sync(run)
 
 
@@ -334,7 +334,7 @@ async def called_on_grpcio(**client: Any) -> AsyncIterator[Any]:
     port = server.add_insecure_port(f"{peers.HOST}:0")
     server.start()
     try:
-        with trio.fail_after(60):
+        with trio.fail_after(sized(300, 60)):
             async with trio_h2.connect(f"http://{peers.HOST}:{port}") as connection:
                 yield layer.Client(connection, **client)
     finally:

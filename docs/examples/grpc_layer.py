@@ -26,6 +26,7 @@ import trio_h2
 Q = TypeVar("Q")
 R = TypeVar("R")
 S = TypeVar("S", bound=trio_h2.ClientStream | trio_h2.ServerStream)
+Over = trio_h2.ClientConnection | trio_h2.Pool
 Field = tuple[str, str | bytes]
 Metadata = Sequence[Field]  # bytes where a name ends in -bin, else str
 
@@ -395,14 +396,7 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
 class Client:
     """Calls over a connection, or over a pool to `origin`, "https://example.org" say; timeouts are in seconds."""
 
-    def __init__(
-        self,
-        over: trio_h2.ClientConnection | trio_h2.Pool,
-        origin: str = "",
-        *,
-        max_message: int = MAX_MESSAGE,
-        compress: bool = False,
-    ) -> None:
+    def __init__(self, over: Over, origin: str = "", *, max_message: int = MAX_MESSAGE, compress: bool = False) -> None:
         self._over, self._origin, self._limit, self._compress = over, origin, max_message, compress
 
     async def unary(self, method: Method[Q, R], request: Q, *, timeout: float = math.inf, metadata: Metadata = ()) -> R:
