@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 import trio_h2
 from tests.adapters.helpers import START, app_and_client, body, sends
-from tests.engine.helpers import POST, MemoryListener, raw_client
+from tests.engine.helpers import POST, MemoryListener, raw_client, whole_reads
 from trio_h2.adapters.asgi import ClientDisconnected, asgi_handler, serve_asgi_listeners
 
 
@@ -289,6 +289,7 @@ async def test_an_app_whose_client_has_gone_before_it_began_is_not_called(
     if scheme == "websocket":
         method, protocol = ((":method", "CONNECT"), (":protocol", "websocket"))
         fields = (method, protocol, *POST[1:], ("sec-websocket-version", "13"))
+    whole_reads()
     async with raw_client(asgi_handler(app)) as peer:
         await peer.send(peer.headers(1, fields) + peer.rst(1))
         await peer.sync()
