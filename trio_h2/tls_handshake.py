@@ -35,7 +35,7 @@ async def shake_hands(
     tls_name: str,
     host: str,
     protocols: Sequence[str] = ("h2",),
-) -> trio.abc.Stream:
+) -> trio.SSLStream[UnderTLS]:
     """TLS over a transport, with one of these protocols selected by ALPN. If it fails the transport is closed.
 
     Args:

@@ -973,6 +973,18 @@ async def test_a_pool_that_is_closed_takes_no_requests_and_fails_those_that_wait
     assert trio.current_time() == 0
 
 
+async def test_a_request_of_a_closed_pool_is_a_checkpoint(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with Network(nursery).pool() as pool:
+        await pool.aclose()
+        with trio.testing.assert_checkpoints(), pytest.raises(trio.ClosedResourceError):
+            await pool.request("GET", URL)
+        with trio.testing.assert_checkpoints(), pytest.raises(trio.ClosedResourceError):
+            async with pool.stream("GET", URL):
+                pass
+        with trio.testing.assert_checkpoints():
+            await pool.aclose()
+
+
 async def test_a_second_close_waits_for_the_first(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async def slow(stream: trio_h2.ServerStream) -> None:
         await trio.sleep(3)

@@ -7,7 +7,6 @@ from functools import partial
 
 import trio
 
-from ..actors.errors import raised
 from ..actors.logs import logger
 from ..exceptions import ConnectionTerminatedError, H2Error, InternalError
 from ..origin import Origin
@@ -54,18 +53,20 @@ class Origins:
         return self._refusal is not None
 
     def to(self, where: Where) -> OriginConnections:
-        """The connections to one of them, to be asked for again before each try. Raises H2Error: it is closed."""
+        """The connections to one of them, to be asked for again before each try."""
         connections = self._origins.get(where)
         if connections is None:
-            if self._refusal is not None:
-                raise raised(self._refusal)
-            connections = self._origins[where] = OriginConnections(
+            connections = OriginConnections(
                 where[0],
                 self._policy,
                 partial(self._reaching.transport, *where),
                 self._start,
                 partial(self._forget, where),
             )
+            if self._refusal is not None:
+                connections.close(self._refusal, drain=False)
+            else:
+                self._origins[where] = connections
         return connections
 
     def _forget(self, where: Where) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from ..actors.logs import close_at_once
 from ..client_connection import ClientStream
 from ..exceptions import ALPNError
 from ..headers import NeverIndexed
@@ -88,5 +89,8 @@ class ReachingThroughProxy(Reaching):
             fields = () if proxy.authorization is None else (proxy.authorization,)
             return await accepted(await self._open_tunnel(authority, fields))
         need_h11()
-        transport = await self._to_proxy.transport(proxy.origin, proxy.origin.name, ("http/1.1",))
+        transport = await self._to_proxy.transport(proxy.origin, proxy.origin.name, ("http/1.1", "h2"))
+        if isinstance(transport, trio.SSLStream) and transport.selected_alpn_protocol() == "h2":
+            await close_at_once(transport)
+            raise ALPNError("the proxy selected h2 by ALPN", selected="h2")
         return await http1_tunnel(transport, authority, proxy.authorization)

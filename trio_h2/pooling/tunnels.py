@@ -6,7 +6,7 @@ import importlib.util
 
 import trio
 
-from ..actors.errors import broken
+from ..actors.errors import broken, why
 from ..actors.logs import close_at_once
 from ..actors.replayed import ReplayedStream
 from ..client_connection import ClientStream
@@ -18,6 +18,8 @@ __all__ = ["accepted", "http1_tunnel", "need_h11"]
 
 MAX_HEAD = 64 * 1024
 """Octets of a proxy's answer in HTTP/1.1."""
+
+_BEGINNING = b"HTTP/1."
 
 _LATER = (502, 503, 504)
 """What a proxy answers whose next answer may be another."""
@@ -46,6 +48,12 @@ async def http1_tunnel(
     """
     try:
         rest = await _connect(transport, authority, authorization)
+    except trio.BrokenResourceError as error:
+        await close_at_once(transport)
+        if isinstance(error, ProxyError):
+            raise
+        reason = f"the connection to the proxy broke before it answered: {why(error)}"
+        raise broken(ProxyError(reason, safe_to_retry=True)) from error
     except BaseException:
         await close_at_once(transport)
         raise
@@ -68,17 +76,19 @@ async def _connect(transport: trio.abc.Stream, authority: str, authorization: Ne
         try:
             event = protocol.next_event()
         except h11.RemoteProtocolError as error:
-            reason = f"the proxy does not speak HTTP/1.1: its first octets are '{shown(first, 64)}'"
-            raise broken(ProxyError(reason)) from error
+            raise broken(ProxyError(f"the proxy does not speak HTTP/1.1: {error}")) from error
         if isinstance(event, h11.Response):
             _check(event.status_code)
             return protocol.trailing_data[0]
         if event is h11.NEED_DATA:
             data = bytes(await transport.receive_some())
-            first = first or data
+            if not data:
+                raise broken(ProxyError("the proxy hung up without an answer", safe_to_retry=True))
             protocol.receive_data(data)
-        elif isinstance(event, h11.ConnectionClosed):
-            raise broken(ProxyError("the proxy closed the connection without an answer", safe_to_retry=True))
+            first += data[: max(0, 64 - len(first))]
+            if not first.startswith(_BEGINNING[: len(first)]):  # h11 would wait for the end of a header section
+                reason = f"the proxy does not speak HTTP/1.1: its first octets are '{shown(first)}'"
+                raise broken(ProxyError(reason))
 
 
 def _check(status: int) -> None:
