@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 import os
@@ -1015,6 +1016,19 @@ def test_a_missing_extra_is_one_line(
     monkeypatch.setitem(sys.modules, missing, None)
     assert run_main(monkeypatch, "demo") == 1
     assert capsys.readouterr().err == (f"trio-h2: {missing} is missing; install it with: pip install 'trio-h2[cli]'\n")
+
+
+def test_ctrl_c_before_the_commands_are_there_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_commands(monkeypatch)
+
+    def interrupted(name: str, *args: object) -> object:
+        if name.endswith("commands"):
+            raise KeyboardInterrupt
+        return real(name, *args)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    assert run_main(monkeypatch, "serve") == INTERRUPTED
 
 
 def test_another_missing_module_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

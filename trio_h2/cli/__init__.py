@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 __all__ = ["main"]
@@ -12,14 +13,18 @@ EXTRA = {"click", "rich", "trustme"}
 def main() -> int:
     """Run the command line and return its exit code.
 
-    The commands are imported here and not above, so that a missing package is one clear line.
+    The commands are imported here and not above, so that a missing package is one clear line, and Ctrl-C while they are
+    being imported no traceback.
     """
     try:
         from .commands import run
+
+        return run()
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         if missing not in EXTRA:
             raise
         print(f"trio-h2: {missing} is missing; install it with: pip install 'trio-h2[cli]'", file=sys.stderr)
         return 1
-    return run()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT

@@ -11,7 +11,6 @@ import trio
 import trio_h2
 
 from .command_class import Command
-from .demo import demo as run_demo
 from .get import Location, parse_url
 from .get import get as run_get
 from .process import INTERRUPTED, hold_standard_files, tell, until_interrupted
@@ -96,4 +95,6 @@ def demo(context: click.Context) -> None:
     A server and a client talk TLS over loopback, in this process, for a few seconds. It shows what each stream
     waits for; at the end, what happened and whether the books balance: the exit code is 0 if they do, else 1.
     """
+    from .demo import demo as run_demo  # with rich and trustme, which the other commands do without
+
     context.exit(trio.run(until_interrupted, run_demo))
