@@ -10,6 +10,7 @@ import click
 import pytest
 
 from trio_h2.cli.serve_command import serve
+from trio_h2.cli.serving.metrics import Snapshot, page
 
 from .page import PAGE
 
@@ -45,3 +46,10 @@ def test_there_are_as_many_as_the_page_shows() -> None:
 def test_every_option_is_one(name: str) -> None:
     options = [each for parameter in serve.params if isinstance(parameter, click.Option) for each in parameter.opts]
     assert name in options
+
+
+def test_every_metric_is_one() -> None:
+    shown = set(re.findall(r"`(trio_h2_[a-z_]+)", TEXT))
+    _, text = page(Snapshot({}), "")
+    assert shown <= set(re.findall(r"^# TYPE (\S+)", text.decode(), re.MULTILINE))
+    assert len(shown) > 5
