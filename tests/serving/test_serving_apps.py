@@ -206,8 +206,7 @@ async def test_stopping_while_the_app_starts_cancels_that(module: Write) -> None
     module("starting", "import trio\nasync def app(scope, receive, send):\n    await trio.sleep_forever()\n")
     stopping = trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.testing.wait_all_tasks_blocked)
-        nursery.start_soon(lambda: stop_when_blocked(stopping))
+        nursery.start_soon(stop_when_blocked, stopping)
         assert await served("starting:app", stopping) == 0
 
 
@@ -424,11 +423,19 @@ async def test_a_third_signal_ends_what_the_second_does_not(module: Write, tmp_p
 async def test_an_app_that_keeps_trio_from_its_turn_is_ended_by_signals_all_the_same(
     module: Write, tmp_path: Path
 ) -> None:
-    module("busy", "async def app(scope, receive, send):\n    if scope['type'] == 'http':\n        while True: pass\n")
+    module(
+        "busy",
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'http':\n"
+        "        print('busy', flush=True)\n"
+        "        while True: pass\n",
+    )
     async with serve_program("busy:app", "--port", "0", cwd=tmp_path) as program:
         url = (await program.line()).split(" at ")[1].split()[0].removesuffix("/")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(get_and_lose, url)
+            while await program.line() != "busy":
+                pass
             while program.process.poll() is None:  # two that come at once are one
                 program.process.send_signal(signal.SIGINT)
                 await trio.sleep(0.05)
