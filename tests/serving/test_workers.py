@@ -14,6 +14,7 @@ import trio
 import trio_h2
 from tests.serving.command import Serving, serving
 from tests.serving.processes import alive, until
+from trio_h2.cli.serving import worker_process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers inherit sockets")
 
@@ -193,6 +194,16 @@ async def test_workers_end_when_their_parent_was_killed_and_finish_what_has_begu
             nursery.start_soon(kill)
             await command.get("/wait")
         await until(lambda: not any(map(alive, workers)))
+
+
+async def test_a_worker_whose_parent_has_gone_before_it_said_anything_ends_without_a_word() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        command = [*worker_process.command(), str(theirs.fileno())]
+        options = {"pass_fds": [theirs.fileno()], "capture_stderr": True, "check": False}
+        ended = await trio.run_process(command, **options)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 async def test_a_worker_that_ends_itself_is_replaced(tmp_path: Path) -> None:

@@ -49,14 +49,15 @@ def main() -> int:
     """Be a worker: its control socket's number is the argument. Returns the process's exit code."""
     control = _inherited(int(sys.argv[1]))
     start = _first_message(control)
+    if start is None:
+        return 1
     options = ServeOptions.from_json(start["options"])
     sockets = [_inherited(number) for number in start["sockets"]]
     with configured_logging(options):
         try:
             prepared = prepare(options)
         except ServeError as error:
-            message = {"kind": "failed", "reason": _shown(error), "exit_code": error.exit_code}
-            control.sendall(json.dumps(message).encode() + b"\n")
+            _say_failed(control, error)
             return error.exit_code
         try:
             return trio.run(_Working(prepared, sockets).run, control)
@@ -71,10 +72,20 @@ def _inherited(number: int) -> socket.socket:
     return found
 
 
-def _first_message(control: socket.socket) -> Message:
+def _first_message(control: socket.socket) -> Message | None:
+    """What the parent says first, or None if it has gone."""
     with control.makefile("rb", buffering=0) as reading:  # which takes nothing of what follows
-        message: Message = json.loads(reading.readline())
-        return message
+        line = reading.readline()
+    message: Message | None = json.loads(line) if line.endswith(b"\n") else None
+    return message
+
+
+def _say_failed(control: socket.socket, error: ServeError) -> None:
+    message = {"kind": "failed", "reason": _shown(error), "exit_code": error.exit_code}
+    try:
+        control.sendall(json.dumps(message).encode() + b"\n")
+    except OSError:  # the parent has gone
+        error.show()
 
 
 def _shown(error: ServeError) -> str:
