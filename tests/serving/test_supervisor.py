@@ -176,11 +176,11 @@ async def test_a_new_set_that_hangs_for_long_is_given_up_when_another_is_asked_f
         old = running.serving
         running.generation.write_text("hang")
         running.supervisor.replace_all()
-        await trio.testing.wait_all_tasks_blocked()
+        await until(lambda: len(running.supervisor.workers) == 4)
+        await trio.sleep(0.2)  # more than is too long
         running.generation.write_text("3")
-        while set(old) & set(running.serving):
-            running.supervisor.replace_all()
-            await trio.sleep(0.1)
+        running.supervisor.replace_all()
+        await until(lambda: not set(old) & set(running.serving))
         await running.has(2)
 
 
@@ -237,6 +237,18 @@ async def test_one_more_and_one_less(tmp_path: Path) -> None:
         assert (await running.ask())[0] in running.serving
         running.supervisor.replace_all()
         await running.has(1)
+
+
+async def test_one_more_that_hangs_does_not_hold_up_a_new_set(tmp_path: Path) -> None:
+    async with crew(tmp_path) as running:
+        await running.has(2)
+        running.generation.write_text("hang")
+        running.supervisor.resize(1)
+        await until(lambda: len(running.supervisor.workers) == 3)
+        running.generation.write_text("2")
+        running.supervisor.replace_all()
+        await running.has(3)
+        assert (await running.ask())[1] == "2"
 
 
 async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -166,7 +166,6 @@ class Supervisor:
                 new = self._open_slot()
                 new.keep()
                 self._slots.append(new)
-                await new.settled.wait()
             elif len(self._slots) > self._number:
                 self._close(self._slots.pop())
             else:
