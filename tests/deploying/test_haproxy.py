@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests import peers
 from . import clients
 from .haproxy import Balancer, run_haproxy
 from .page import command, serving
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.9 is loopback on Linux alone")
 
 PORTS = (8001, 8002)
 

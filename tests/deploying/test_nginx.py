@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests import peers
 
 from . import clients
 from .page import configuration, serving
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.9 is loopback on Linux alone")
 
 MODULES = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -79,3 +82,12 @@ async def test_websockets_and_grpc_go_through(
     assert (told["client"][0], told["scheme"], told["http_version"]) == (clients.CLIENT, "wss", "1.1")
     told = await clients.called_by_grpc(port, tls_files.ca, "/helloworld.Greeter/SayHello")
     assert (told["client"][0], told["scheme"], told["http_version"]) == (peers.HOST, "https", "2")
+
+
+async def test_connections_that_are_kept_alive_are_of_one_protocol(
+    port: int, tls_files: peers.TLSFiles, client_ssl_context: ssl.SSLContext
+) -> None:
+    for _ in range(3):
+        assert (await clients.asked_over_h2(port, client_ssl_context))["http_version"] == "1.1"
+        told = await clients.called_by_grpc(port, tls_files.ca, "/helloworld.Greeter/SayHello")
+        assert told["http_version"] == "2"
