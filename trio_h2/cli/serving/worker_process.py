@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import redirect_stderr
+from contextlib import ExitStack, redirect_stderr
 from functools import partial
 from typing import Any
 
@@ -47,22 +47,26 @@ def command() -> list[str]:
 
 def main() -> int:
     """Be a worker: its control socket's number is the argument. Returns the process's exit code."""
-    control = _inherited(int(sys.argv[1]))
-    start = _first_message(control)
-    if start is None:
-        return 1
-    options = ServeOptions.from_json(start["options"])
-    sockets = [_inherited(number) for number in start["sockets"]]
-    with configured_logging(options):
-        try:
-            prepared = prepare(options)
-        except ServeError as error:
-            _say_failed(control, error)
-            return error.exit_code
-        try:
-            return trio.run(_Working(prepared, sockets).run, control)
-        except BaseExceptionGroup as group:
-            return exit_code_of(group)
+    with _inherited(int(sys.argv[1])) as control:
+        start = _first_message(control)
+        if start is None:
+            return 1
+        options = ServeOptions.from_json(start["options"])
+        with ExitStack() as closing, configured_logging(options):
+            sockets = [closing.enter_context(_inherited(number)) for number in start["sockets"]]
+            return _be_worker(control, options, sockets)
+
+
+def _be_worker(control: socket.socket, options: ServeOptions, sockets: list[socket.socket]) -> int:
+    try:
+        prepared = prepare(options)
+    except ServeError as error:
+        _say_failed(control, error)
+        return error.exit_code
+    try:
+        return trio.run(_Working(prepared, sockets).run, control)
+    except BaseExceptionGroup as group:
+        return exit_code_of(group)
 
 
 def _inherited(number: int) -> socket.socket:
