@@ -216,6 +216,12 @@ class ClientStream(Stream):
         event = await self._actor.inbox.receive_head()
         return split_response(event.headers)
 
+    @property
+    def head(self) -> Response | None:
+        """The final response's status and headers, as `response()` gave them; None before."""
+        head = self._actor.inbox.head
+        return None if head is None else split_response(head.headers)
+
     async def read(self, *, max_body: int | None = MAX_BODY) -> bytes:
         """The rest of the body, whole: what `receive_some` has not given yet; b"" if there is no more. See `trailers`.
 

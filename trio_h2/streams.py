@@ -84,6 +84,14 @@ class Stream(trio.abc.HalfCloseableStream):
         self._ask_for_body()
         return await self._actor.inbox.receive_some(max_bytes)
 
+    def receive_nowait(self) -> bytes:
+        """The octets of the body that are here, or b"" at its end: `receive_some` without waiting, or a checkpoint.
+
+        Raises: as `receive_some`, and trio.WouldBlock if there is nothing yet.
+        """
+        self._ask_for_body()
+        return self._actor.inbox.receive_nowait()
+
     async def __anext__(self) -> bytes:
         """As `receive_some()`, until the body's end."""
         data = await self.receive_some()

@@ -1186,18 +1186,59 @@ async def test_trailers_and_interim_responses_come_as_on_a_connection(
             assert stream.trailers["seen"] == "2"
 
 
-async def test_a_request_made_as_the_server_goes_is_made_again_on_another_connection(
+# What has come already
+
+
+async def test_what_has_come_of_a_response_is_there_without_waiting(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The program was busy as the server restarted: it sees the end, and makes requests, in one turn of the loop."""
     network = Network(nursery)
-    for times in range(1, 21):
-        async with network.pool(retries=1) as pool:
-            await pool.request("GET", URL)
-            await trio.testing.wait_all_tasks_blocked()
-            network.ends[-1].send_stream.close()
-            network.ends[-1].receive_stream.close()
-            async with trio.open_nursery() as requests:
-                for _ in range(3):
-                    requests.start_soon(pool.request, "GET", URL)
-        assert len(network.reached) <= 2 * times
+    network.serve = network.raw
+    async with network.pool() as pool:
+        stream: trio_h2.ClientStream
+        async with pool.stream("POST", URL, end_stream=False) as stream:
+            peer = await network.next_peer()
+            await peer.handshake()
+            assert stream.head is None
+            with pytest.raises(trio.WouldBlock):
+                stream.receive_nowait()
+            await peer.send(peer.headers(1, OK), peer.data(1, b"one"), peer.data(1, b"two", end_stream=True))
+            assert (await stream.response()) == stream.head
+            assert stream.receive_nowait() == b"onetwo"
+            assert stream.receive_nowait() == b""
+        with pytest.raises(trio.ClosedResourceError):
+            stream.receive_nowait()
+
+
+async def test_what_came_before_a_reset_is_there_and_then_the_reset(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    network = Network(nursery)
+    network.serve = network.raw
+    async with network.pool() as pool, pool.stream("POST", URL, end_stream=False) as stream:
+        peer = await network.next_peer()
+        await peer.handshake()
+        await peer.send(peer.headers(1, OK), peer.data(1, b"part"), peer.rst(1, 2))
+        await trio.testing.wait_all_tasks_blocked()
+        assert stream.receive_nowait() == b"part"
+        with pytest.raises(trio_h2.StreamResetError):
+            stream.receive_nowait()
+
+
+async def test_entering_a_stream_is_a_checkpoint_whoever_sends_the_body(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    network = Network(nursery)
+    async with network.pool() as pool:
+        await pool.request("GET", URL)
+        for arguments in ({}, {"body": b"x"}, {"end_stream": False}):
+            with trio.testing.assert_checkpoints():
+                async with pool.stream("POST" if arguments else "GET", URL, **arguments):  # type: ignore[arg-type]
+                    pass
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                async with pool.stream("POST" if arguments else "GET", URL, **arguments):  # type: ignore[arg-type]
+                    raise AssertionError("it was entered")
+            assert scope.cancelled_caught
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(network.requests) == 4

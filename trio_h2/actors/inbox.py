@@ -235,8 +235,11 @@ class Inbox:
     async def _raise_failure(self) -> NoReturn:
         # What cancels the connection may cancel its user, too, and reach him later: it goes before the failure.
         await trio.lowlevel.checkpoint_if_cancelled()
+        raise self._raisable()
+
+    def _raisable(self) -> H2Error:
         assert self.failure is not None
-        raise closed(self.failure) if self._closed else raised(self.failure)
+        return closed(self.failure) if self._closed else raised(self.failure)
 
     @property
     def waiting(self) -> bool:
@@ -339,6 +342,20 @@ class Inbox:
             if self.ended:
                 return b""
             self._note(await self._wait())
+
+    def receive_nowait(self) -> bytes:
+        """The octets of the body that are there; b"" at its end. Raises trio.WouldBlock, or the stream's failure."""
+        self.claim("stream")
+        chunk = self._held
+        if chunk is None and self._queued:
+            chunk = self._advance()
+        if chunk is not None:
+            return self._take(chunk, None)
+        if self.failure is not None:
+            raise self._raisable()
+        if not self.ended:
+            raise trio.WouldBlock
+        return b""
 
     def _take(self, chunk: Chunk | None, max_bytes: int | None) -> bytes:
         """Take octets from `chunk`, the first, and from those behind it, as many as are wanted; they become credit."""

@@ -36,7 +36,10 @@ class PooledStream(EnteredOnce[ClientStream]):
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientStream:
         self._enter_once()
-        await trio.lowlevel.checkpoint()
+        if self._waits_for_head:  # which is the checkpoint
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         tries = Tries(self._origins.retries)
         while True:
             connections = self._origins.to(self._where)
@@ -58,9 +61,14 @@ class PooledStream(EnteredOnce[ClientStream]):
                 connections.serve()
             await tries.pause(failure)
 
+    @property
+    def _waits_for_head(self) -> bool:
+        """Whether nothing of the request is left to the user: it is entered when the response's headers have come."""
+        return self._outgoing.body is not None or self._outgoing.end_stream
+
     async def _begin(self, stream: ClientStream, pump: Pump | None) -> None:
         """Wait for the response's headers, if nothing of the request is left to the user."""
-        if pump is None and not self._outgoing.end_stream:
+        if not self._waits_for_head:
             return
         try:
             await self._head(stream, pump)
