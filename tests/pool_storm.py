@@ -1,4 +1,4 @@
-"""A storm on a pool: `python -m tests.pool_storm [--requests 10000] [--tls]`. Exit code 1 if it does not hold.
+"""A storm on a pool: `python -m tests.pool_storm [--through httpx] [--tls]`. Exit code 1 if it does not hold.
 
 A server sends GOAWAY every 500 requests, drops the connection every 900 and refuses every fiftieth; a third of the
 requests is cancelled at random. Each of the others is answered right, or was on a connection that was dropped, and
@@ -8,13 +8,16 @@ raises an error that is not safe to retry. None is processed twice, which the se
 from __future__ import annotations
 
 import argparse
+import importlib
 import random
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import trio
 import trustme
@@ -26,6 +29,9 @@ DROP_EVERY = 900
 REFUSE_EVERY = 50
 AT_ONCE = 150
 CANCELLED_WITHIN = 0.05  # seconds
+
+CLIENTS = ("httpx", "httpx2")
+"""What asks through a pool, beside a pool itself: by our transports."""
 
 Ask = Callable[[str, bytes], Awaitable[bytes]]
 """Makes a request with a body, of which its answer is the reverse; the URL and the body are given."""
@@ -145,8 +151,33 @@ async def through_pool(pool: trio_h2.Pool, url: str, body: bytes) -> bytes:
         return await stream.read()
 
 
-async def storm(requests: int, *, tls: bool, seed: int) -> tuple[Outcome, StormyServer]:
-    """A server, a pool, and the storm between them."""
+async def through_client(client: Any, url: str, body: bytes) -> bytes:
+    """Ask by a client of httpx, or httpx2, in one of the ways there are."""
+    try:
+        if len(body) % 2:
+            answer: bytes = (await client.post(url, content=body)).content
+            return answer
+        async with client.stream("POST", url, content=body) as response:
+            return b"".join([chunk async for chunk in response.aiter_raw()])
+    except Exception as error:
+        raise error.__cause__ or error from None
+
+
+@asynccontextmanager
+async def opened(through: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Ask, trio_h2.Pool]]:
+    """What asks, and the pool behind it."""
+    if through == "pool":
+        async with trio_h2.open_pool(ssl_context=context, retries=5) as pool:
+            yield partial(through_pool, pool), pool
+        return
+    adapter = importlib.import_module(f"trio_h2.adapters.{through}")
+    transport = adapter.H2Transport(False if context is None else context, retries=5)
+    async with importlib.import_module(through).AsyncClient(transport=transport, timeout=None) as client:
+        yield partial(through_client, client), transport.pool
+
+
+async def storm(requests: int, *, tls: bool, seed: int, through: str = "pool") -> tuple[Outcome, StormyServer]:
+    """A server, a pool, and the storm between them; `through` is `"pool"`, or one of `CLIENTS`."""
     server_context = client_context = None
     if tls:
         authority = trustme.CA()
@@ -159,8 +190,8 @@ async def storm(requests: int, *, tls: bool, seed: int) -> tuple[Outcome, Stormy
         serve = partial(trio_h2.serve_h2, server.handler, 0, host="127.0.0.1", ssl_context=server_context)
         listening: trio_h2.H2Server = await nursery.start(serve)
         url = f"http{'s' if tls else ''}://127.0.0.1:{listening.port}"
-        async with trio_h2.open_pool(ssl_context=client_context, retries=5) as pool:
-            outcome = await blow(partial(through_pool, pool), url, requests, seed)
+        async with opened(through, client_context) as (ask, pool):
+            outcome = await blow(ask, url, requests, seed)
             await quiet(pool, outcome)
         with trio.move_on_after(10) as patience:
             while listening.connections:  # noqa: ASYNC110
@@ -189,11 +220,13 @@ async def quiet(pool: trio_h2.Pool, outcome: Outcome) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.pool_storm", description="Exit with 1 if it does not hold.")
     parser.add_argument("--requests", type=int, default=10_000, help="how many (default: 10,000)")
+    parser.add_argument("--through", choices=["pool", *CLIENTS], default="pool", help="what asks (default: pool)")
     parser.add_argument("--tls", action="store_true", help="over TLS")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of all that is chosen at random")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")
-    outcome, server = trio.run(partial(storm, arguments.requests, tls=arguments.tls, seed=arguments.seed))
+    storming = partial(storm, arguments.requests, tls=arguments.tls, seed=arguments.seed, through=arguments.through)
+    outcome, server = trio.run(storming)
     print(outcome)
     print(f"the server saw {server.seen}: {server.refused} refused, {server.goaways} GOAWAYs, {server.drops} drops")
     sys.exit(bool(outcome.faults))

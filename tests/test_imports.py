@@ -43,6 +43,7 @@ def layer(imports: set[str], libraries: set[str], *, public_only: bool = False) 
 
 PUBLIC_PACKAGES = {
     *("trio_h2.adapters.asgi", "trio_h2.adapters.proxy_protocol", "trio_h2.adapters.trusted_addresses"),
+    *("trio_h2.adapters.httpx", "trio_h2.adapters.httpx2"),
     "trio_h2.cli",
 }
 """What users may import from, beside `trio_h2` itself."""
@@ -96,7 +97,7 @@ LAYERS = {
         | {"server", "server_connection", "server_statistics"},
         set(),
     ),
-    "adapters": layer(set(), {"attrs", "h11", "trio", "wsproto"}, public_only=True),
+    "adapters": layer(set(), {"attrs", "h11", "httpx", "httpx2", "trio", "wsproto"}, public_only=True),
     "cli": layer(
         {"adapters"}, {"attrs", "click", "prometheus_client", "rich", "trio", "trustme", "watchfiles"}, public_only=True
     ),
@@ -372,6 +373,13 @@ def test_imports_go_one_way() -> None:
 def test_no_two_files_have_the_same_name() -> None:
     names = [path.name for path in module_names(PACKAGE).values() if path.name != "__init__.py"]
     assert len(set(names)) == len(names)
+
+
+def test_the_transports_of_httpx_and_httpx2_share_all_but_the_package() -> None:
+    """Who has one of the packages need not have the other."""
+    for module, path in module_names(PACKAGE).items():
+        packages = {each.module for each in imports_of(module, ast.parse(path.read_text()))} & {"httpx", "httpx2"}
+        assert packages <= {module.removeprefix("adapters.")}, module
 
 
 def test_imports_make_no_circle() -> None:

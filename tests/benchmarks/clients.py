@@ -133,9 +133,13 @@ class HTTPX2(Client):
     async def __aenter__(self) -> HTTPX2:
         import httpx2
 
-        self.client = httpx2.AsyncClient(http1=False, http2=True, timeout=60, trust_env=False)
+        self.client = httpx2.AsyncClient(timeout=60, trust_env=False, **self.transport())
         await self.client.__aenter__()
         return self
+
+    def transport(self) -> dict[str, Any]:
+        """What has it speak HTTP/2."""
+        return {"http1": False, "http2": True}
 
     async def fetch(self) -> bytes:
         response = await self.client.get(f"{self.url}/hello.txt")
@@ -154,11 +158,19 @@ class HTTPX2(Client):
         return response.status_code
 
 
+class HTTPX2OverTrioH2(HTTPX2):
+    def transport(self) -> dict[str, Any]:
+        from trio_h2.adapters.httpx2 import H2Transport
+
+        return {"transport": H2Transport()}
+
+
 CLIENTS: dict[str, type[Client]] = {
     "trio_h2": TrioH2,
     "httpcore": HTTPCore,
     "httpcore2": HTTPCore2,
     "httpx2": HTTPX2,
+    "trio_h2 in httpx2": HTTPX2OverTrioH2,
 }
 
 

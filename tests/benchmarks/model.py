@@ -161,10 +161,10 @@ class Results:
 OURS = "trio_h2"
 
 
-def times(load: str, against: str, at_least: float) -> Target:
-    """Our figure is at least so many times another side's."""
-    says = f"{at_least:g} x {against} under {load}"
-    return Target(says, lambda results: results.ratio(load, OURS, against), at_least=at_least)
+def times(load: str, against: str, at_least: float, *, side: str = OURS) -> Target:
+    """Our figure, or that of another of our sides, is at least so many times one of the others'."""
+    says = f"{at_least:g} x {against} under {load}" if side == OURS else f"{side} {at_least:g} x {against} under {load}"
+    return Target(says, lambda results: results.ratio(load, side, against), at_least=at_least)
 
 
 def ahead_of(load: str, *others: str) -> Target:

@@ -129,7 +129,4 @@ async def _kill(command: Serving, every: float, killed: list[Killed], rng: rando
         await trio.sleep(every)
         workers = command.workers
         if workers:
-            try:
-                killed.append(kill(rng.choice(workers)))
-            except (FileNotFoundError, ProcessLookupError):
-                pass  # it has ended just now, and its parent has not said so yet
+            killed.append(kill(rng.choice(workers)))

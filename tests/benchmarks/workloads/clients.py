@@ -6,7 +6,8 @@ from tests.benchmarks.bench import client_side
 from tests.benchmarks.loads import SECONDS, client
 from tests.benchmarks.model import Workload, times
 
-SIDES = tuple(client_side(name) for name in ("trio_h2", "httpcore", "httpcore2", "httpx2", "niquests"))
+IN_HTTPX2 = "trio_h2 in httpx2"
+SIDES = tuple(client_side(name) for name in ("trio_h2", "httpcore", "httpcore2", "httpx2", IN_HTTPX2, "niquests"))
 
 SMALL = tuple(
     client("small", name=f"{at_once} at once", unit="requests/s", amount=200, seconds=SECONDS, at_once=at_once)
@@ -21,7 +22,10 @@ WORKLOADS = (
         sides=SIDES,
         loads=SMALL,
         baseline="httpcore",
-        targets=tuple(times(load.name, "httpcore", 4) for load in SMALL),
+        targets=(
+            *(times(load.name, "httpcore", 4) for load in SMALL),
+            times("20 at once", "httpx2", 3, side=IN_HTTPX2),
+        ),
     ),
     Workload(
         name="client_bulk",

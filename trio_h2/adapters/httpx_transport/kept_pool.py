@@ -1,0 +1,95 @@
+"""`KeptPool`: a pool that is open until it is closed, from whatever task."""
+
+from __future__ import annotations
+
+import contextvars
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import trio
+
+import trio_h2
+
+from .response_body import ResponseBody
+
+__all__ = ["KeptPool"]
+
+
+class KeptPool:
+    """A pool, and the responses that are open. Owner of every field: this object.
+
+    A client of httpx leaves its transports in the order in which it entered them, and two clients may share one:
+    blocks that do not nest. So the pool's block is a task of its own, a system task of trio's, which ends with the run
+    if nobody closes it before.
+
+    Args:
+        block: the pool, not yet entered.
+    """
+
+    def __init__(self, block: AbstractAsyncContextManager[trio_h2.Pool]) -> None:
+        self._block = block
+        self._pool: trio_h2.Pool | None = None
+        self._responses: set[ResponseBody] = set()
+        self._scope = trio.CancelScope()
+        self._opened = trio.Event()
+        self._closing = trio.Event()
+        self._ended = trio.Event()
+        self._error: Exception | None = None
+
+    @property
+    def pool(self) -> trio_h2.Pool | None:
+        """The pool; None while it is not open."""
+        return None if self._closing.is_set() or self._ended.is_set() else self._pool
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no more use."""
+        return self._closing.is_set() or self._ended.is_set()
+
+    async def open(self) -> None:
+        """Wait until the pool is open."""
+        trio.lowlevel.spawn_system_task(self._keep, context=contextvars.copy_context())
+        await self._opened.wait()
+
+    async def _keep(self) -> None:
+        try:
+            with self._scope:
+                async with self._block as self._pool:
+                    self._opened.set()
+                    await self._closing.wait()
+        except Exception as error:  # in a system task it would end the run; who closes the pool raises it
+            self._error = error
+        finally:
+            self._ended.set()
+            self._opened.set()
+
+    def hold(self, response: ResponseBody) -> None:
+        """Close this before the pool is closed, unless it is let go of."""
+        self._responses.add(response)
+
+    def let_go(self, response: ResponseBody) -> None:
+        """This one is closed."""
+        self._responses.discard(response)
+
+    async def close(self) -> None:
+        """Close the responses that are open, let requests end for at most `Config.close_timeout`, and close the pool.
+
+        A second call waits for the first. Cancelled, all is closed at once. Raises what the bodies of requests did that
+        were under way, and InternalError.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close_pool)
+            for response in self._responses:
+                stack.push_async_callback(response.aclose)
+
+    async def _close_pool(self) -> None:
+        self._closing.set()
+        try:
+            await self._ended.wait()
+        except trio.Cancelled:
+            self._scope.cancel()
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
+            raise
+        error, self._error = self._error, None
+        if error is not None:
+            raise error

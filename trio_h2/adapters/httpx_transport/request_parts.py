@@ -1,0 +1,141 @@
+"""`RequestParts`: a request of httpx's, as a pool takes it; `RequestBody`: what is sent of it chunk by chunk."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from types import ModuleType
+from typing import Any, Protocol
+
+import attrs
+
+import trio_h2
+
+__all__ = ["HttpxRequest", "RequestBody", "RequestParts", "parts_of"]
+
+_NOT_IN_HTTP2 = frozenset(
+    (b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+"""Header fields that are not sent: HTTP/2 says the same otherwise (RFC 9113 sections 8.2.2 and 8.3.1)."""
+
+
+class HttpxRequest(Protocol):
+    """What is looked at of an `httpx.Request`, or of httpx2's."""
+
+    method: str
+
+    @property
+    def url(self) -> Any:
+        """Where to."""
+
+    @property
+    def headers(self) -> Any:
+        """Its fields."""
+
+    @property
+    def stream(self) -> Any:
+        """Its body."""
+
+    @property
+    def extensions(self) -> Mapping[str, Any]:
+        """What is asked for beside it."""
+
+
+class RequestBody:
+    """A body that its user makes chunk by chunk. Owner of every field: this object.
+
+    Attributes:
+        sent: Whether all of it was taken.
+        raised: what the user's code raised, or None.
+    """
+
+    def __init__(self, stream: AsyncIterable[bytes]) -> None:
+        self._stream = stream
+        self.sent = False
+        self.raised: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = aiter(self._stream)
+        try:
+            async for chunk in chunks:
+                yield chunk
+            self.sent = True
+        except Exception as error:
+            self.raised = error
+            raise
+        finally:
+            if inspect.isasyncgen(chunks):
+                await chunks.aclose()
+
+
+@attrs.frozen
+class RequestParts:
+    """The arguments of `Pool.stream`.
+
+    Attributes:
+        origin: whom it goes to: scheme, host and port as a URL, and the name that TLS verifies if it is another.
+    """
+
+    method: str
+    url: str
+    target: str
+    authority: str | None
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | RequestBody | None
+    server_hostname: str | None
+    timeouts: trio_h2.Timeouts
+
+    @property
+    def origin(self) -> tuple[str, str | None]:
+        return self.url, self.server_hostname
+
+
+def parts_of(package: ModuleType, request: HttpxRequest) -> RequestParts:
+    """Take a request apart.
+
+    Raises UnsupportedProtocol for a URL of another scheme, ValueError or TypeError for extensions that make no sense.
+    """
+    url = request.url
+    scheme = url.scheme
+    if scheme not in ("http", "https"):
+        what = f"the URL's scheme is {scheme!r}" if scheme else "the URL has no scheme"
+        raise package.UnsupportedProtocol(f"{what}: it must start with http:// or https://")
+    extensions = request.extensions
+    authority: str | None = None
+    headers = []
+    for name, value in request.headers.raw:
+        name = name.lower()
+        if name not in _NOT_IN_HTTP2:
+            headers.append((name, value))
+        elif name == b"host" and authority is None:
+            authority = value.decode("ascii")
+    target = extensions.get("target", url.raw_path)
+    return RequestParts(
+        method=request.method,
+        url=f"{scheme}://{url.netloc.decode('ascii')}",
+        target=target.decode("ascii") if isinstance(target, bytes) else target,
+        authority=authority,
+        headers=headers,
+        body=_body_of(package, request.stream),
+        server_hostname=extensions.get("sni_hostname") if scheme == "https" else None,
+        timeouts=_timeouts_of(extensions.get("timeout", {})),
+    )
+
+
+def _body_of(package: ModuleType, stream: Any) -> bytes | RequestBody | None:
+    if isinstance(stream, package.ByteStream):
+        return b"".join(stream) or None
+    return RequestBody(stream)
+
+
+def _timeouts_of(timeout: Mapping[str, float | None]) -> trio_h2.Timeouts:
+    """The timeouts of a request, from its extension of that name."""
+    return _timeouts(timeout.get("pool"), timeout.get("connect"), timeout.get("write"), timeout.get("read"))
+
+
+@functools.lru_cache(maxsize=64)
+def _timeouts(pool: float | None, connect: float | None, write: float | None, read: float | None) -> trio_h2.Timeouts:
+    acquire, connect, write, read = (math.inf if each is None else each for each in (pool, connect, write, read))
+    return trio_h2.Timeouts(acquire=acquire, connect=connect, write=write, read=read)
