@@ -317,6 +317,14 @@ async def test_what_is_no_request_is_refused_and_the_connection_closed(
     assert caplog.records == []
 
 
+async def test_rfc9110_9_3_6_what_follows_a_refused_connect_is_no_request(autojump_clock: MockClock) -> None:
+    async with connected(HELLO) as client:
+        await client.send(b"CONNECT example.org:80 HTTP/1.1\r\nhost: x\r\n\r\n" + GET)
+        status, headers, _ = await client.response()
+        assert (status, headers[b"connection"]) == (501, b"close")
+        assert await client.ended()
+
+
 async def test_an_error_before_the_response_is_a_500(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -619,6 +627,8 @@ async def test_a_websocket_that_is_denied_is_an_ordinary_response(autojump_clock
         (b"\r\n\r\n", b"\r\ncontent-length: 5\r\n\r\nhello", 200),
         (b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 200),
         (b"dGhlIHNhbXBsZSBub25jZQ==", b"short", 400),
+        # RFC 6455 section 11.3.1
+        (b"\r\n\r\n", b"\r\nsec-websocket-key: AAAAIHNhbXBsZSBub25jZQ==\r\n\r\n", 400),
     ],
 )
 async def test_rfc6455_4_2_1_what_is_no_handshake_opens_no_websocket(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from functools import partial
 from typing import Any
 
@@ -136,6 +137,24 @@ async def test_an_app_that_raises_in_its_startup_is_served_and_named(
     assert app.log == ["lifespan.startup", "request 7", "answered"]
     (record,) = caplog.records
     assert (record.levelno, record.exc_info and record.exc_info[1]) == (logging.WARNING, app.startup)
+
+
+async def test_an_app_that_exits_in_its_startup_is_not_served() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        sys.exit(7)
+
+    class Status(trio.TaskStatus[Any]):
+        served = False
+
+        def started(self, value: Any = None) -> None:
+            self.served = True
+
+    status = Status()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await serve_asgi_listeners(app, [MemoryListener()], task_status=status)
+    assert caught.group_contains(SystemExit, match="7")
+    assert not status.served
 
 
 async def test_an_app_whose_lifespan_breaks_while_it_is_served_ends_the_server(autojump_clock: MockClock) -> None:

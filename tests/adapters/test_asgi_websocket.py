@@ -88,7 +88,9 @@ async def test_rfc6455_4_1_a_subprotocol_that_was_not_offered_is_not_sent() -> N
             await client.closed()
 
 
-@pytest.mark.parametrize("headers", [[], [("sec-websocket-version", "8")]])
+@pytest.mark.parametrize(
+    "headers", [[], [("sec-websocket-version", "8")], [("sec-websocket-version", "13"), ("sec-websocket-version", "8")]]
+)
 async def test_rfc6455_4_4_another_version_is_told_which_one_there_is(headers: list[tuple[str, str]]) -> None:
     async with app_and_client(App()) as pair:
         async with pair.client.stream("CONNECT", "/", protocol="websocket", headers=headers) as stream:

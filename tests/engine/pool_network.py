@@ -27,7 +27,9 @@ class Network:
         serve: what is done with the server's end of each connection, by default HTTP/2 with the handler.
         before: awaited before a connection is there; what it raises is raised to who connects.
         peers: the raw peers there are, where `raw` is what serves.
-        servers: the scopes of the connections that are served; cancelled, one is gone.
+        ends: the servers' ends of the connections.
+        connections: the servers' connections on which requests came.
+        requests: the paths of the requests that came, in order.
     """
 
     def __init__(self, nursery: trio.Nursery, handler: Handler | None = None, config: Config | None = None) -> None:
@@ -38,7 +40,7 @@ class Network:
         self.before: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self.requests: list[str] = []
         self.peers: list[RawPeer] = []
-        self.ends: list[trio.abc.Stream] = []
+        self.ends: list[trio.StapledStream[Any, Any]] = []
         self.connections: list[trio_h2.ServerConnection] = []
         self._nursery = nursery
         self._peer_made, self._peers = trio.open_memory_channel[RawPeer](100)

@@ -507,10 +507,11 @@ async def test_a_handler_that_shields_itself_is_named(
 async def test_a_shutdown_waits_a_moment_for_who_has_not_spoken(
     sent: int, then: bytes, autojump_clock: MockClock
 ) -> None:
+    """One that is young has longer: tests/engine/test_late_handshakes.py."""
     async with serving(hello, http1=answer, config=CONFIG) as (server, listener, nursery):
         transport = listener.connect()
         await transport.send_all(then[:sent]) if then[:sent] else None
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(6)
         begun = trio.current_time()
         nursery.start_soon(server.shutdown, 10)
         await trio.sleep(0.5)

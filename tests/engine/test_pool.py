@@ -1186,6 +1186,23 @@ async def test_trailers_and_interim_responses_come_as_on_a_connection(
             assert stream.trailers["seen"] == "2"
 
 
+async def test_a_request_made_as_the_server_goes_is_made_again_on_another_connection(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The program was busy as the server restarted: it sees the end, and makes requests, in one turn of the loop."""
+    network = Network(nursery)
+    for times in range(1, 21):
+        async with network.pool(retries=1) as pool:
+            await pool.request("GET", URL)
+            await trio.testing.wait_all_tasks_blocked()
+            network.ends[-1].send_stream.close()
+            network.ends[-1].receive_stream.close()
+            async with trio.open_nursery() as requests:
+                for _ in range(3):
+                    requests.start_soon(pool.request, "GET", URL)
+        assert len(network.reached) <= 2 * times
+
+
 # What has come already
 
 

@@ -129,4 +129,7 @@ async def _kill(command: Serving, every: float, killed: list[Killed], rng: rando
         await trio.sleep(every)
         workers = command.workers
         if workers:
-            killed.append(kill(rng.choice(workers)))
+            try:
+                killed.append(kill(rng.choice(workers)))
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it has ended just now, and its parent has not said so yet

@@ -70,12 +70,13 @@ class Ending:
 
     # The one door
 
-    def end(self, cause: H2Error, *, orderly: bool = False) -> None:
+    def end(self, cause: H2Error, *, orderly: bool = False, peer_gone: bool = False) -> None:
         """Nothing goes on: every waiting call fails, and the reader's task winds the connection down.
 
         Args:
             cause: why; an earlier refusal goes before it.
             orderly: Whether the peer went in the way that it should.
+            peer_gone: Whether nobody is there to make anything of what a client has not sent yet.
         """
         if self.life.cause is not None:
             return
@@ -85,6 +86,8 @@ class Ending:
         self._clean = _is_clean(cause, orderly=orderly and not self._context.machine.table)
         self._context.writer.fail(cause)
         self._streams.refuse(self._refusal(cause))
+        if peer_gone:
+            self._drop_unsent(cause)
         self._streams.end(cause)
         self._pings.end()
         self._events.end()
@@ -99,12 +102,22 @@ class Ending:
     # What ends it at once
 
     def lost(self, reason: str, cause: Exception | None = None) -> None:
-        """The peer went away; what is cut is still written, if the transport takes it."""
-        self.end(_lost(reason, cause))
+        """The peer went away; what a server has cut is still written, if the transport takes it."""
+        self.end(_lost(reason, cause), peer_gone=True)
 
     def left(self) -> None:
         """The peer closed the transport."""
-        self.end(_lost("the peer closed the transport", None), orderly=True)
+        self.end(_lost("the peer closed the transport", None), orderly=True, peer_gone=True)
+
+    def _drop_unsent(self, failure: H2Error) -> None:
+        """What a client has cut is not written any more, so requests of which nothing was written were not processed.
+
+        A program that was busy as its server restarted sees the end of its connection and makes a request in one turn
+        of the loop.
+        """
+        if self._context.client:
+            self._streams.fail_unsent(self._context.machine.outbox.taken, failure)
+            self._context.machine.take()
 
     def give_up(self, reason: str) -> None:
         """The peer is there no more, or does not read: there is no use in writing to it."""
@@ -171,6 +184,7 @@ class Ending:
             self.life.refuse(failure)
             self._context.writer.fail(failure)
             self._streams.refuse(retryable(failure))
+            self._drop_unsent(failure)
             with trio.move_on_after(self._context.config.close_timeout):
                 await self.life.closed.wait()
         self.end(failure)

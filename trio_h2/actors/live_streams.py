@@ -189,6 +189,12 @@ class LiveStreams:
         for stream_id in self._machine.abandon_streams(last_stream_id):
             self._open[stream_id].fail(retryable(failure))
 
+    def fail_unsent(self, taken: int, failure: H2Error) -> None:
+        """Of those whose HEADERS come behind so many octets the transport has nothing, and gets nothing any more."""
+        for actor in list(self._open.values()):
+            if actor.unsent(taken):
+                actor.fail(retryable(failure))
+
     def end(self, cause: H2Error) -> None:
         """The connection is over, and so is every stream; those that run end in their own tasks."""
         for actor in list(self._live):

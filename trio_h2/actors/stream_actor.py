@@ -48,6 +48,7 @@ class StreamActor(StreamFacts):
 
     __slots__ = (
         "_connection_ended",
+        "_cut_at",
         "_departure",
         "_open_arguments",
         "_pump",
@@ -70,6 +71,7 @@ class StreamActor(StreamFacts):
         self._pump: Pump | None = None
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
         self._connection_ended = False
+        self._cut_at: int | None = None
         self._departure: Departure | None = None
         if stream is not None:
             self._bind(stream)
@@ -288,6 +290,8 @@ class StreamActor(StreamFacts):
         """Take the next stream ID and queue HEADERS, in one step. Raises as ConnectionMachine.open_stream."""
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
+        outbox = self._context.machine.outbox
+        self._cut_at = outbox.taken + outbox.size
         self._bind(self._context.machine.open_stream(fields, head, end_stream=end_stream))
         if self._pump is not None and (body := self._pump.whole):
             self._send_at_once(self._pump, body)
@@ -305,6 +309,10 @@ class StreamActor(StreamFacts):
         if self._context.writer.cut_whole(self.machine, body, True):
             pump.end()
             self._pump = None
+
+    def unsent(self, taken: int) -> bool:
+        """Whether its HEADERS come behind so many octets of what the connection has cut."""
+        return self._cut_at is not None and self._cut_at >= taken
 
     @trio.lowlevel.enable_ki_protection
     async def run_client(self) -> None:

@@ -124,7 +124,7 @@ class Adapter:
         elif request.protocol != "websocket":
             # RFC 9110 section 15.6.2: no app can be asked for a tunnel.
             await stream.respond(501, mended_fields(501, [], self._server))
-        elif request.headers.get("sec-websocket-version") != "13":
+        elif request.headers.get_all("sec-websocket-version") != ["13"]:
             fields = [(b"sec-websocket-version", b"13")]  # RFC 6455 section 4.4
             await stream.respond(400, mended_fields(400, fields, self._server))
         else:

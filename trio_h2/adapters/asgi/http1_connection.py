@@ -78,6 +78,9 @@ class Http1Connection:
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
             return False
+        if head.method == b"CONNECT":  # no app can be asked for a tunnel, and what follows was meant for it
+            await self._refuse(501)
+            return False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.watch)
             # In a task of its own: what an app sets in its context is not there for the next request.

@@ -302,8 +302,8 @@ def _asks_for_websocket(head: h11.Request, headers: trio_h2.Headers) -> bool:
         return False
     if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0"):
         return False
-    if not KEY.fullmatch(headers.get("sec-websocket-key", "")):
-        raise h11.RemoteProtocolError("sec-websocket-key is none")
+    if not KEY.fullmatch(",".join(headers.get_all("sec-websocket-key"))):
+        raise h11.RemoteProtocolError("sec-websocket-key is none, or there are two")
     return True
 
 

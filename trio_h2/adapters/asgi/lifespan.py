@@ -61,6 +61,9 @@ class Lifespan:
                 await self._app(scope, self._receive, self._send)
         except Exception as error:
             self._raised(error)
+        except BaseException as error:  # sys.exit, say: it ends more than the lifespan, and nothing is served meanwhile
+            self.failure = error
+            raise
         finally:
             self._phase = Phase.STOPPED
             self._started.set()
