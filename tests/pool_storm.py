@@ -27,6 +27,7 @@ import trio_h2
 GOAWAY_EVERY = 500
 DROP_EVERY = 900
 REFUSE_EVERY = 50
+GRACE = 60.0  # seconds: more than any request takes, so that one that stands still is found
 AT_ONCE = 150
 CANCELLED_WITHIN = 0.05  # seconds
 
@@ -65,7 +66,7 @@ class StormyServer:
         self.processed[stream.request.path] += 1
         if number % GOAWAY_EVERY == 1:
             self.goaways += 1
-            self.nursery.start_soon(stream.connection.shutdown, 10)
+            self.nursery.start_soon(stream.connection.shutdown, GRACE)
         if number % DROP_EVERY == 2:
             self.drops += 1
             self.drop(stream.connection)
@@ -106,6 +107,7 @@ class Outcome:
 async def one(ask: Ask, url: str, number: int, chance: random.Random, outcome: Outcome) -> None:
     """Make a request, which may be cancelled, and judge what comes of it."""
     body = b"%d " % number * chance.choice([1, 1, 1, 1, 20_000])
+    begun = trio.current_time()
     limit = chance.uniform(0, CANCELLED_WITHIN) if chance.random() < 1 / 3 else 60
     try:
         with trio.move_on_after(limit) as scope:
@@ -115,7 +117,8 @@ async def one(ask: Ask, url: str, number: int, chance: random.Random, outcome: O
         if error.safe_to_retry:
             outcome.faults.append(f"request {number}: {error}, which is safe to retry")
     except Exception as error:
-        outcome.faults.append(f"request {number}: {error!r}")
+        took = trio.current_time() - begun
+        outcome.faults.append(f"request {number}, of {len(body)} octets, after {took:.2f} s: {error!r}")
     else:
         if scope.cancelled_caught:
             outcome.cancelled += 1
