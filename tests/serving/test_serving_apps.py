@@ -466,6 +466,31 @@ async def test_an_app_that_ends_the_process_shows_no_traceback(
         assert await program.errors() == errors
 
 
+async def test_an_app_that_closes_standard_files_is_served_all_the_same(module: Write, tmp_path: Path) -> None:
+    module(
+        "closes",
+        """
+import sys
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        if scope["path"] == "/output":
+            sys.stdout.close()
+        elif scope["path"] == "/errors":
+            sys.stderr.close()
+        raise ValueError("which nobody can read")
+""",
+    )
+    async with serve_program("closes:app", "--port", "0", cwd=tmp_path) as program:
+        url = (await program.line()).split(" at ")[1].split()[0].removesuffix("/")
+        async with trio_h2.connect(url) as connection:
+            for path in ("/output", "/", "/errors", "/"):
+                assert (await connection.request("GET", path)).status == 500
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+        assert (await program.errors()).count("Error: standard output is closed\n") == 1
+
+
 def test_exit_codes_that_apps_ask_for() -> None:
     def code(*errors: BaseException) -> int:
         return plain_command.exit_code_of(BaseExceptionGroup("", [BaseExceptionGroup("", errors)]))

@@ -100,6 +100,7 @@ async def test_workers_serve_on_the_inherited_socket(tmp_path: Path) -> None:
         await running.has(2)
         pid, _ = await running.ask()
         assert pid in running.serving
+    assert not running.supervisor.ended_badly
 
 
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,6 +256,7 @@ async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path, caplog: pyte
     async with crew(tmp_path, grace=0.1, deaf=True) as running:
         await running.has(2)
     assert caplog.text.count("did not end within 0.3 s: it is killed") == 2
+    assert running.supervisor.ended_badly
 
 
 async def test_a_stopped_worker_does_not_hold_up_the_end(tmp_path: Path) -> None:
@@ -268,7 +270,7 @@ async def test_all_can_end_at_once_while_they_drain(tmp_path: Path, caplog: pyte
         await running.has(2)
         running.supervisor.stop()
         await running.supervisor.stop_at_once()
-    assert "did not end within 0.3 s" in caplog.text
+    assert "did not end within 0.2 s" in caplog.text  # as long as its clean-up may take
 
 
 async def test_if_no_worker_can_start_there_is_an_error(tmp_path: Path) -> None:

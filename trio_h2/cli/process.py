@@ -49,6 +49,8 @@ def tell(line: str) -> None:
         click.echo(printable(line), err=True)
     except OSError:
         discard(sys.stderr)
+    except ValueError:  # an app has closed it
+        pass
 
 
 def say(line: str) -> None:
@@ -67,6 +69,9 @@ def say(line: str) -> None:
     except OSError as error:
         discard(sys.stdout)
         raise OSError(error.errno, output_failed(error)) from error
+    except ValueError as error:  # an app has closed it
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+        raise OSError(errno.EBADF, "standard output is closed") from error
 
 
 def output_failed(error: OSError) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import trio_h2
+from trio_h2.adapters.trusted_addresses import TrustedAddresses
 
 from .config_file import use_config_file
 from .config_knobs import KNOBS, knob_options
@@ -68,6 +69,14 @@ def _seconds(context: click.Context, parameter: click.Parameter, seconds: float)
     return seconds
 
 
+def _peers(context: click.Context, parameter: click.Parameter, addresses: str) -> str:
+    try:
+        TrustedAddresses(addresses, "")
+    except ValueError as error:
+        raise click.BadParameter(str(error).removeprefix(": ")) from error
+    return addresses
+
+
 def _not_empty(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
     if text == "":
         raise click.BadParameter("it must not be empty")
@@ -94,6 +103,7 @@ LISTENING = [
         "Where to listen",
         "--proxy-protocol",
         default="",
+        callback=_peers,
         metavar="IPS",
         help="Proxies that begin each connection with a header of the PROXY protocol: addresses and networks, separated"
         " by commas, `unix` for a unix socket's.",
@@ -120,6 +130,7 @@ APP = [
         "The app",
         "--forwarded-allow-ips",
         default="",
+        callback=_peers,
         metavar="IPS",
         help="Proxies whose X-Forwarded-* and Forwarded are believed: addresses and networks, separated by commas.",
     ),

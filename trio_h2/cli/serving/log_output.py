@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from .serve_options import ServeOptions
 
@@ -44,6 +45,12 @@ class _JSONFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.stream.closed:  # by an app: there is nobody left to say so to
+            super().handleError(record)
+
+
 def enable_logging() -> None:
     """Undo what an app does to trio_h2's loggers when it sets up its own: `logging.config` disables all others."""
     for name, logger in logging.root.manager.loggerDict.items():
@@ -54,7 +61,7 @@ def enable_logging() -> None:
 @contextmanager
 def configured_logging(options: ServeOptions) -> Iterator[None]:
     """Within this, what trio_h2 logs goes to standard error as `--log-format` and `--log-level` say."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_JSONFormatter() if options.log_format == "json" else _TextFormatter())
     logger = logging.getLogger("trio_h2")
     level, propagate = logger.level, logger.propagate

@@ -7,7 +7,6 @@ import json
 import attrs
 
 import trio_h2
-from trio_h2.adapters.trusted_addresses import TrustedAddresses
 
 __all__ = ["ServeOptions"]
 
@@ -89,8 +88,6 @@ class ServeOptions:
     def __attrs_post_init__(self) -> None:
         self._check_address()
         self._check_tls()
-        for name in ("forwarded_allow_ips", "proxy_protocol"):
-            TrustedAddresses(getattr(self, name), _option(name))
         if self.is_directory:
             for name, why in APP_ONLY.items():
                 if self._is_given(name):

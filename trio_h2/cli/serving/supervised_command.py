@@ -96,7 +96,7 @@ class _Parent:
                 nursery.cancel_scope.cancel()
         if failure is not None and not obeying.is_ending:
             raise ServeError(str(failure), failure.exit_code)
-        return int(obeying.was_impatient)
+        return int(obeying.was_impatient or self._supervisor.ended_badly)
 
     def _announce(self) -> None:
         """A set of workers serves, or the old one still does."""

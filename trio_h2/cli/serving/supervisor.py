@@ -56,6 +56,7 @@ class Supervisor:
         workers: all that have a process, or are about to get one; the oldest first.
         restarts: how many workers that died, or could not start, have got a successor.
         gone: what workers that have ended have counted.
+        ended_badly: Whether a worker that served, and was told to end with all others, failed in that or was killed.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Supervisor:
         self.workers: list[Worker] = []
         self.restarts = 0
         self.gone = Tally()
+        self.ended_badly = False
         self._launch = launch
         self._number = number
         self._grace = grace
@@ -275,6 +277,8 @@ class Supervisor:
         logger.info("%s has ended", worker)
         self.workers.remove(worker)
         self.gone.add(worker.statistics)
+        if self._directing.cancel_called and worker.served_since is not None and worker.ended_badly:
+            self.ended_badly = True
         if worker.failure is not None and worker.failure != self._shown:
             self._shown = worker.failure
             self._show(worker.failure)

@@ -19,7 +19,7 @@ MARGIN = 7.0
 """Seconds beyond the grace after which a worker that has not ended is killed; an app's shutdown may take five."""
 
 HASTE = 2.0
-"""Seconds after which a worker is killed that has not come to serve, or was to end at once."""
+"""Seconds after which a worker that has not come to serve is killed."""
 
 LAST_WORDS = 1.0
 """Seconds for what a worker has said before its end, if others hold its end of the control socket."""
@@ -161,7 +161,7 @@ class Worker:
 
     async def end_at_once(self) -> None:
         """Have it end without waiting for anything but its clean-up; stays until it has."""
-        await self._end({"kind": "stop"}, HASTE)
+        await self._end({"kind": "stop"}, HASTE if self.served_since is None else MARGIN)
 
     async def _end(self, message: Message, limit: float) -> None:
         if self.state is State.ENDED:
@@ -192,6 +192,11 @@ class Worker:
             await self._control.send("statistics")
         while self.silent and self.state is not State.ENDED:
             await self._news.park()
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether its process has ended otherwise than with exit code 0."""
+        return self._process is None or self._process.returncode != 0
 
     def ending(self) -> str:
         """How its process has ended, in words."""
