@@ -253,8 +253,8 @@ async def serve_h2_listeners(
             9.2.1). The first client that negotiates no protocol is one WARNING, because that looks like a context
             without ALPN.
         http1: as for `serve_h2_connection`. It runs where connections do, counts in `max_connections` until it returns,
-            and no other connection takes its place. A shutdown lets it go on until the end of its grace, and cancels
-            it then; `H2Server.closing` tells it of that.
+            and no other connection takes its place but within `ReplayedStream.idle`. A shutdown lets it go on until
+            the end of its grace, and cancels it then; `H2Server.closing` tells it of that.
         max_connections: how many are served at once, 1,000 by default: of a few dozen kilobytes each when idle, and
             as many file descriptors as most systems give a process. When one more comes, the connection that was idle
             longest gets GOAWAY and a second to close; its place is given away at once, so a tenth more may be closing.

@@ -214,12 +214,19 @@ class Served:
 
     async def _be_http1(self) -> None:
         """Leave the connection to the user's handler of HTTP/1.x, and close it."""
-        stream, self._seen = ReplayedStream(self._transport, self._seen), b""
+        room = self._room
+        stream = ReplayedStream(
+            self._transport,
+            self._seen,
+            on_idle=None if room is None else partial(room.idle, self),
+            on_busy=None if room is None else partial(room.busy, self),
+        )
+        self._seen = b""
         peer = peer_name(peer_address(self._transport))  # now, while it is known
         self._http1_handler = f"the HTTP/1.x handler for {peer}"
         self._totals.http1()
-        if self._room is not None:
-            self._room.stay(self)
+        if room is not None:
+            room.stay(self)
         self._past_handshake.set()
         try:
             await self._handle_http1(stream)
@@ -321,9 +328,11 @@ class Served:
 
     def leave(self) -> None:
         """Its place is wanted, and it is idle."""
-        assert self.actor is not None
-        self.actor.ending.idle("the connection was idle, and its place was wanted")
-        self._scope.deadline = trio.current_time() + MERCY
+        if self.actor is None:  # of HTTP/1.x, which has no way to say it
+            self.drop()
+        else:
+            self.actor.ending.idle("the connection was idle, and its place was wanted")
+            self._scope.deadline = trio.current_time() + MERCY
 
     def drop(self) -> None:
         """Its place is wanted at once."""

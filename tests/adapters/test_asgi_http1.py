@@ -282,6 +282,21 @@ async def test_every_request_has_a_context_of_its_own(autojump_clock: MockClock)
     assert found == ["nobody", "nobody"]
 
 
+async def test_a_connection_that_waits_for_its_next_request_has_to_go_when_its_place_is_wanted(
+    autojump_clock: MockClock,
+) -> None:
+    async with serving(HELLO, max_connections=10) as (server, listener):
+        clients = [Client(listener.connect()) for _ in range(30)]
+        for client in clients:
+            await client.send(GET)
+            assert (await client.response())[2] == b"hello"
+        assert trio.current_time() < 60
+        assert server.statistics().connections_evicted == 20
+        assert await clients[0].ended()
+        for client in clients:
+            await trio.aclose_forcefully(client.transport)
+
+
 # What goes wrong
 
 

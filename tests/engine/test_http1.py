@@ -370,7 +370,7 @@ async def test_a_replayed_stream_that_is_closed_gives_nothing(autojump_clock: Mo
 
 
 async def test_a_handler_counts_among_connections_and_not_among_handshakes(autojump_clock: MockClock) -> None:
-    """It keeps its place however long it is idle: nobody knows whether it is."""
+    """It keeps its place however long it is idle: it has not said that it is."""
     release = trio.Event()
 
     async def http1(stream: trio.abc.Stream) -> None:
@@ -400,6 +400,49 @@ async def test_a_handler_counts_among_connections_and_not_among_handshakes(autoj
             assert await read_all(transport) == ANSWER
             await transport.aclose()
         await second.aclose()
+        await server.shutdown()
+
+
+async def test_a_handler_that_is_idle_has_to_go_when_its_place_is_wanted(autojump_clock: MockClock) -> None:
+    async def http1(stream: trio_h2.ReplayedStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(ANSWER)
+        with stream.idle():
+            await stream.receive_some()
+        await trio.sleep(60)
+        await stream.send_all(ANSWER)
+
+    async with serving(hello, http1=http1, max_connections=2) as (server, listener, _):
+        busy, idle = listener.connect(), listener.connect()
+        for transport in (busy, idle, busy):  # whose second request makes it busy
+            await transport.send_all(REQUEST)
+            await trio.sleep(5)
+        other = listener.connect()
+        await other.send_all(REQUEST)
+        assert await read_all(idle) == ANSWER
+        assert await other.receive_some() == ANSWER
+        assert trio.current_time() < 60
+        assert await read_all(busy) == ANSWER + ANSWER
+        assert server.statistics().connections_evicted == 1
+        for transport in (busy, idle, other):
+            await transport.aclose()
+        await server.shutdown()
+
+
+async def test_a_handler_that_is_idle_has_a_second_for_its_first_request(autojump_clock: MockClock) -> None:
+    async def http1(stream: trio_h2.ReplayedStream) -> None:
+        with stream.idle():
+            await stream.receive_some()
+            await stream.receive_some()
+
+    async with serving(hello, http1=http1, max_connections=1) as (server, listener, _):
+        slow, other = listener.connect(), listener.connect()
+        await slow.send_all(REQUEST)
+        await other.send_all(REQUEST)
+        assert await read_all(slow) == b""
+        assert 1 <= trio.current_time() < 2
+        for transport in (slow, other):
+            await transport.aclose()
         await server.shutdown()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import trio
 
 from .addresses import local_address, peer_address
@@ -22,14 +25,38 @@ class ReplayedStream(trio.abc.Stream):
         broken: Whether a call on this object raised trio.BrokenResourceError: the client has left.
     """
 
-    def __init__(self, transport_stream: trio.abc.Stream, seen: bytes) -> None:
+    def __init__(
+        self,
+        transport_stream: trio.abc.Stream,
+        seen: bytes,
+        *,
+        on_idle: Callable[[], None] | None = None,
+        on_busy: Callable[[], None] | None = None,
+    ) -> None:
         self.transport_stream = transport_stream
+        self._on_idle = on_idle
+        self._on_busy = on_busy
         self.broken = False
         # Now, because a transport that is closed has forgotten them.
         self.peer_address = peer_address(transport_stream)
         self.local_address = local_address(transport_stream)
         self.tls = tls_info(transport_stream)
         self._seen = seen
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Within this the client waits for nothing: the server may cancel the handler, and close the connection.
+
+        It does where a connection more than `max_connections` comes, and this one was idle longest; not in the first
+        second after the client has begun to speak.
+        """
+        if self._on_idle is not None:
+            self._on_idle()
+        try:
+            yield
+        finally:
+            if self._on_busy is not None:
+                self._on_busy()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """At most `max_bytes` octets (by default what is there), or b"" at the end. Raises as the transport's does."""

@@ -114,13 +114,14 @@ class Room:
         return next(iter(self._handshaking.values()), math.inf) + MERCY
 
     def stay(self, guest: Guest) -> None:
-        """The guest's handshake has ended, and nobody knows when it is idle: it keeps its place until it has left."""
-        self._handshaking.pop(guest, None)
+        """The guest's handshake has ended. It keeps its place until it has left, or says that it is idle."""
+        if self._handshaking.pop(guest, None) is not None:
+            self._new[guest] = trio.current_time()
         if self._waiting:
             self._door.unpark_all()
 
     def idle(self, guest: Guest) -> None:
-        """The guest has no stream open: its handshake has ended, or its last stream has."""
+        """The guest has no stream open, or of HTTP/1.x no request: its handshake has ended, or its last stream has."""
         if guest in self._inside:
             if self._handshaking.pop(guest, None) is not None:
                 self._new[guest] = trio.current_time()
@@ -129,7 +130,7 @@ class Room:
                 self._door.unpark_all()
 
     def busy(self, guest: Guest) -> None:
-        """The guest has opened its first stream."""
+        """The guest has opened its first stream, or has made a request of HTTP/1.x."""
         self._idle.pop(guest, None)
         self._new.pop(guest, None)
 

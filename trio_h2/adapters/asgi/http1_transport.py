@@ -72,7 +72,7 @@ class Http1Transport:
     async def next_head(self) -> h11.Request | None:
         """The head of the next request; None if there is none in time. Raises h11.RemoteProtocolError."""
         event = self.protocol.next_event()
-        with trio.move_on_after(IDLE_TIME) as scope:
+        with self._stream.idle(), trio.move_on_after(IDLE_TIME) as scope:
             while event is h11.NEED_DATA:
                 begun = bool(self.protocol.trailing_data[0])
                 self.protocol.receive_data(await self._read())
