@@ -199,6 +199,32 @@ async def test_opening_that_is_cancelled_leaves_it_closed(package: Package) -> N
     assert transport.pool is None
 
 
+async def test_two_that_open_it_at_once_both_find_it_open(package: Package, nursery: trio.Nursery) -> None:
+    """Also where the first of them is cancelled before it is."""
+    network = Network(nursery)
+    for cancelled in (False, True):
+        transport = package.transport(open_stream=network.open_stream)
+        statuses: list[int] = []
+
+        async def first(scope: trio.CancelScope, use: Any) -> None:
+            with scope:
+                await use()
+
+        async def use(transport: Any = transport, statuses: list[int] = statuses) -> None:
+            async with package.module.AsyncClient(transport=transport) as client:
+                statuses.append((await client.get(URL)).status_code)
+
+        scope = trio.CancelScope()
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(first, scope, use)
+            tasks.start_soon(use)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            if cancelled:
+                scope.cancel()
+        assert statuses == [200] if cancelled else [200, 200]
+        assert transport.pool is None
+
+
 async def test_a_fallback_is_opened_and_closed_with_it(package: Package) -> None:
     class Fallback(package.module.AsyncBaseTransport):  # type: ignore[name-defined,misc]
         log: tuple[str, ...] = ()

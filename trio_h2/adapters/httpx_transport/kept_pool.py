@@ -46,8 +46,12 @@ class KeptPool:
         return self._closing.is_set() or self._ended.is_set()
 
     async def open(self) -> None:
-        """Wait until the pool is open."""
+        """Open the pool."""
         trio.lowlevel.spawn_system_task(self._keep, context=contextvars.copy_context())
+        await self._opened.wait()
+
+    async def opened(self) -> None:
+        """Wait until the pool is open, or never will be."""
         await self._opened.wait()
 
     async def _keep(self) -> None:

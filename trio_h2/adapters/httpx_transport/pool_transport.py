@@ -123,13 +123,15 @@ class PoolTransport(Generic[RequestT, ResponseT]):
     async def __aenter__(self) -> Self:
         """Open it, or have one more block in which it is open: two clients may share it."""
         _check_trio()
-        if self._kept is None or self._kept.closed:
-            self._kept = KeptPool(self._make_pool())
-            self._entered = 1
-            await self._open(self._kept)
-        else:
-            self._entered += 1
-            await trio.lowlevel.checkpoint()
+        while self._kept is not None and not self._kept.closed:
+            kept = self._kept
+            await kept.opened()
+            if not kept.closed:  # whoever opens it may have been cancelled
+                self._entered += 1
+                return self
+        self._kept = KeptPool(self._make_pool())
+        self._entered = 1
+        await self._open(self._kept)
         return self
 
     async def _open(self, kept: KeptPool) -> None:
@@ -199,6 +201,7 @@ class PoolTransport(Generic[RequestT, ResponseT]):
         assert response is not None
         return response
 
+    @trio.lowlevel.enable_ki_protection
     async def _exchange(
         self, parts: RequestParts, block: AbstractAsyncContextManager[trio_h2.ClientStream], kept: KeptPool
     ) -> ResponseT | None:
