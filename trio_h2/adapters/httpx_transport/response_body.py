@@ -40,13 +40,12 @@ class ResponseBody:
         on_closed: Callable[[ResponseBody], None],
     ) -> None:
         self._package = package
-        self._stream = stream
-        self._block = block
+        self._stream: trio_h2.ClientStream | None = stream
+        self._block: AbstractAsyncContextManager[trio_h2.ClientStream] | None = block
         self._sent = sent
         self._read_timeout = read_timeout
         self._on_closed = on_closed
         self._extensions: dict[str, Any] = {}
-        self._closed = False
 
     def tell(self, extensions: dict[str, Any]) -> None:
         """Put the trailers into these extensions when they have come."""
@@ -56,38 +55,43 @@ class ResponseBody:
         return self
 
     async def __anext__(self) -> bytes:
+        stream = self._stream
+        if stream is None:
+            raise self._package.StreamClosed
         try:
-            chunk = await self._receive()
+            chunk = await self._receive(stream)
         except trio_h2.H2Error as error:
             await self.aclose()  # which raises what the request's body did, if that was it
             sending = self._sent is not None and not self._sent.sent
             raise failure_of(self._package, error, sending=sending) from error
         if chunk:
             return chunk
-        if (trailers := self._stream.trailers) is not None:
+        if (trailers := stream.trailers) is not None:
             self._extensions["trailers"] = self._package.Headers(trailers.raw)
         raise StopAsyncIteration
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, stream: trio_h2.ClientStream) -> bytes:
         try:
-            return self._stream.receive_nowait()  # a small response is all there, and costs no wake-up more
+            return stream.receive_nowait()  # a small response is all there, and costs no wake-up more
         except trio.WouldBlock:
             pass
         if self._read_timeout == math.inf:
-            return await self._stream.receive_some()
+            return await stream.receive_some()
         with trio.move_on_after(self._read_timeout):
-            return await self._stream.receive_some()
+            return await stream.receive_some()
         await self.aclose()
         raise self._package.ReadTimeout(f"nothing more of the response came within {self._read_timeout} seconds")
 
     async def aclose(self) -> None:
         """Be done with it: what has not come is not wanted, and the server is told so. A second time does nothing."""
-        if self._closed:
+        block, self._block = self._block, None
+        if block is None:
             return
-        self._closed = True
+        # httpx's responses are in a circle, and keep what they refer to until Python looks for garbage.
+        self._stream = None
         self._on_closed(self)
         # As if it was left by an error: that is no checkpoint, so nothing can come between.
-        await self._block.__aexit__(_Done, _Done(), None)
+        await block.__aexit__(_Done, _Done(), None)
 
 
 class _Done(Exception):
