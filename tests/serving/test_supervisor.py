@@ -18,7 +18,7 @@ import trio.testing
 
 from tests.serving.processes import alive, freeze, until
 from trio_h2.cli.serving import supervisor, worker
-from trio_h2.cli.serving.supervisor import NoWorkerStarted, Supervisor
+from trio_h2.cli.serving.supervisor import NoWorkerStarted, Supervisor, serving_in_words
 from trio_h2.cli.serving.worker import Launch
 
 PLAIN_WORKER = Path(__file__).with_name("plain_worker.py")
@@ -137,6 +137,11 @@ async def test_a_new_set_serves_the_new_code_and_the_old_one_ends(tmp_path: Path
         assert not any(map(alive, old))
         assert (await running.ask())[1] == "2"
         assert running.supervisor.restarts == 0
+
+
+def test_how_many_serve_is_said_in_words() -> None:
+    assert serving_in_words(1, "new ") == "1 new worker serves"
+    assert serving_in_words(2) == "2 workers serve"
 
 
 async def test_if_the_new_set_cannot_start_the_old_one_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

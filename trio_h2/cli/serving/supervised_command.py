@@ -24,7 +24,7 @@ from .pid_file import pid_file
 from .sd_notify import notify_ready, notify_reloading, notify_stopping
 from .serve_error import USAGE, ServeError
 from .serve_options import ServeOptions
-from .supervisor import NoWorkerStarted, Supervisor
+from .supervisor import NoWorkerStarted, Supervisor, serving_in_words
 from .tally import summed
 from .tls_contexts import server_context
 from .worker import Launch
@@ -103,7 +103,7 @@ class _Parent:
         if not self._announced:
             self._announced = True
             show_banner(self._options, self._sockets)
-        notify_ready(f"{self._supervisor.serving} workers serve")
+        notify_ready(serving_in_words(self._supervisor.serving))
 
     def _stop_listening(self) -> None:
         """Let go of the sockets: what connects to one that no worker accepts from would wait, and then be reset."""

@@ -18,13 +18,18 @@ from .slot import Slot
 from .tally import Tally
 from .worker import Launch, State, Worker
 
-__all__ = ["NoWorkerStarted", "Supervisor"]
+__all__ = ["NoWorkerStarted", "Supervisor", "serving_in_words"]
 
 logger = logging.getLogger("trio_h2.serving")
 
 
 TOO_LONG = 60.0
 """Seconds after which a set that has not come to serve is given up when another one is asked for."""
+
+
+def serving_in_words(count: int, kind: str = "") -> str:
+    """That so many workers of a kind serve."""
+    return f"{count} {kind}worker serves" if count == 1 else f"{count} {kind}workers serve"
 
 
 class NoWorkerStarted(Exception):
@@ -199,7 +204,7 @@ class Supervisor:
                 nursery.start_soon(self._cancel_unless_ready, slot, nursery.cancel_scope)
         failed = [slot.worker for slot in new if slot.settled.is_set() and not slot.ready.is_set()]
         if not failed:
-            logger.info("%d new workers serve; the old ones end", len(new))
+            logger.info("%s; the old ones end", serving_in_words(len(new), "new "))
             return True
         assert failed[0] is not None
         logger.error("the new workers cannot start: %s %s; the old ones stay", failed[0], failed[0].ending())
