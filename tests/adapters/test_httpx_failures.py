@@ -14,6 +14,8 @@ from trio.testing import MockClock
 import trio_h2
 from tests.engine.helpers import OK
 from tests.engine.pool_network import URL, Network
+from trio_h2.adapters.httpx_transport import pool_transport
+from trio_h2.adapters.httpx_transport.failures import failure_of
 
 from .httpx_packages import Package, chunks, echo
 
@@ -204,6 +206,86 @@ async def test_a_response_that_is_cut_off_never_looks_whole(
         assert type(caught.value).__name__ == error
         assert isinstance(caught.value.__cause__, trio_h2.H2Error)
         assert seen == [b"part of it"]
+
+
+@pytest.mark.parametrize(
+    ("error", "sending", "name"),
+    [
+        (trio_h2.RequestTimeoutError("x", phase="acquire"), True, "PoolTimeout"),
+        (trio_h2.ProxyError("x"), False, "ProxyError"),
+        (trio_h2.ConnectError("x"), True, "ConnectError"),
+        (trio_h2.HandshakeError("x"), False, "ConnectError"),
+        (trio_h2.ConnectionTerminatedError("x", initiator="remote"), False, "RemoteProtocolError"),
+        (trio_h2.ConnectionTerminatedError("x", initiator="local"), False, "ReadError"),
+        (trio_h2.ConnectionTerminatedError("x", initiator="remote"), True, "WriteError"),
+        (trio_h2.ConnectionTerminatedError("x", last_stream_id=1, initiator="remote"), True, "RemoteProtocolError"),
+        (trio_h2.StreamResetError("x", initiator="remote"), True, "RemoteProtocolError"),
+        (trio_h2.StreamResetError("x", initiator="library"), False, "RemoteProtocolError"),
+        (trio_h2.InvalidBodyLengthError(1, 2, initiator="local"), True, "LocalProtocolError"),
+        (trio_h2.ProtocolError("x"), False, "RemoteProtocolError"),
+        (trio_h2.InternalError("x"), False, "InternalError"),
+    ],
+)
+def test_which_error_stands_for_which(package: Package, error: trio_h2.H2Error, sending: bool, name: str) -> None:
+    found = failure_of(package.module, error, sending=sending)
+    assert type(found).__name__ == name
+    assert found is error or isinstance(found, package.module.TransportError)
+
+
+async def test_a_connection_that_breaks_is_a_read_error_or_while_chunks_are_sent_a_write_error(
+    package: Package, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    class Breaking(trio.abc.Stream):
+        """Fails when it has sent so much."""
+
+        def __init__(self, transport: trio.abc.Stream) -> None:
+            self._transport = transport
+            self._broken = trio.Event()
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            await self._transport.send_all(data)
+            if b"break" in bytes(data):
+                self._broken.set()
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await self._transport.wait_send_all_might_not_block()
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as waiting:
+
+                    async def wait() -> None:
+                        await self._broken.wait()
+                        scope.cancel()
+
+                    waiting.start_soon(wait)
+                    data = await self._transport.receive_some(max_bytes)
+                    waiting.cancel_scope.cancel()
+            if scope.cancelled_caught:
+                raise trio.BrokenResourceError("it broke")
+            return data
+
+        async def aclose(self) -> None:
+            await self._transport.aclose()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep_forever()
+
+    async def stuck() -> Any:
+        yield b"break"
+        await trio.sleep_forever()
+
+    network = Network(nursery, handler)
+
+    async def open_stream(host: str, port: int) -> trio.abc.Stream:
+        return Breaking(await network.open_stream(host, port))
+
+    transport = package.transport(open_stream=open_stream, retries=0)
+    async with package.module.AsyncClient(transport=transport, timeout=None) as client:
+        error = await fails(package, "ReadError", client, method="POST", content=b"break")
+        assert isinstance(error.__cause__.__cause__, trio.BrokenResourceError)
+        assert not error.__cause__.safe_to_retry
+        await fails(package, "WriteError", client, method="POST", content=stuck())
 
 
 async def test_what_was_refused_is_made_again_and_no_more_than_that(
@@ -480,6 +562,27 @@ async def test_an_origin_without_http2_is_for_the_fallback(
         assert (await client.get(url)).text == "hello"
         assert server.connections == 2
     assert transport.pool is None
+
+
+async def test_so_many_origins_without_http2_are_remembered_and_no_more(
+    package: Package,
+    nursery: trio.Nursery,
+    server_ssl_context: ssl.SSLContext,
+    client_ssl_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool_transport, "MAX_REMEMBERED", 1)
+    server = Http1Server(server_ssl_context, None)
+    port = await nursery.start(server.serve)
+    fallback = package.module.AsyncHTTPTransport(verify=client_ssl_context)
+    transport = package.transport(client_ssl_context, fallback=fallback)
+    async with package.module.AsyncClient(transport=transport, trust_env=False) as client:
+        seen = []
+        for host in ("127.0.0.1", "localhost", "localhost", "127.0.0.1"):
+            before = server.connections
+            assert (await client.get(f"https://{host}:{port}/")).text == "hello"
+            seen.append(server.connections - before)
+    assert seen == [2, 2, 0, 1]
 
 
 async def test_without_a_fallback_the_error_says_so(
