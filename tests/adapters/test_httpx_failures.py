@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 import trio_h2
 from tests.engine.helpers import OK
-from tests.engine.pool_network import URL, Network
+from tests.engine.pool_network import URL, Network, gather
 from trio_h2.adapters.httpx_transport import pool_transport
 from trio_h2.adapters.httpx_transport.failures import failure_of
 
@@ -562,6 +562,23 @@ async def test_an_origin_without_http2_is_for_the_fallback(
         assert (await client.get(url)).text == "hello"
         assert server.connections == 2
     assert transport.pool is None
+
+
+async def test_requests_at_once_to_an_origin_without_http2_ask_it_once(
+    package: Package,
+    nursery: trio.Nursery,
+    server_ssl_context: ssl.SSLContext,
+    client_ssl_context: ssl.SSLContext,
+) -> None:
+    server = Http1Server(server_ssl_context, ["http/1.1"])
+    port = await nursery.start(server.serve)
+    limits = package.module.Limits(max_connections=1)
+    fallback = package.module.AsyncHTTPTransport(verify=client_ssl_context, limits=limits)
+    transport = package.transport(client_ssl_context, fallback=fallback)
+    async with package.module.AsyncClient(transport=transport, trust_env=False, timeout=None) as client:
+        responses: list[Any] = await gather(20, lambda number: client.get(f"https://127.0.0.1:{port}/{number}"))
+    assert [each.text for each in responses] == ["hello"] * 20
+    assert server.connections == 2
 
 
 async def test_so_many_origins_without_http2_are_remembered_and_no_more(
