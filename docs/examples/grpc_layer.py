@@ -12,11 +12,11 @@ import re
 import string
 import struct
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import IntEnum
 from functools import partial
-from typing import Generic, NamedTuple, NoReturn, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 from urllib.parse import quote, unquote
 
 import trio
@@ -37,7 +37,9 @@ MAX_MESSAGE = 4 * 2**20  # octets, uncompressed, of what is sent and of what com
 BATCH = 16 * 1024  # octets of small messages that go together, at most
 IS_GRPC = re.compile("application/grpc([+;]|$)")
 HEAD = [("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,gzip")]
-OWN = {"te", "content-length", "grpc-encoding", "grpc-timeout", "grpc-status", "grpc-message", *dict(HEAD)}
+COMPRESSED = [*HEAD, ("grpc-encoding", "gzip")]
+OK = trio_h2.Headers([("grpc-status", "0")])  # is encoded once, where a list is each time
+OWN = {"te", "content-length", "grpc-timeout", "grpc-status", "grpc-message", *dict(COMPRESSED)}
 UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "S": 1.0, "M": 60.0, "H": 3600.0}  # of grpc-timeout, in seconds
 
 
@@ -47,8 +49,6 @@ class Code(IntEnum):
     INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED = range(13, 17)
 
 
-OK = trio_h2.Headers([("grpc-status", "0")])  # is checked and encoded once, unlike a list
-COMPRESSED = [*HEAD, ("grpc-encoding", "gzip")]
 OF_STATUS = {str(code.value): code for code in Code}
 OF_HTTP = {400: Code.INTERNAL, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.UNIMPLEMENTED}
 OF_HTTP.update({431: Code.INTERNAL} | dict.fromkeys((429, 502, 503, 504), Code.UNAVAILABLE))
@@ -61,6 +61,11 @@ class RpcError(Exception):
     def __init__(self, code: Code, message: str = "", metadata: Metadata = ()) -> None:
         super().__init__(f"{code.name}: {message}")
         self.code, self.message, self.metadata = code, message, metadata
+
+    def fields(self) -> list[Field]:
+        text = quote(self.message, PRINTABLE, errors="replace")
+        status = [("grpc-status", str(self.code.value)), *([("grpc-message", text)] if text else [])]
+        return [*status, *metadata_fields(self.metadata)]
 
 
 class Method(NamedTuple, Generic[Q, R]):
@@ -115,35 +120,37 @@ class Call(Generic[S, Q, R]):
     """One side of a call: `async for` gives what comes, or `only()` the one message that has to; `send()` sends."""
 
     stream: S
+    deadline = math.inf  # on trio's clock
     encoding = "identity"  # of what comes
     _sender: trio.lowlevel.Task | None = None
 
     def __init__(self, encode: Callable[[Q], bytes], decode: Callable[[bytes], R], limit: int, compress: bool) -> None:
         self._encode, self._decode, self._limit, self._compress = encode, decode, limit, compress
-        self._come, self._at, self._due = bytearray(), 0, bytearray()
+        self.most = limit + PREFIX.size  # octets of a body with one message
+        self._head, self._come, self.due = COMPRESSED if compress else HEAD, bytearray(), bytearray()
 
-    def packed(self, message: Q) -> bytes:
+    def pack(self, message: Q) -> None:
         octets = self._encode(message)
         if len(octets) > self._limit:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"a message to send has {len(octets)} octets, above {self._limit}")
         if self._compress and len(smaller := zlib.compress(octets, wbits=GZIP)) < len(octets):
-            return PREFIX.pack(1, len(smaller)) + smaller
-        return PREFIX.pack(0, len(octets)) + octets
+            self.due += PREFIX.pack(1, len(smaller)) + smaller
+        else:
+            self.due += PREFIX.pack(0, len(octets)) + octets
 
     def _next(self) -> list[R]:
         """The next message, if all of it has come."""
-        begin = self._at + PREFIX.size
-        if len(self._come) < begin:
+        if len(self._come) < PREFIX.size:
             return []
-        flags, length = PREFIX.unpack_from(self._come, self._at)
+        flags, length = PREFIX.unpack_from(self._come)
         if flags > (self.encoding == "gzip"):
             raise RpcError(Code.INTERNAL, f"a message has the flags {flags}, its grpc-encoding is {self.encoding[:20]}")
         if length > self._limit:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"a message has {length} octets, above {self._limit}")
-        if len(self._come) < begin + length:
+        if len(self._come) < (end := PREFIX.size + length):
             return []
-        self._at = begin + length
-        octets = bytes(self._come[begin : self._at])
+        octets = bytes(self._come[PREFIX.size : end])
+        del self._come[:end]
         try:
             return [self._decode(self._unzipped(octets) if flags else octets)]
         except RpcError:
@@ -160,18 +167,18 @@ class Call(Generic[S, Q, R]):
             raise ValueError("it is not gzip from its beginning to its end")
         return message
 
-    def whole(self, body: bytes | bytearray) -> R:
-        """What a whole body is: one message."""
+    def one(self, body: bytes) -> R:
+        """The message that a whole body has to be."""
         self._come += body
         messages = self._next() + self._next()
-        self._end()
+        if self._come and len(messages) < 2:
+            raise RpcError(Code.INTERNAL, "the body ends within a message")
         if len(messages) != 1:
             raise RpcError(Code.UNIMPLEMENTED, "there has to be one message, and there is none, or another")
         return messages[0]
 
-    def _end(self) -> None:
-        if self._at < len(self._come):
-            raise RpcError(Code.INTERNAL, "the body ends within a message")
+    async def only(self) -> R:
+        return self.one(await self._receive(whole=True))
 
     def __aiter__(self) -> Self:
         return self
@@ -181,86 +188,72 @@ class Call(Generic[S, Q, R]):
             if self._sender is trio.lowlevel.current_task():
                 await self.flush()
             octets = await self._receive()
+            if not octets and self._come:
+                raise RpcError(Code.INTERNAL, "the body ends within a message")
             if not octets:
-                self._end()
                 raise StopAsyncIteration
-            del self._come[: self._at]
-            self._at = 0
             self._come += octets
         return messages[0]
 
     async def send(self, message: Q, *, more: bool = False) -> None:
         """Send a message; with `more` it may wait until this task sends another or receives, or the handler returns."""
-        self._due += self.packed(message)
+        self.pack(message)
         self._sender = trio.lowlevel.current_task()
-        if not more or len(self._due) > BATCH:
+        if not more or len(self.due) > BATCH:
             await self.flush()
 
     async def flush(self) -> None:
-        if octets := bytes(self._due):
-            await self._send(octets)
-            del self._due[: len(octets)]  # not before: what is cancelled meanwhile is not lost
+        if octets := bytes(self.due):
+            await self.stream.send_all(octets)
+            del self.due[: len(octets)]  # not before: what is cancelled meanwhile is not lost
 
-    async def _receive(self) -> bytes:
-        return await self.stream.receive_some()
-
-    async def _send(self, octets: bytes) -> None:
-        await self.stream.send_all(octets)
+    async def _receive(self, *, whole: bool = False) -> bytes:
+        try:
+            return await (self.stream.read(max_body=self.most) if whole else self.stream.receive_some())
+        except (trio_h2.RequestTooLargeError, trio_h2.ResponseTooLargeError) as error:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from error
 
 
 class ServiceCall(Call[trio_h2.ServerStream, R, Q], Generic[Q, R]):
-    """What handlers get. Put metadata into `trailers` to send with the status. `deadline` is on trio's clock."""
-
-    deadline = math.inf
+    """What handlers get. Put metadata into `trailers` to send with the status."""
 
     def __init__(self, stream: trio_h2.ServerStream, method: Method[Q, R], limit: int, compress: bool) -> None:
-        headers = stream.request.headers
-        compress = compress and "gzip" in headers.get("grpc-accept-encoding", "")
+        compress = compress and "gzip" in stream.request.headers.get("grpc-accept-encoding", "")
         super().__init__(method.encode_reply, method.decode_request, limit, compress)
-        self.encoding = headers.get("grpc-encoding", "identity")
-        self.stream, self._head, self.trailers = stream, COMPRESSED if compress else HEAD, list[Field]()
+        self.stream = stream
+        self.trailers: list[Field] = []
+        self.encoding = stream.request.headers.get("grpc-encoding", "identity")
 
     def metadata(self) -> Metadata:
         return metadata_of(self.stream.request.headers)
-
-    async def only(self) -> Q:
-        try:
-            return self.whole(await self.stream.read(max_body=self._limit + PREFIX.size))
-        except trio_h2.RequestTooLargeError as error:
-            raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from None
 
     async def begin(self, metadata: Metadata = ()) -> None:
         """Send initial metadata, before the first reply: that goes without any otherwise."""
         await self.stream.send_response(200, [*self._head, *metadata_fields(metadata)])
 
-    async def _send(self, octets: bytes) -> None:
-        if self.stream.status is None:
+    async def flush(self) -> None:
+        if self.due and self.stream.status is None:
             await self.begin()
-        await self.stream.send_all(octets)
+        await super().flush()
 
     async def run(self, handler: Handler[Q, R]) -> None:
         if self.encoding not in ("identity", "gzip"):
             raise RpcError(Code.UNIMPLEMENTED, f"grpc-encoding: {self.encoding[:20]!r} is not known here")
         reply = await handler(self)
         if reply is not None:
-            self._due += self.packed(reply)
-        await self.finish(RpcError(Code.OK))
+            self.pack(reply)
+        await self.finish(OK, bytes(self.due))
 
-    async def finish(self, status: RpcError) -> None:
-        fields: list[Field] = [("grpc-status", str(status.code.value))]
-        if status.message:
-            fields.append(("grpc-message", quote(status.message, PRINTABLE, errors="replace")))
-        fields += metadata_fields([*self.trailers, *status.metadata])
-        trailers = OK if status.code is Code.OK and len(fields) == 1 else fields
-        body, self._due = b"" if status.code is Code.DEADLINE_EXCEEDED else bytes(self._due), bytearray()
+    async def finish(self, status: trio_h2.Headers | list[Field], body: bytes) -> None:
+        trailers = [*status, *metadata_fields(self.trailers)] if self.trailers else status
         try:
             if self.stream.status is not None:
                 await self.stream.send_all(body)
                 await self.stream.send_trailers(trailers)
-            elif body or status.code is Code.OK:
+            elif body or status is OK:
                 await self.stream.respond(200, self._head, body, trailers=trailers)
             else:
-                await self.stream.send_response(200, [*HEAD, *fields], end_stream=True)
+                await self.stream.send_response(200, [*HEAD, *trailers], end_stream=True)
         except (trio_h2.StreamClosedError, trio_h2.InvalidBodyLengthError):  # cut off within a message: no status fits
             await self.stream.reset(trio_h2.ErrorCodes.CANCEL)
 
@@ -272,75 +265,109 @@ class Service:
     """Handlers by method: they return a reply, or send any number. What they raise, if it is no RpcError, is logged."""
 
     def __init__(self, *, max_message: int = MAX_MESSAGE, compress: bool = False) -> None:
-        self._limit, self._compress = max_message, compress
-        self._methods = dict[str | None, trio_h2.Handler]()
+        self._options, self._methods = (max_message, compress), dict[str | None, trio_h2.Handler]()
 
     def add(self, method: Method[Q, R], handler: Handler[Q, R]) -> None:
         self._methods[method.path] = partial(self._run, method, handler)
 
     async def handle(self, stream: trio_h2.ServerStream) -> None:
-        path = stream.request.path
         if stream.request.method != "POST" or not IS_GRPC.match(stream.request.headers.get("content-type", "")):
             await stream.respond(415)
-        elif path in self._methods:
-            await self._methods[path](stream)
+        elif run := self._methods.get(stream.request.path):
+            await run(stream)
         else:
-            status = ("grpc-status", "12"), ("grpc-message", "there is no such method")
-            await stream.send_response(200, [*HEAD, *status], end_stream=True)
+            status = RpcError(Code.UNIMPLEMENTED, "there is no such method")
+            await stream.send_response(200, [*HEAD, *status.fields()], end_stream=True)
 
     async def _run(self, method: Method[Q, R], handler: Handler[Q, R], stream: trio_h2.ServerStream) -> None:
-        call = ServiceCall(stream, method, self._limit, self._compress)
+        call = ServiceCall(stream, method, *self._options)
         try:
-            timeout = stream.request.headers.get("grpc-timeout")
-            call.deadline = trio.current_time() + (math.inf if timeout is None else seconds_of(timeout))
+            if (timeout := stream.request.headers.get("grpc-timeout")) is not None:
+                call.deadline = trio.current_time() + seconds_of(timeout)
             await until(call.deadline, call.run(handler))
         except Exception as error:
             cause: object = error
             while len(causes := list(getattr(cause, "exceptions", []))) == 1:  # in the groups of a handler's nurseries
                 cause = causes[0]
             status = cause if isinstance(cause, RpcError) else RpcError(Code.UNKNOWN, "the handler failed")
-            await call.finish(status)
+            await call.finish(status.fields(), b"" if status.code is Code.DEADLINE_EXCEEDED else bytes(call.due))
             if status is not cause:
                 await stream.reset(trio_h2.ErrorCodes.NO_ERROR)  # of the rest of the request, if there is one
                 raise
 
 
-def raise_status(error: trio_h2.H2Error, deadline: float) -> NoReturn:
-    """Raise what an error of HTTP/2 means to a client: a status, unless it is this side's own doing."""
-    if isinstance(error, trio_h2.ResponseTooLargeError):
-        raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from error
-    if error.initiator == "local":
-        raise error
-    code = Code.UNAVAILABLE
-    if isinstance(error, trio_h2.StreamResetError):
-        code = OF_RESET.get(error.error_code, Code.INTERNAL)
-    if code is Code.CANCELLED and trio.current_time() >= deadline:  # the service was the first to see it
-        code = Code.DEADLINE_EXCEEDED
-    raise RpcError(code, str(error)) from error
-
-
 class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
     """What `Client.call` gives. `trailers` are there when the replies have ended."""
 
-    deadline = math.inf
     trailers: Metadata = ()
-    _head: trio_h2.Response | None = None
+    _response: trio_h2.Response | None = None
+
+    def __init__(self, method: Method[Q, R], timeout: float, metadata: Metadata, limit: int, compress: bool) -> None:
+        super().__init__(method.encode_request, method.decode_reply, limit, compress)
+        now = trio.current_time()
+        self.deadline = min(now + timeout, trio.current_effective_deadline())
+        limited = [("grpc-timeout", timeout_text(max(self.deadline - now, 0)))] if self.deadline < math.inf else []
+        self.fields = [*limited, ("te", "trailers"), *self._head, *metadata_fields(metadata)]
+
+    @contextmanager
+    def statuses(self) -> Generator[None, None, None]:
+        """Raise what an error of HTTP/2 means: a status, unless it is this side's own doing."""
+        try:
+            yield
+        except trio_h2.ResponseTooLargeError as error:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from error
+        except trio_h2.H2Error as error:
+            if error.initiator == "local":
+                raise
+            code = Code.UNAVAILABLE
+            if isinstance(error, trio_h2.StreamResetError):
+                code = OF_RESET.get(error.error_code, Code.INTERNAL)
+            if code is Code.CANCELLED and trio.current_time() >= self.deadline:  # the service was the first to see it
+                code = Code.DEADLINE_EXCEEDED
+            raise RpcError(code, str(error)) from error
 
     async def metadata(self) -> Metadata:
         """Wait for the initial metadata."""
-        try:
-            head = await self.stream.response()
-        except trio_h2.H2Error as error:
-            raise_status(error, self.deadline)
-        if self._head is None:
-            self.begin(head)
-        return metadata_of(head.headers)
+        with self.statuses():
+            response = await self.stream.response()
+        self.begin(response)
+        return metadata_of(response.headers)
 
-    async def only(self) -> R:
-        body = bytearray()
-        while len(body) <= self._limit + PREFIX.size and (octets := await self._receive()):
-            body += octets
-        return self.whole(body)
+    def begin(self, response: trio_h2.Response) -> None:
+        self._response, self.encoding = response, response.headers.get("grpc-encoding", "identity")
+        if response.status != 200 or not IS_GRPC.match(response.headers.get("content-type", "")):
+            self.check(response, response.headers)
+
+    def check(self, response: trio_h2.Response, trailers: trio_h2.Headers) -> None:
+        """Raise the status, unless it is OK."""
+        status = trailers.get("grpc-status")
+        if status is None:
+            what = f"HTTP status {response.status}, content-type {response.headers.get('content-type')}"
+            raise RpcError(OF_HTTP.get(response.status, Code.UNKNOWN), f"no grpc-status, but {what}")
+        if len(trailers) > 1:
+            self.trailers = metadata_of(trailers)
+        if status != "0":
+            message = unquote(trailers.get("grpc-message", ""))
+            raise RpcError(OF_STATUS.get(status, Code.UNKNOWN), message, self.trailers)
+
+    async def _receive(self, *, whole: bool = False) -> bytes:
+        if self._response is None:
+            await self.metadata()
+        with self.statuses():
+            octets = await super()._receive(whole=whole)
+        if self._response is not None and (whole or not octets):
+            self.check(self._response, self.stream.trailers or self._response.headers)
+        return octets
+
+    async def flush(self) -> None:
+        """Raises trio.BrokenResourceError if the service has ended the call; its status instead, if that can be had."""
+        try:
+            await super().flush()
+        except trio_h2.H2Error as error:
+            with suppress(trio.BusyResourceError):  # another task receives, and hears it
+                while error.initiator != "local" and (octets := await self._receive()):
+                    self._come += octets
+            raise
 
     async def end(self) -> None:
         """Say that this was the last request. If the service has ended the call already, that is no error."""
@@ -351,86 +378,33 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
             if error.initiator == "local":
                 raise
 
-    async def _send(self, octets: bytes) -> None:
-        """Raises trio.BrokenResourceError if the service has ended the call; its status instead, if that can be had."""
-        try:
-            await self.stream.send_all(octets)
-        except trio_h2.H2Error as error:
-            with suppress(trio.BusyResourceError):  # another task receives, and hears it
-                while error.initiator != "local" and (octets := await self._receive()):
-                    self._come += octets
-            raise
-
-    async def _receive(self) -> bytes:
-        if self._head is None:
-            await self.metadata()
-        try:
-            octets = await self.stream.receive_some()
-        except trio_h2.H2Error as error:
-            raise_status(error, self.deadline)
-        if not octets:
-            self.check(self.stream.trailers)
-        return octets
-
-    def begin(self, head: trio_h2.Response) -> None:
-        self._head = head
-        self.encoding = head.headers.get("grpc-encoding", "identity")
-        if head.status != 200 or not IS_GRPC.match(head.headers.get("content-type", "")):
-            self.check(head.headers)
-
-    def check(self, trailers: trio_h2.Headers | None) -> None:
-        """Raise the status, unless it is OK."""
-        assert self._head is not None
-        head = self._head
-        fields = head.headers if trailers is None else trailers
-        status = fields.get("grpc-status")
-        if status is None:
-            what = f"HTTP status {head.status}, content-type {head.headers.get('content-type')}"
-            raise RpcError(OF_HTTP.get(head.status, Code.UNKNOWN), f"no grpc-status, but {what}")
-        if len(fields) > 1:
-            self.trailers = metadata_of(fields)
-        if status != "0":
-            raise RpcError(OF_STATUS.get(status, Code.UNKNOWN), unquote(fields.get("grpc-message", "")), self.trailers)
-
 
 class Client:
     """Calls over a connection, or over a pool to `origin`, "https://example.org" say; timeouts are in seconds."""
 
     def __init__(self, over: Over, origin: str = "", *, max_message: int = MAX_MESSAGE, compress: bool = False) -> None:
-        self._over, self._origin, self._limit, self._compress = over, origin, max_message, compress
+        self._over, self._origin, self._options = over, origin, (max_message, compress)
 
     async def unary(self, method: Method[Q, R], request: Q, *, timeout: float = math.inf, metadata: Metadata = ()) -> R:
-        call = ClientCall(method.encode_request, method.decode_reply, self._limit, self._compress)
-        call.deadline, fields = self._begin(timeout, metadata)
-        body, most = call.packed(request), self._limit + PREFIX.size
-        making = self._over.request("POST", self._origin + method.path, headers=fields, body=body, max_body=most)
-        try:
-            call.begin(head := await until(call.deadline, making))
-            call.check(head.trailers)
-            return call.whole(head.body)
-        except trio_h2.H2Error as error:
-            raise_status(error, call.deadline)
+        call = ClientCall(method, timeout, metadata, *self._options)
+        call.pack(request)
+        url, body = self._origin + method.path, bytes(call.due)
+        making = self._over.request("POST", url, headers=call.fields, body=body, max_body=call.most)
+        with call.statuses():
+            response = await until(call.deadline, making)
+        call.begin(response)
+        call.check(response, response.trailers or response.headers)
+        return call.one(response.body)
 
     @asynccontextmanager
     async def call(
         self, method: Method[Q, R], *, timeout: float = math.inf, metadata: Metadata = ()
     ) -> AsyncGenerator[ClientCall[Q, R], None]:
         """Make a call of any kind. Leaving the block before its end cancels it."""
-        call = ClientCall(method.encode_request, method.decode_reply, self._limit, self._compress)
-        call.deadline, fields = self._begin(timeout, metadata)
-        opening = self._over.stream("POST", self._origin + method.path, headers=fields)
-        try:
-            with trio.CancelScope(deadline=call.deadline):
-                async with opening as call.stream:
-                    yield call
-                return
+        call = ClientCall(method, timeout, metadata, *self._options)
+        opening = self._over.stream("POST", self._origin + method.path, headers=call.fields)
+        with call.statuses(), trio.CancelScope(deadline=call.deadline) as scope:
+            async with opening as call.stream:
+                yield call
+        if scope.cancelled_caught:
             raise RpcError(Code.DEADLINE_EXCEEDED, "the deadline has passed")
-        except trio_h2.H2Error as error:
-            raise_status(error, call.deadline)
-
-    def _begin(self, timeout: float, metadata: Metadata) -> tuple[float, list[Field]]:
-        now = trio.current_time()
-        deadline = min(now + timeout, trio.current_effective_deadline())
-        limited = [("grpc-timeout", timeout_text(max(deadline - now, 0)))] if deadline < math.inf else []
-        head = COMPRESSED if self._compress else HEAD
-        return deadline, [*limited, ("te", "trailers"), *head, *metadata_fields(metadata)]
