@@ -451,6 +451,27 @@ async def test_rfc9110_10_1_1_what_may_be_no_body_is_not_passed_over(
         assert await client.ended()
 
 
+async def test_rfc9112_9_6_who_goes_on_with_an_upload_that_was_answered_is_read_for_a_while(
+    autojump_clock: MockClock,
+) -> None:
+    async with serving(sends(START, body(b"no"))) as (_, listener):
+        transport, other = map(trio.SocketStream, trio.socket.socketpair())
+        listener.take(other)
+        client = Client(transport)
+        await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+        for _ in range(8):
+            await trio.sleep(0.5)
+            await client.send(bytes(1000))
+        assert (await client.response("POST"))[0] == 200
+        begun = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):
+            while True:
+                await trio.sleep(0.5)
+                await client.send(bytes(1000))
+        assert 5 < trio.current_time() - begun < 7
+        await trio.aclose_forcefully(transport)
+
+
 @pytest.mark.parametrize(
     ("octets", "seconds"), [(b"", 30), (b"GET / HTTP/1.1\r\n", 30), (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 60)]
 )

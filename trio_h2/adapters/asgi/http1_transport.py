@@ -25,7 +25,11 @@ BODY_TIME = 60.0
 PIECE = 64 * 1024
 
 LAST_READ = 1.0
-"""Seconds for which a connection is read on after its last response, so that a TCP reset does not destroy that."""
+"""Seconds without an octet for which a connection is read on after its last response, which a TCP reset would destroy
+(RFC 9112 section 9.6)."""
+
+LAST_UPLOAD = 10.0
+"""Seconds for which it is read on at most, from a client that goes on sending."""
 
 
 class Http1Gone(trio_h2.ConnectionTerminatedError, trio.BrokenResourceError):
@@ -179,13 +183,14 @@ class Http1Transport:
             raise _gone(error) from error
 
     async def close_gently(self) -> None:
-        """End this side, and read on to the client's end for a moment."""
+        """End this side, and read on to the client's end for a moment; longer while it sends, an upload say."""
         try:
             if isinstance(self.transport, trio.abc.HalfCloseableStream):
                 await self.transport.send_eof()
-            with trio.move_on_after(LAST_READ):
+            latest = trio.current_time() + LAST_UPLOAD
+            with trio.move_on_after(LAST_READ) as scope:
                 while await self._read():
-                    pass
+                    scope.deadline = min(trio.current_time() + LAST_READ, latest)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
 
