@@ -377,9 +377,9 @@ async def test_shutdown_with_idle_connections(nursery: trio.Nursery, scheme: Sch
 
 
 async def test_shutdown_amid_tls_handshakes(nursery: trio.Nursery, server_ssl_context: ssl.SSLContext) -> None:
-    """A client that connected and said nothing is not waited for any longer than for a round trip."""
+    """A client that has just connected and said nothing is waited for no longer than half the grace."""
     server = await start_server(nursery, ssl_context=server_ssl_context)
     async with await trio.open_tcp_stream(peers.HOST, server.port) as silent:
         with trio.fail_after(30):
-            assert await _timed_shutdown(server, 5) < 1 + SLACK
+            assert await _timed_shutdown(server, 5) < 2.5 + SLACK
             assert await silent.receive_some() == b""

@@ -106,12 +106,13 @@ class Served:
         self._scope = trio.CancelScope()
         self._connection: ServerConnection | None = None
         self.actor: ConnectionActor | None = None
-        self._since = trio.current_time()
+        self._since = 0.0  # since when it is served
         self._past_handshake = trio.Event()
         self._http1_over = trio.Event()  # no handler of HTTP/1.x runs, but one that waits for all other streams
         self._closed = False
 
     async def run(self) -> None:
+        self._since = trio.current_time()
         spoken = None
         try:
             with self._scope:
