@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import ssl
+from functools import partial
 from types import TracebackType
 
 import trio
 
 from .actors.connection_actor import ConnectionActor
-from .client_connection import ClientConnection, EnteredOnce
+from .client_connection import ClientConnection, EnteredOnce, leave_nursery
 from .config import Config
 from .connection import checked_config
 from .exceptions import InternalError
@@ -83,19 +83,8 @@ class connect_over(EnteredOnce[ClientConnection]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if trio.current_effective_deadline() > -math.inf:
-                await self._actor.aclose(drain=error is None)
-        except trio.Cancelled:
-            if error is None:
-                raise
-        finally:
-            # Only our tasks are in there, and they end when cancelled. The shield keeps a cancellation from outside
-            # from being caught by this nursery, which would put it into a group.
-            scope = self._nursery.cancel_scope
-            scope.shield = True
-            scope.cancel()
-            await self._nursery_manager.__aexit__(None, None, None)
+        close = partial(self._actor.aclose, drain=error is None)
+        await leave_nursery(self._nursery_manager, self._nursery, error, close)
         if error is None and isinstance(self._actor.life.cause, InternalError):
             raise self._actor.life.cause
 

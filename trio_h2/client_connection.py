@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -20,7 +21,7 @@ from .protocol.priority import DEFAULT_PRIORITY, Priority
 from .requests import Response, split_request, split_response
 from .streams import Stream, check_max_body
 
-__all__ = ["ClientConnection", "ClientStream", "EnteredOnce", "PushedStream"]
+__all__ = ["ClientConnection", "ClientStream", "EnteredOnce", "PushedStream", "leave_nursery"]
 
 T = TypeVar("T")
 
@@ -44,6 +45,33 @@ class EnteredOnce(AbstractAsyncContextManager[T]):
         if self._entered:
             raise RuntimeError("an `async with` block of this object was entered before: make another one")
         self._entered = True
+
+
+async def leave_nursery(
+    manager: AbstractAsyncContextManager[trio.Nursery],
+    nursery: trio.Nursery,
+    error: BaseException | None,
+    close: Callable[[], Awaitable[None]],
+) -> None:
+    """Leave a block that has tasks of its own, so that what it raised comes out as it is.
+
+    Args:
+        manager, nursery: where its tasks are; none but ours, which end when they are cancelled.
+        error: what the block raised, or None.
+        close: has the tasks end; not called where the block was cancelled.
+    """
+    try:
+        if trio.current_effective_deadline() > -math.inf:
+            await close()
+    except trio.Cancelled:
+        if error is None:
+            raise
+    finally:
+        # The shield keeps a cancellation from outside from being caught by this nursery, which would put it into a
+        # group.
+        nursery.cancel_scope.shield = True
+        nursery.cancel_scope.cancel()
+        await manager.__aexit__(None, None, None)
 
 
 class ClientConnection(Connection):

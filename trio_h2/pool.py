@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from .bodies import Body
-from .client_connection import MAX_BODY, ClientStream, EnteredOnce
+from .client_connection import MAX_BODY, ClientStream, EnteredOnce, leave_nursery
 from .config import Config
 from .connection import checked_config, counted
 from .exceptions import H2Error
@@ -308,18 +308,8 @@ class open_pool(EnteredOnce[Pool]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if trio.current_effective_deadline() > -math.inf:
-                await self._pool._close(drain=error is None)
-        except trio.Cancelled:
-            if error is None:
-                raise
-        finally:
-            # As in `connect_over`: the shield keeps a cancellation from outside from coming out in a group.
-            scope = self._nursery.cancel_scope
-            scope.shield = True
-            scope.cancel()
-            await self._nursery_manager.__aexit__(None, None, None)
+        close = functools.partial(self._pool._close, drain=error is None)
+        await leave_nursery(self._nursery_manager, self._nursery, error, close)
         if error is None:
             self._origins.raise_bug()
 
