@@ -11,7 +11,7 @@ import trio
 from tests.attacks.legitimate import CHECKS, Amounts, Unavailable, run_check
 from tests.attacks.runner import Victim
 
-SECONDS = os.environ.get("TRIO_H2_LEGITIMATE_SECONDS", "30" if os.environ.get("CI") else "5")
+SECONDS = os.environ.get("TRIO_H2_LEGITIMATE_SECONDS", "10" if os.environ.get("CI") else "5")
 AMOUNTS = Amounts(messages=10_000, requests=5_000, seconds=float(SECONDS))
 
 

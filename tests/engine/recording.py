@@ -60,7 +60,8 @@ class Recording(trio_h2.Trace):
         streams = self._live.pop(connection)
         if streams:
             self.faults.append(f"streams {streams} were not closed")
-        self.faults += [f"{wait[1:]} did not end" for wait, count in self._waits.items() if count]
+        waits = [wait[1:] for wait, count in self._waits.items() if count and wait[0] is connection]
+        self.faults += [f"{wait} did not end" for wait in waits]
 
     def stream_opened(self, connection: trio_h2.Connection, stream_id: int, headers: Headers) -> None:
         self._note(connection, "stream_opened", stream_id, headers)
@@ -128,6 +129,6 @@ class Recording(trio_h2.Trace):
 
     def check(self, *, connections: int = 1) -> None:
         """So many connections were made and have ended, and nothing was out of order."""
-        assert self.faults == []
+        assert self.faults == [], self.faults
         assert len(self.connections) == connections
         assert self._live == {}

@@ -18,7 +18,7 @@ from tests.soak.report import Report, summary
 from tests.soak.supervisor import soak
 from tests.soak.wire import Started, pieces, way
 
-SECONDS = 60 if os.environ.get("CI") else 15
+SECONDS = 30 if os.environ.get("CI") else 15
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the soak looks into /proc")
