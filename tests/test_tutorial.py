@@ -1,0 +1,85 @@
+"""The tutorial, followed word by word: its files are written, its commands run, and they print what the page says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import peers
+
+PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
+SERVE = "python server.py"
+
+
+class Terminal:
+    """Runs commands in a directory; the server runs on until it is started anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self._server: subprocess.Popen[str] | None = None
+
+    def run(self, command: str, lines: int) -> str:
+        """What the command printed; of the server, its first lines, so many."""
+        if command == SERVE:
+            return self._serve(lines)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _serve(self, lines: int) -> str:
+        self.stop()
+        with (self.directory / "server.log").open("a") as log:
+            argv = [sys.executable, *SERVE.split()[1:]]
+            self._server = subprocess.Popen(argv, cwd=self.directory, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert self._server.stdout is not None
+        return "".join(self._server.stdout.readline() for _ in range(lines))
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.kill()
+            self._server.communicate()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    terminal = Terminal(tmp_path)
+    yield terminal
+    terminal.stop()
+
+
+def without_seconds(text: str) -> str:
+    return re.sub(r"in \d+\.\d+s\n", "in some time\n", text)
+
+
+def test_each_step_prints_what_the_page_says(terminal: Terminal) -> None:
+    peers.require_program("curl", package="curl")
+    page = PAGE.read_text()
+    for port in ("8080", "8443"):
+        page = page.replace(port, str(peers.free_port()))
+    commands = 0
+    for language, block in re.findall(r"^```(python|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            name = re.match(r"# (\w+\.py)\n", block)
+            assert name is not None, "a file without a name"
+            (terminal.directory / name[1]).write_text(block)
+        else:
+            for command, printed in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+                commands += 1
+                shown = terminal.run(command, printed.count("\n"))
+                assert without_seconds(shown) == without_seconds(printed), command
+    assert commands == page.count("\n$ ") > 10
+    assert "UnicodeDecodeError" in (terminal.directory / "server.log").read_text()
