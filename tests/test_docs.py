@@ -83,11 +83,16 @@ def headings(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
+def prose(document: Path) -> str:
+    """A document without its code."""
+    return re.sub(r"^```.*?^```$|`[^`\n]+`", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.parametrize(
     "document", [*DOCUMENTS, EXAMPLES / "README.md"], ids=lambda document: str(document.relative_to(ROOT))
 )
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
         if "://" in target:
             continue
         path, _, anchor = target.partition("#")
@@ -103,13 +108,12 @@ def test_every_example_is_listed() -> None:
 
 def test_the_readme_renders_outside_the_repository() -> None:
     """A package index shows it alone, and takes no HTML: links lead to the network, or to a heading of its own."""
-    readme = (ROOT / "README.md").read_text()
-    prose = re.sub(r"^```.*?^```$|`[^`\n]+`", "", readme, flags=re.MULTILINE | re.DOTALL)
-    targets = re.findall(r"\]\(([^)]*)\)|\]:\s*(\S+)", prose)
+    text = prose(ROOT / "README.md")
+    targets = re.findall(r"\]\(([^)]*)\)|\]:\s*(\S+)", text)
     assert targets
     for target in map("".join, targets):
         assert target.startswith(("https://", "#")), target
-    assert "<" not in prose
+    assert "<" not in text
 
 
 def test_the_tree_in_the_architecture_has_every_file() -> None:
