@@ -18,7 +18,7 @@ from .headers import HeadersLike
 from .protocol.field_rules import Fields
 from .protocol.priority import Priority
 from .protocol.request_rules import RequestHead
-from .requests import Response, fields_from, method_text, repeated_request_fields, split_response, trailer_fields
+from .requests import Response, method_text, repeated_request_fields, split_response, trailer_fields
 from .wording import quoted
 
 __all__ = ["Outgoing", "exchange", "open_stream", "streamed_request", "whole_request"]
@@ -88,12 +88,13 @@ def whole_request(
     method = method_text(method)
     if method == "CONNECT":
         raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
+    length = None
     if isinstance(body, bytes | bytearray | memoryview):
-        headers = _with_length(headers, memoryview(body).nbytes)
+        length = memoryview(body).nbytes
     elif not (body is None or isinstance(body, AsyncIterable) or reads_pieces(body) or makes_body(body)):
         raise TypeError(f"body must be bytes-like or an async iterable, not {type(body).__name__}")
     trailing = None if trailers is None else trailer_fields(trailers)
-    fields, head = repeated_request_fields(method, target, scheme, authority, headers, None, priority)
+    fields, head = repeated_request_fields(method, target, scheme, authority, headers, None, priority, length)
     if body is None:
         if head.content_length:
             raise ValueError("headers: content-length promises a body, and there is none")
@@ -169,16 +170,6 @@ async def exchange(
         if pump is not None:
             await pump.left()
             pump.raise_error()
-
-
-def _with_length(headers: HeadersLike, length: int) -> HeadersLike:
-    fields = fields_from(headers, "headers")
-    given = [value for name, value in fields if name == b"content-length"]
-    if not given:
-        return (*fields, (b"content-length", b"%d" % length))
-    if given != [b"%d" % length]:
-        raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
-    return fields
 
 
 async def _read_response(actor: StreamActor, max_body: int | None) -> Response:

@@ -156,7 +156,8 @@ class Headers:
         return names
 
     def _first(self, name: object) -> bytes | None:
-        wanted = _lookup_key(name)
+        # The most common case of `_lookup_key`, without a call of it.
+        wanted = name.encode("utf-8", "surrogatepass").lower() if type(name) is str else _lookup_key(name)
         for key, value in self._pairs:
             if key == wanted:
                 return value

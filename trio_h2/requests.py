@@ -148,8 +148,12 @@ def request_fields(
     headers: HeadersLike,
     protocol: str | None = None,
     priority: Priority | None = None,
+    length: int | None = None,
 ) -> tuple[Fields, RequestHead]:
-    """A request's fields, checked (RFC 9113 section 8.3.1). Raises ValueError or TypeError, naming the argument."""
+    """A request's fields, checked (RFC 9113 section 8.3.1), with the content-length of a body of `length` octets.
+
+    Raises ValueError or TypeError, naming the argument.
+    """
     method_octets = _octets(method, "method")
     pseudo = [(b":method", method_octets)]
     target_octets = _octets(target, "target")
@@ -166,6 +170,8 @@ def request_fields(
         if not isinstance(priority, Priority):
             raise TypeError(f"priority must be a Priority, not {type(priority).__name__}")
         fields = (*fields, (b"priority", priority.encode()))
+    if length is not None:
+        fields = _with_length(fields, length)
     head = check_request(fields, extended_connect=True)
     if isinstance(head, Malformed):
         raise ValueError(_fault(dict(pseudo), head.reason))
@@ -174,6 +180,15 @@ def request_fields(
         what = "an IPv6 zone is of no use to the peer (RFC 6874 section 4)"
         raise ValueError(f"{argument} {quoted(head.authority)}: {what}")
     return fields, head
+
+
+def _with_length(fields: tuple[tuple[bytes, bytes], ...], length: int) -> tuple[tuple[bytes, bytes], ...]:
+    given = [value for name, value in fields if name == b"content-length"]
+    if not given:
+        return (*fields, (b"content-length", b"%d" % length))
+    if given != [b"%d" % length]:
+        raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
+    return fields
 
 
 _SOUND = {b":method": b"GET", b":scheme": b"https", b":authority": b"example.org", b":path": b"/"}
@@ -274,44 +289,53 @@ def _remember(
         memory[key] = checked
 
 
+def _plain(headers: HeadersLike) -> tuple[object, ...] | None:
+    """By what a header list is remembered; None if it is not to be."""
+    pairs = headers.raw if type(headers) is Headers else headers
+    return tuple(pairs) if type(pairs) in (list, tuple) and _PLAIN.issuperset(map(type, pairs)) else None
+
+
 def repeated_request_fields(
     method: str,
     target: str,
     scheme: str,
     authority: str | bytes,
     headers: HeadersLike,
-    protocol: str | None,
-    priority: Priority | None,
+    protocol: str | None = None,
+    priority: Priority | None = None,
+    length: int | None = None,
 ) -> tuple[Fields, RequestHead]:
     """`request_fields` for requests that are often made again: the checked fields of the last ones are remembered."""
-    if type(headers) in (list, tuple) and _PLAIN.issuperset(map(type, headers)):
-        key = method, target, scheme, authority, tuple(headers), protocol, priority
-        try:
-            known = _remembered_requests.get(key)
-        except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
-            return request_fields(method, target, scheme, authority, headers, protocol, priority)
-        if known is None:
-            known = request_fields(method, target, scheme, authority, headers, protocol, priority)
-            _remember(_remembered_requests, key, known)
-        return known
-    return request_fields(method, target, scheme, authority, headers, protocol, priority)
+    plain = _plain(headers)
+    if plain is None:
+        return request_fields(method, target, scheme, authority, headers, protocol, priority, length)
+    key = method, target, scheme, authority, plain, protocol, priority, length
+    try:
+        known = _remembered_requests.get(key)
+    except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
+        return request_fields(method, target, scheme, authority, headers, protocol, priority, length)
+    if known is None:
+        known = request_fields(method, target, scheme, authority, headers, protocol, priority, length)
+        _remember(_remembered_requests, key, known)
+    return known
 
 
 def repeated_response_fields(
     status: int, headers: HeadersLike, length: int | None, to_connect: bool
 ) -> tuple[Fields, ResponseHead]:
     """`response_fields`, as `repeated_request_fields` is for requests."""
-    if type(headers) is list and _PLAIN.issuperset(map(type, headers)):
-        key = status, tuple(headers), length, to_connect
-        try:
-            known = _remembered_responses.get(key)
-        except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
-            return response_fields(status, headers, length, to_connect)
-        if known is None:
-            known = response_fields(status, headers, length, to_connect)
-            _remember(_remembered_responses, key, known)
-        return known
-    return response_fields(status, headers, length, to_connect)
+    plain = _plain(headers)
+    if plain is None:
+        return response_fields(status, headers, length, to_connect)
+    key = status, plain, length, to_connect
+    try:
+        known = _remembered_responses.get(key)
+    except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
+        return response_fields(status, headers, length, to_connect)
+    if known is None:
+        known = response_fields(status, headers, length, to_connect)
+        _remember(_remembered_responses, key, known)
+    return known
 
 
 def trailer_fields(trailers: HeadersLike) -> Fields:

@@ -171,6 +171,9 @@ HEADER_LISTS = [
     [trio_h2.NeverIndexed("authorization", "secret")],
     {"x-a": "1"},
     trio_h2.Headers([("x-a", "1")]),
+    trio_h2.Headers([trio_h2.NeverIndexed("authorization", "secret")]),
+    [("content-length", "3")],
+    trio_h2.Headers([("content-length", "4")]),
     [["x-a", "1"]],
     [("x-a", bytearray(b"1"))],
     [("x-a", 1)],
@@ -185,12 +188,13 @@ HEADER_LISTS = [
 
 @pytest.mark.parametrize("headers", HEADER_LISTS, ids=repr)
 @pytest.mark.parametrize("target", ["/", b"/", "*", 5, []], ids=repr)
-def test_remembered_requests_have_the_fields_of_others(target: object, headers: object) -> None:
+@pytest.mark.parametrize("length", [None, 0, 3])
+def test_remembered_requests_have_the_fields_of_others(length: int | None, target: object, headers: object) -> None:
     """The fast path and the slow path come to the same result, the second time too."""
 
     def outcome(function: Callable[..., object]) -> object:
         try:
-            fields, head = function("GET", target, "http", "example.org", headers, None, None)
+            fields, head = function("GET", target, "http", "example.org", headers, None, None, length)
         except (TypeError, ValueError) as error:
             return type(error), str(error)
         return fields, head, [type(field) for field in fields]
