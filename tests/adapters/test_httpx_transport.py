@@ -87,6 +87,14 @@ async def test_fields_of_http1_are_not_sent(package: Package, nursery: trio.Nurs
     }
 
 
+async def test_rfc9113_8_2_1_white_space_around_a_value_is_not_sent(package: Package, nursery: trio.Nursery) -> None:
+    """A client may say so in HTTP/1.1 (RFC 9112 section 5), and httpx's own HTTP/2 leaves it out, too."""
+    network = Network(nursery, echo)
+    async with package.client(network) as client:
+        response = await client.get(URL, headers={"X-Own": " a b;\t"})
+    assert response.headers["had-x-own"] == "a b;"
+
+
 async def test_the_host_field_is_the_authority(package: Package, nursery: trio.Nursery) -> None:
     network = Network(nursery, echo)
     async with package.client(network) as client:

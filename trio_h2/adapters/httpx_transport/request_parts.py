@@ -108,7 +108,7 @@ def parts_of(package: ModuleType, request: HttpxRequest) -> RequestParts:
     for name, value in request.headers.raw:
         name = name.lower()
         if name not in _NOT_IN_HTTP2:
-            headers.append((name, value))
+            headers.append((name, value.strip(b" \t")))  # which HTTP/1.1 allows around a value, and HTTP/2 does not
         elif name == b"host" and authority is None:
             authority = value.decode("ascii")
     target = extensions.get("target", url.raw_path)
