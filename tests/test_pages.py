@@ -26,6 +26,7 @@ class Terminal:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self.environment.pop("PYTEST_ADDOPTS", None)  # which are for these tests, and not for those of a page
         self._server: subprocess.Popen[str] | None = None
 
     def run(self, command: str, lines: int) -> str:
