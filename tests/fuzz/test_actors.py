@@ -33,7 +33,7 @@ from trio_h2 import Config
 from trio_h2.actors.slices import TURN, Turn
 
 FULL = bool(os.environ.get("TRIO_H2_FULL"))
-EXAMPLES = 10_000 if FULL else 60
+EXAMPLES = 10_000 if FULL else 40
 HANGS = 5_000
 """Seconds after which a request hangs; nothing here takes a tenth of it."""
 
