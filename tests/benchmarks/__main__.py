@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from tests.benchmarks import calls
 from tests.benchmarks.bench import ROOT, Bench, open_bench, require_programs
 from tests.benchmarks.docs import as_json, from_json, write_results, write_section
 from tests.benchmarks.model import RefusedError, Results, Side, Workload
@@ -20,6 +21,7 @@ from tests.benchmarks.workloads import find_workloads
 
 WORKLOADS = find_workloads()
 OUTPUT = ROOT / ".benchmarks"
+CALLS = "calls"
 ROUNDS, QUICK_ROUNDS, QUICK_HASTE = 5, 2, 4.0
 
 
@@ -28,7 +30,12 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m tests.benchmarks",
         description="Measure HTTP/2 stacks side by side on the same core; print medians, ratios and spread.",
     )
-    parser.add_argument("names", nargs="*", metavar="name", help=f"workloads, all by default: {', '.join(WORKLOADS)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="name",
+        help=f"workloads, all by default: {', '.join(WORKLOADS)}; or `calls` alone, which counts in place of measuring",
+    )
     parser.add_argument("--rounds", type=int, help=f"measurements of each side (default: {ROUNDS})")
     parser.add_argument("--quick", action="store_true", help="short measurements, few rounds: does everything work?")
     parser.add_argument("--requests", type=int, help="requests of each measurement, in place of a length of time")
@@ -45,6 +52,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     known = PROFILES if arguments.profile else WORKLOADS
+    if arguments.names == [CALLS]:
+        return arguments
     arguments.names = arguments.names or list(known)
     for name in arguments.names:
         if name not in known:
@@ -123,6 +132,12 @@ def loaded(path: Path) -> list[Results]:
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.names == [CALLS]:
+        counted = calls.table()
+        print(counted)
+        if arguments.docs:
+            write_section("calls", f"```\n{counted}\n```")
+        return
     require_programs("taskset", "h2load", "nghttpd", "curl")
     if arguments.profile:
         print_profiles(arguments)
