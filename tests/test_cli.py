@@ -1147,7 +1147,9 @@ async def test_get_with_a_standard_file_that_takes_nothing(
 
 
 @pytest.mark.parametrize(("redirection", "errors"), [(">&-", CLOSED), (">/dev/full", FULL)])
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("get", "--help"), ("demo",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("get", "--help"), ("demo",), ("completion", "bash")]
+)
 async def test_what_standard_output_does_not_take_is_one_line(
     redirection: str, errors: str, arguments: tuple[str, ...]
 ) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 
 import click
 import trio
+from click.shell_completion import get_completion_class
 
 import trio_h2
 
 from .command_class import Command
 from .get import Location, parse_url
 from .get import get as run_get
-from .process import INTERRUPTED, hold_standard_files, tell, until_interrupted
+from .ping import ping as run_ping
+from .process import INTERRUPTED, discard, hold_standard_files, output_failed, tell, until_interrupted
 from .serve_command import serve
 
 __all__ = ["cli", "run"]
@@ -85,6 +88,60 @@ def get(context: click.Context, locations: list[Location], verbose: bool, insecu
         return await run_get(locations, verify=not insecure, verbose=verbose, max_time=max_time)
 
     context.exit(trio.run(until_interrupted, main))
+
+
+@cli.command()
+@click.argument("locations", metavar="URL", nargs=1, callback=lambda c, p, url: _locations(c, p, (url,)))
+@click.option("-c", "--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many PINGs.")
+@click.option(
+    "-i",
+    "--interval",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=_seconds,
+    metavar="SECONDS",
+    help="From an answer to the next PING.",
+)
+@click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate.")
+@click.option(
+    "--max-time", type=float, default=math.inf, callback=_seconds, metavar="SECONDS", help="Give up after this time."
+)
+@click.pass_context
+def ping(
+    context: click.Context, locations: list[Location], count: int, interval: float, insecure: bool, max_time: float
+) -> None:
+    """Measure round trips to a server, by PING frames over one HTTP/2 connection; its path does not matter.
+
+    The last line sums up, after SIGINT, too. The exit code is 0 if every PING was answered, and 1 if not; 2 for a wrong
+    command line, 130 after SIGINT.
+    """
+    origin = locations[0].origin
+
+    async def main() -> int:
+        return await run_ping(origin, count=count, interval=interval, verify=not insecure, max_time=max_time)
+
+    context.exit(trio.run(until_interrupted, main))
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete the commands and options of trio-h2.
+
+    For bash: `eval "$(trio-h2 completion bash)"` in ~/.bashrc, and so in ~/.zshrc for zsh; for fish:
+    `trio-h2 completion fish > ~/.config/fish/completions/trio-h2.fish`.
+    """
+    made_by = get_completion_class(shell)
+    assert made_by is not None
+    source = made_by(cli, {}, "trio-h2", "_TRIO_H2_COMPLETE")
+    try:
+        click.echo(source.source_template % source.source_vars())
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard(sys.stdout)
+        raise click.ClickException(output_failed(error)) from error
 
 
 @cli.command()

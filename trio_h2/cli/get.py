@@ -16,7 +16,7 @@ import trio_h2
 
 from .process import complain, output_failed, printable, reason, tell
 
-__all__ = ["BROKEN_PIPE", "Location", "get", "parse_url"]
+__all__ = ["BROKEN_PIPE", "Location", "client_context", "get", "parse_url"]
 
 BROKEN_PIPE = 128 + 13
 """The exit code that shells know a command by which SIGPIPE ended."""
@@ -73,7 +73,7 @@ async def get(locations: Sequence[Location], *, verify: bool, verbose: bool, max
     origin = locations[0].origin
     with trio.move_on_after(max_time) as scope:
         try:
-            async with trio_h2.connect(origin, ssl_context=_client_context(origin, verify=verify)) as connection:
+            async with trio_h2.connect(origin, ssl_context=client_context(origin, verify=verify)) as connection:
                 await fetcher.run(connection)
         except trio_h2.HandshakeError as error:
             hint = " (-k goes on without)" if isinstance(error.__cause__, ssl.SSLCertVerificationError) else ""
@@ -90,7 +90,8 @@ def _failed(message: str) -> int:
     return 1
 
 
-def _client_context(origin: str, *, verify: bool) -> ssl.SSLContext | None:
+def client_context(origin: str, *, verify: bool) -> ssl.SSLContext | None:
+    """What verifies the server of an origin, or does not; None where there is no TLS."""
     if origin.startswith("http:"):
         return None
     context = ssl.create_default_context()

@@ -1,0 +1,88 @@
+"""`trio-h2 ping`, and `trio-h2 completion`."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+from click.testing import CliRunner
+
+import tests.peers as peers
+import trio_h2
+from trio_h2.cli.commands import cli
+from trio_h2.cli.ping import ping
+
+
+async def hello(stream: trio_h2.ServerStream) -> None:
+    await stream.respond(200, (), b"hello\n")
+
+
+async def run_ping(origin: str, *, count: int = 3, verify: bool = True, max_time: float = 60) -> int:
+    return await ping(origin, count=count, interval=0.001, verify=verify, max_time=max_time)
+
+
+async def test_each_ping_is_a_line_and_the_last_line_sums_up(
+    server_ssl_context: ssl.SSLContext, capsys: pytest.CaptureFixture[str], nursery: trio.Nursery
+) -> None:
+    serve = partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1", ssl_context=server_ssl_context)
+    server = await nursery.start(serve)
+    url = f"https://127.0.0.1:{server.port}"
+    assert await run_ping(url, verify=False) == 0
+    *lines, summary = capsys.readouterr().out.splitlines()
+    assert [re.sub(r"[\d.]+ ms", "T ms", line) for line in lines] == [f"PING {n} to {url}: T ms" for n in (1, 2, 3)]
+    times = [float(line.split()[-2]) for line in lines]
+    match = re.fullmatch(r"3 sent, 3 answered; min/avg/max ([\d.]+)/([\d.]+)/([\d.]+) ms", summary)
+    assert match is not None
+    assert [float(match[1]), float(match[3])] == [min(times), max(times)]
+    assert float(match[2]) == pytest.approx(sum(times) / 3, abs=0.002)
+    assert await run_ping(url) == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
+
+
+async def test_a_server_that_answers_no_ping(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    client, _server = trio.testing.memory_stream_pair()
+
+    async def open_tcp_stream(*args: object) -> trio.abc.Stream:
+        return client
+
+    monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+    assert await run_ping("http://silent.test", max_time=5) == 1
+    output = capsys.readouterr()
+    assert output.err == "Error: http://silent.test: not done in 5 seconds\n"
+    assert output.out == "1 sent, 0 answered\n"
+
+
+async def test_nobody_is_there_to_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{peers.free_port()}"
+    assert await run_ping(url) == 1
+    assert capsys.readouterr().err.endswith("Connection refused\n")
+
+
+@pytest.mark.parametrize("arguments", [("-c", "0", "http://a"), ("-i", "0", "http://a"), ("ftp://a",), ()])
+def test_wrong_command_lines_of_ping(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, ["ping", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_ping_by_its_command_line() -> None:
+    url = f"http://127.0.0.1:{peers.free_port()}/path"
+    result = CliRunner().invoke(cli, ["ping", "-k", "-c", "1", url])
+    assert (result.exit_code, "Connection refused" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_is_given_completes_commands(shell: str) -> None:
+    script = CliRunner().invoke(cli, ["completion", shell])
+    assert (script.exit_code, f"_TRIO_H2_COMPLETE={shell}_complete" in script.stdout) == (0, True)
+    asked = {"_TRIO_H2_COMPLETE": f"{shell}_complete", "COMP_WORDS": "trio-h2 pi", "COMP_CWORD": "1"}
+    if shell == "fish":
+        asked["COMP_CWORD"] = "pi"
+    answer = CliRunner().invoke(cli, [], env=asked, prog_name="trio-h2")
+    assert "ping" in answer.stdout
+    assert "demo" not in answer.stdout
