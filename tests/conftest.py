@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import ssl
 from collections.abc import Iterator
@@ -50,6 +51,19 @@ def tls_files(
     server_certificate.private_key_pem.write_to_path(files.key)
     server_certificate.private_key_and_cert_chain_pem.write_to_path(files.combined)
     return files
+
+
+@pytest.fixture
+def logging_comes_back() -> Iterator[None]:
+    """For tests of what sets up logging: `dictConfig` disables all that it is not told of, and changes the root."""
+    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    enabled = [logger for logger in loggers if not logger.disabled]
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    for logger in enabled:
+        logger.disabled = False
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 # The contexts are made anew for each test: what one test sets on its own, no other test sees.

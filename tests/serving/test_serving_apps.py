@@ -277,6 +277,7 @@ def test_the_log_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert text.count("\n") == 1
 
 
+@pytest.mark.usefixtures("logging_comes_back")
 @pytest.mark.parametrize("where", ["import", "startup"])
 async def test_an_app_that_sets_up_logging_does_not_silence_the_server(
     module: Write, capsys: pytest.CaptureFixture[str], where: str

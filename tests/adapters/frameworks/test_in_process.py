@@ -21,6 +21,8 @@ from trio_h2.adapters.asgi import LifespanError, serve_asgi_listeners
 
 from .sites import FRAMEWORKS
 
+pytestmark = pytest.mark.usefixtures("logging_comes_back")  # Litestar sets it up
+
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what Litestar will call otherwise
 @pytest.mark.parametrize("framework", FRAMEWORKS)
