@@ -1,4 +1,4 @@
-"""What a request costs in counts, which do not vary with the machine: `python -m tests.benchmarks calls`.
+"""What a request costs in counts, which hardly vary with the machine: `python -m tests.benchmarks calls`.
 
 Both sides run over memory streams in one process. Counted are the calls of Python functions and of C functions (a
 coroutine that is resumed counts as called), the steps of tasks, each for the side whose task made them, and the turns

@@ -7,16 +7,16 @@ import pytest
 from tests.benchmarks.calls import WORK, count
 
 BOUNDS = {
-    "a GET, one at once": (372, 400, 10.5),
-    "a GET, 100 at once": (200, 254, 0.3),
-    "a browser's GET, 100 at once": (200, 308, 0.3),
-    "1 MiB down": (2_700, 3_900, 55),
-    "1 MiB up": (4_200, 2_900, 60),
-    "100 messages there and back": (28_200, 26_500, 1_040),
+    "a GET, one at once": (385, 415, 11),
+    "a GET, 100 at once": (225, 285, 0.6),
+    "a browser's GET, 100 at once": (225, 340, 0.6),
+    "1 MiB down": (3_300, 4_800, 90),
+    "1 MiB up": (5_300, 3_700, 100),
+    "100 messages there and back": (30_000, 28_500, 1_100),
 }
-"""The server's calls of Python functions, the client's, and the turns of trio's loop: some 3 % above what they are.
+"""The server's calls of Python functions, the client's, and the turns of trio's loop.
 
-Of bodies and messages more: in which order trio runs tasks decides how they are cut.
+Some 5 % above what they are for one request, more where slices of work end by time, which a slow machine does sooner.
 """
 
 
@@ -31,5 +31,5 @@ async def test_a_request_costs_no_more_than_it_did(name: str) -> None:
 
 async def test_counts_do_not_vary() -> None:
     first, second = [await count(WORK["a GET, one at once"]) for _ in range(2)]
-    assert first.python == pytest.approx(second.python, rel=0.01)
-    assert first.steps == pytest.approx(second.steps, rel=0.01)
+    assert first.python == pytest.approx(second.python, rel=0.03)
+    assert first.steps == pytest.approx(second.steps, rel=0.03)
