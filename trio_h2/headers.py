@@ -15,7 +15,7 @@ from hpack import NeverIndexedHeaderTuple
 
 from .wording import field_name, quoted
 
-__all__ = ["Headers", "HeadersLike", "NeverIndexed", "encoded", "trusted_headers"]
+__all__ = ["Headers", "HeadersLike", "NeverIndexed", "encoded", "keep_split", "kept_split", "trusted_headers"]
 
 T = TypeVar("T")
 
@@ -80,11 +80,13 @@ class Headers:
     Whether the fields are *valid* HTTP/2 is not judged here but where they are sent.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_pairs", "_split")
 
     _pairs: Sequence[tuple[bytes, bytes]]
+    _split: object
 
     def __init__(self, source: HeadersLike = ()) -> None:
+        self._split = None
         if isinstance(source, Headers):
             self._pairs = source._pairs
             return
@@ -182,7 +184,18 @@ def trusted_headers(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
     """
     headers = Headers.__new__(Headers)
     headers._pairs = pairs
+    headers._split = None
     return headers
+
+
+def keep_split(headers: Headers, split: object) -> None:
+    """Keep what was made of a header section beside it, for the next message that has the same, and so this object."""
+    headers._split = split
+
+
+def kept_split(headers: Headers) -> object:
+    """What `keep_split` was given last; None at first."""
+    return headers._split
 
 
 def encoded(source: object, argument: str) -> tuple[tuple[bytes, bytes], ...]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import attrs
 
-from .headers import Headers, HeadersLike, encoded, trusted_headers
+from .headers import Headers, HeadersLike, encoded, keep_split, kept_split, trusted_headers
 from .protocol.field_rules import Fields, Malformed, check_trailers
 from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
@@ -73,8 +73,23 @@ class Response:
     trailers: Headers | None = None
 
 
+MAX_KEPT = 256
+"""Characters of pseudo-header fields up to which a Request is kept beside its fields: a peer does not pay for them."""
+
+
 def split_request(headers: Headers, priority: Priority) -> Request:
-    """A validated request's fields as a Request."""
+    """A validated request's fields as a Request; the same one again for the same Headers, which repeats share."""
+    kept = kept_split(headers)
+    if type(kept) is Request and kept.priority == priority:
+        return kept
+    request = _split_request(headers, priority)
+    pseudo = (request.method, request.scheme, request.authority, request.path, request.protocol)
+    if sum(len(text) for text in pseudo if text is not None) <= MAX_KEPT:
+        keep_split(headers, request)
+    return request
+
+
+def _split_request(headers: Headers, priority: Priority) -> Request:
     pseudo: dict[bytes, str] = {}
     fields = headers.raw
     count = 0

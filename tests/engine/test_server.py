@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -35,6 +36,7 @@ from tests.engine.helpers import (
     read_all,
     whole_reads,
 )
+from tests.frames import priority_update
 from trio_h2 import Config, ErrorCodes, StreamResetError
 
 HEAD = ((":method", "HEAD"), *GET[1:])
@@ -765,6 +767,27 @@ async def test_a_request_as_the_handler_sees_it(autojump_clock: MockClock) -> No
     assert (first.headers["cookie"], first.headers["x"]) == ("a=1; b=2", "1")
     assert first.priority == trio_h2.Priority(1, True)
     assert (second.method, second.authority, second.path) == ("OPTIONS", "h", "*")
+
+
+@pytest.mark.parametrize("path", ["/", pytest.param("/" + "p" * 300, id="long")])
+async def test_a_request_that_comes_again_is_as_the_first(path: str, autojump_clock: MockClock) -> None:
+    """Also with a priority of its own, which a frame before it said (RFC 9218 section 7.1)."""
+    requests: dict[int, trio_h2.Request] = {}
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        requests[stream.stream_id] = stream.request
+        await stream.respond(204)
+
+    fields = (*GET[:3], (":path", path), ("x", "1"))
+    async with raw_client(handler) as peer:
+        await peer.send(*(peer.headers(stream_id, fields, end_stream=True) for stream_id in (1, 3, 5)))
+        await peer.send(priority_update(7, b"u=1"), peer.headers(7, fields, end_stream=True))
+        await peer.send(peer.headers(9, fields, end_stream=True))
+        await peer.sync()
+    assert [requests[stream_id].priority.urgency for stream_id in (1, 3, 5, 7, 9)] == [3, 3, 3, 1, 3]
+    assert len({attrs.evolve(request, priority=trio_h2.Priority()) for request in requests.values()}) == 1
+    assert (requests[9].path, requests[9].headers["x"]) == (path, "1")
+    assert (requests[5] is requests[3]) == (path == "/")
 
 
 async def test_rfc6585_5_a_header_list_too_large_is_431(autojump_clock: MockClock) -> None:

@@ -28,9 +28,10 @@ from .limits import (
 
 __all__ = ["FieldDecoder", "FieldEncoder"]
 
-# What CPython takes to remember a block beside its fields: the objects around one, and its octets. Indexed fields are
-# the table's. A literal's octets are in the block too, and 8/5 of them when decoded.
-_BLOCK_SIZE = 600
+# What CPython takes to remember a block beside its fields: the objects around one, the Request that is made of it among
+# them, and its octets. Indexed fields are the table's. A literal's octets are in the block too, and 8/5 of them when
+# decoded.
+_BLOCK_SIZE = 1200
 _OCTET_SIZE = 3
 
 MAX_REMEMBERED_SENT = 32 * 1024

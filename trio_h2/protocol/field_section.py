@@ -12,8 +12,9 @@ from .response_rules import ResponseHead, parse_response_untrusted, read_respons
 
 __all__ = ["FIELD_SIZE", "LITERAL_SIZE", "STRICT", "FieldSection", "InboundRules"]
 
-# What CPython takes to remember a field: its place in a list; a literal's own tuple and strings.
-FIELD_SIZE = 9
+# What CPython takes to remember a field: its places in the section and in the Request that is made of it; a literal's
+# own tuple and strings.
+FIELD_SIZE = 17
 LITERAL_SIZE = 130
 
 

@@ -142,12 +142,8 @@ class MessageReceiver:
         """HEADERS (6.2)."""
         stream = self._table.get(frame.stream_id)
         if stream is None:
-            if (
-                self._state.client
-                or self._table.is_own(frame.stream_id)
-                or not self._table.is_idle(frame.stream_id)
-                or self._state.ignores(frame.stream_id)
-            ):
+            state = self._state
+            if state.client or not self._table.is_new(frame.stream_id) or state.ignores(frame.stream_id):
                 return self._late(frame.stream_id, Input.RECV_HEADERS)
             return self._request(frame, events)
         verdict = stream.receive(Input.RECV_HEADERS)

@@ -77,6 +77,10 @@ class StreamTable:
         """Whether this ID has not been used yet, nor passed over."""
         return stream_id > (self.highest_outbound if self.is_own(stream_id) else self.highest_inbound)
 
+    def is_new(self, stream_id: int) -> bool:
+        """Whether this ID is one that the peer opens, and has not used yet, nor passed over."""
+        return stream_id > self.highest_inbound and stream_id & 1 != self._own_parity
+
     def next_own_id(self) -> int | None:
         """The ID our next stream gets, or None when they are used up."""
         stream_id = self.highest_outbound + 2 if self.highest_outbound else 2 - self._own_parity
@@ -84,7 +88,7 @@ class StreamTable:
 
     def use(self, stream_id: int) -> None:
         """Note an ID as used; all lower ones of its side are closed by that."""
-        if self.is_own(stream_id):
+        if stream_id & 1 == self._own_parity:
             self.highest_outbound = stream_id
         else:
             self.highest_inbound = stream_id

@@ -120,7 +120,12 @@ class Adapter:
         """Answer a request."""
         request = stream.request
         if request.method != "CONNECT":
-            await self._answer(stream)
+            if stream.can_push:
+                await self._answer_and_push(stream)
+            else:  # in this task alone
+                exchange = HttpExchange(stream, self._server)
+                stream.on_disconnect(exchange.client_gone, grace=self._grace)
+                await self._call(stream, exchange)
         elif request.protocol != "websocket":
             # RFC 9110 section 15.6.2: no app can be asked for a tunnel.
             await stream.respond(501, mended_fields(501, [], self._server))
@@ -129,15 +134,6 @@ class Adapter:
             await stream.respond(400, mended_fields(400, fields, self._server))
         else:
             await self._open(stream)
-
-    async def _answer(self, stream: RequestStream) -> None:
-        """Answer a request, in this task alone if the client takes no pushes."""
-        if stream.can_push:
-            await self._answer_and_push(stream)
-        else:
-            exchange = HttpExchange(stream, self._server)
-            stream.on_disconnect(exchange.client_gone, grace=self._grace)
-            await self._call(stream, exchange)
 
     async def _answer_and_push(self, stream: RequestStream) -> None:
         raised: BaseException | None = None  # what leaves the block would be put into a group

@@ -152,19 +152,21 @@ class HttpExchange:
     # What each message does
 
     def _start(self, message: Message) -> None:
-        self._expect(message, Part.START)
+        if self._next is not Part.START:
+            raise self._misplaced(message)
         self._status = checked_status(message)
         self._fields = mended_fields(self._status, checked_fields(message), self._server)
-        self._has_trailers = checked_flag(message, "trailers")
+        self._has_trailers = "trailers" in message and checked_flag(message, "trailers")
         self._next = Part.BODY
 
     async def _body(self, message: Message) -> None:
-        self._expect(message, Part.BODY)
+        if self._next is not Part.BODY:
+            raise self._misplaced(message)
         body = checked_octets(message, "body")
         if self._status == 204:
             body = b""
         stream = self._stream
-        more = checked_flag(message, "more_body")
+        more = "more_body" in message and checked_flag(message, "more_body")
         if stream.status is None:
             if not more and not self._has_trailers:
                 await self._respond(body)
@@ -199,7 +201,8 @@ class HttpExchange:
             await self._stream.aclose()
 
     async def _pathsend(self, message: Message) -> None:
-        self._expect(message, Part.BODY)
+        if self._next is not Part.BODY:
+            raise self._misplaced(message)
         path = checked_path(message)
         stream = self._stream
         if stream.status is not None:
@@ -212,7 +215,8 @@ class HttpExchange:
         await self._end_body()
 
     async def _more_trailers(self, message: Message) -> None:
-        self._expect(message, Part.TRAILERS)
+        if self._next is not Part.TRAILERS:
+            raise self._misplaced(message)
         self._trailers += checked_fields(message)
         if checked_flag(message, "more_trailers"):
             await trio.lowlevel.checkpoint()
@@ -245,9 +249,8 @@ class HttpExchange:
             return  # the client takes no pushes
         self._start_push(pushed)
 
-    def _expect(self, message: Message, part: Part) -> None:
-        if self._next is not part:
-            raise RuntimeError(f"the app sent {message['type']!r} where {self._next.value!r} is next")
+    def _misplaced(self, message: Message) -> RuntimeError:
+        return RuntimeError(f"the app sent {message['type']!r} where {self._next.value!r} is next")
 
     _takes: ClassVar[dict[str, Callable[[HttpExchange, Any], Awaitable[None]]]] = {
         "http.response.body": _body,
