@@ -157,6 +157,9 @@ class Headers:
             raise TypeError(text)
         return names
 
+    def _keep(self, split: object) -> None:
+        self._split = split
+
     def _first(self, name: object) -> bytes | None:
         # The most common case of `_lookup_key`, without a call of it.
         wanted = name.encode("utf-8", "surrogatepass").lower() if type(name) is str else _lookup_key(name)
@@ -190,7 +193,7 @@ def trusted_headers(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
 
 def keep_split(headers: Headers, split: object) -> None:
     """Keep what was made of a header section beside it, for the next message that has the same, and so this object."""
-    headers._split = split
+    headers._keep(split)
 
 
 def kept_split(headers: Headers) -> object:
