@@ -14,11 +14,12 @@ from .actors.pump import Pump
 from .actors.stream_actor import StreamActor
 from .bodies import Body, chunks_of, makes_body, reads_pieces
 from .exceptions import H2Error, ProtocolError, ResponseTooLargeError
-from .headers import HeadersLike
+from .headers import HeadersLike, trusted_headers
 from .protocol.field_rules import Fields
 from .protocol.priority import Priority
 from .protocol.request_rules import RequestHead
-from .requests import Response, method_text, repeated_request_fields, split_response, trailer_fields
+from .requests import Response, fields_with, method_text, repeated_request_fields, split_response, trailer_fields
+from .trace import Tracer
 from .wording import quoted
 
 __all__ = ["Outgoing", "exchange", "open_stream", "streamed_request", "whole_request"]
@@ -144,16 +145,27 @@ async def open_stream(connection: ConnectionActor, outgoing: Outgoing, pump: Pum
                 initiator="local",
             )
     actor = StreamActor(connection.context)
-    actor.prepare(outgoing.fields, outgoing.head, end_stream=outgoing.end_stream, pump=pump)
+    tracer = connection.context.tracer
+    fields = outgoing.fields if tracer is None else _traced(tracer, actor, outgoing)
+    actor.prepare(fields, outgoing.head, end_stream=outgoing.end_stream, pump=pump)
     connection.start_client_stream(actor)
     try:
         await actor.wait_open()
     except BaseException:
         actor.close(linger=False)
+        if tracer is not None:
+            tracer.request_settled(actor, None, None)  # if nothing but its caller has ended it
         if pump is not None:
             await pump.left()
         raise
     return actor
+
+
+def _traced(tracer: Tracer, actor: StreamActor, outgoing: Outgoing) -> Fields:
+    """The fields of a request that is about to be made, with those that a trace wants to be sent."""
+    read = partial(fields_with, outgoing.fields, outgoing.head)
+    fields = tracer.request_made(actor, trusted_headers(outgoing.fields), read)
+    return outgoing.fields if fields is None else fields
 
 
 async def exchange(

@@ -103,11 +103,11 @@ class _Known:
 
 
 class LogTrace(Trace):
-    """A Trace that logs every call, a line each, at DEBUG: `connect(url, trace=LogTrace(logging.getLogger("h2")))`.
+    """A Trace that logs its calls, a line each, at DEBUG: `connect(url, trace=LogTrace(logging.getLogger("h2")))`.
 
-    The style is that of Go's `GODEBUG=http2debug=2`. Lines begin with which connection it is: `client 1 to
-    192.0.2.1:443: sent HEADERS flags=END_STREAM|END_HEADERS stream=1 len=31`. Those of requests show their header
-    fields, but no query, and never the values of authorization, proxy-authorization, cookie and set-cookie, nor of
+    The style is that of Go's `GODEBUG=http2debug=2`. Of a request that is made the line is that of its stream. Lines begin with which connection it is: `client 1 to
+    192.0.2.1:443: sent HEADERS flags=END_STREAM|END_HEADERS stream=1 len=31`. Those of requests and responses show
+    their header fields, but no query, and never the values of authorization, proxy-authorization, cookie and set-cookie, nor of
     fields that are never-indexed: mark other secrets as `NeverIndexed`. What a peer wrote is escaped, and cut where it
     is long.
 
@@ -149,6 +149,15 @@ class LogTrace(Trace):
         """See `Trace`."""
         if self._logger.isEnabledFor(logging.DEBUG):
             self._log(connection, "stream %d opened: %s", stream_id, " ".join(map(_field, headers)))
+
+    def handler_began(self, connection: Connection, stream_id: int) -> None:
+        """See `Trace`."""
+        self._log(connection, "the handler of stream %d begins", stream_id)
+
+    def response_began(self, connection: Connection, stream_id: int, status: int, headers: Headers) -> None:
+        """See `Trace`."""
+        if self._logger.isEnabledFor(logging.DEBUG):
+            self._log(connection, "stream %d answered: %s", stream_id, " ".join(map(_field, headers)))
 
     def stream_closed(self, connection: Connection, stream_id: int, error: H2Error | None) -> None:
         """See `Trace`."""

@@ -23,6 +23,7 @@ __all__ = [
     "Request",
     "Response",
     "fields_from",
+    "fields_with",
     "method_text",
     "repeated_request_fields",
     "repeated_response_fields",
@@ -203,6 +204,24 @@ def _with_length(fields: tuple[tuple[bytes, bytes], ...], length: int) -> tuple[
         return (*fields, (b"content-length", b"%d" % length))
     if given != [b"%d" % length]:
         raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
+    return fields
+
+
+def fields_with(fields: Fields, head: RequestHead, more: HeadersLike | None) -> Fields:
+    """A request's fields, with those that a trace's `request_made` wants: they stand for those of the same names.
+
+    Raises ValueError or TypeError, also where it would not be the same request any more.
+    """
+    if more is None:
+        return fields
+    added = fields_from(more, "request_made")
+    names = {name for name, _ in added}
+    fields = (*(field for field in fields if field[0] not in names), *added)
+    changed = check_request(fields, extended_connect=True)
+    if isinstance(changed, Malformed):
+        raise ValueError(f"request_made: {changed.reason}")
+    if changed != head:
+        raise ValueError("request_made: content-length and host are the request's own")
     return fields
 
 

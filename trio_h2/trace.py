@@ -10,16 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from .exceptions import H2Error
-from .headers import Headers
+from .headers import Headers, HeadersLike
 
 __all__ = ["Trace", "Tracer", "WaitReason", "checked_trace"]
 
 logger = logging.getLogger("trio_h2")
 
 WaitReason = Literal["stream window", "connection window", "transport", "slot", "headers", "body"]
+
+T = TypeVar("T")
 
 MAX_PINGS = 100
 """Unanswered PINGs whose times are kept: a peer that answers none may not make us keep more."""
@@ -61,6 +63,29 @@ class Trace:
                 or found it idle, or the peer went, by a GOAWAY with NO_ERROR or without, and no stream was open.
         """
 
+    def request_made(self, connection: Any, number: int, headers: Headers) -> HeadersLike | None:
+        """A client is about to make a request. Called in the task that makes it, so its context variables are there.
+
+        Args:
+            connection: which.
+            number: what the request goes by until its stream is opened: a negative number of its own.
+            headers: its header section, as for `stream_opened`.
+
+        Returns: fields to send with it, in place of those of the same names; None for none. They must not change what
+            is requested: no pseudo-header fields, and content-length as it is.
+        """
+        return None
+
+    def request_settled(self, connection: Any, number: int, stream_id: int | None, error: H2Error | None) -> None:
+        """A request that `request_made` told of has its stream now, or will never have one. Once for each number.
+
+        Args:
+            connection: which.
+            number: the request's.
+            stream_id: its stream's ID: `stream_opened` follows at once. None if nothing of it was sent.
+            error: why it never has a stream; None if it has one, or if its caller was cancelled.
+        """
+
     def stream_opened(self, connection: Any, stream_id: int, headers: Headers) -> None:
         """A request begins: its HEADERS were cut, or received and found good. A pushed one begins by its promise.
 
@@ -69,6 +94,22 @@ class Trace:
             stream_id: the stream's ID.
             headers: the request's header section, with its pseudo-header fields. What must not be shown is
                 `NeverIndexed` or has a name that says so: `authorization`, `cookie`.
+        """
+
+    def handler_began(self, connection: Any, stream_id: int) -> None:
+        """A server's handler is about to be called. Called in its task: it sees context variables that are set here.
+
+        Not of a pushed stream, which has no handler of its own, nor of one that was over before its turn came.
+        """
+
+    def response_began(self, connection: Any, stream_id: int, status: int, headers: Headers) -> None:
+        """A response's header section was cut, or received and found good.
+
+        Args:
+            connection: which.
+            stream_id: the stream's ID.
+            status: of an interim response, 100 to 199, which another one follows; or of the final one.
+            headers: the header section, with `:status`.
         """
 
     def stream_closed(self, connection: Any, stream_id: int, error: H2Error | None) -> None:
@@ -106,7 +147,8 @@ class Trace:
         Args:
             connection: which.
             stream_id: the stream's ID. A client's stream that waits for a slot has none yet: it goes by a negative
-                number of its own. When that wait ends and the stream opens, `stream_opened` follows at once.
+                number of its own, that of `request_made`. When that wait ends and the stream opens, `stream_opened`
+                follows at once.
             reason: what its sender waits for, `"stream window"`, `"connection window"`, `"transport"` (the peer, or
                 the network, takes no more now) or `"slot"` (the peer's limit of concurrent streams); or its reader,
                 `"headers"` or `"body"`. A stream may have one wait of each kind.
@@ -173,19 +215,24 @@ class Tracer:
         self._streams: set[int] = set()
         self._senders: dict[int, WaitReason] = {}
         self._readers: dict[int, WaitReason] = {}
+        # A client's requests without a stream: by what numbers they go, of all and of those that wait for a slot.
+        self._requests: dict[object, int] = {}
         self._queued: dict[object, int] = {}
-        self._last_queued = 0
+        self._last_number = 0
         self._pings: dict[bytes, float] = {}
 
-    def _tell(self, name: str, *arguments: object) -> None:
+    def _tell(self, name: str, *arguments: object, read: Callable[[Any], T] | None = None) -> T | None:
+        """Call a method; `read` makes of its answer what is returned, None if there is none."""
         method = self._methods.get(name)
         if method is None or self._trace._switched_off:
-            return
+            return None
         try:
-            method(self._connection, *arguments)
+            answer = method(self._connection, *arguments)
+            return None if read is None else read(answer)
         except BaseException as error:  # as trio does it: in the middle of a step nothing may get out
             self._trace._switch_off()
             logger.error("%s.%s raised: that trace is switched off", type(self._trace).__name__, name, exc_info=error)
+            return None
 
     # The connection
 
@@ -200,10 +247,28 @@ class Tracer:
             self.stream_closed(stream_id, error)
         for waiter in list(self._queued):
             self.unqueued(waiter)
+        for waiter in list(self._requests):
+            self.request_settled(waiter, None, error)
         self._tell("connection_ended", error)
         self._methods.clear()
         self._pings.clear()
         self._connection = None
+
+    # Requests without a stream
+
+    def request_made(self, waiter: object, headers: Headers, read: Callable[[HeadersLike | None], T]) -> T | None:
+        """A request is about to be made; what `read` makes of the fields that are to be sent with it."""
+        if self._methods.keys().isdisjoint(("request_made", "request_settled")):
+            return None
+        self._last_number -= 1
+        self._requests[waiter] = self._last_number
+        return self._tell("request_made", self._last_number, headers, read=read)
+
+    def request_settled(self, waiter: object, stream_id: int | None, error: H2Error | None) -> None:
+        """It has a stream, or never will; only the first time counts."""
+        number = self._requests.pop(waiter, None)
+        if number is not None:
+            self._tell("request_settled", number, stream_id, error)
 
     # Streams
 
@@ -211,6 +276,16 @@ class Tracer:
         """A request begins."""
         self._streams.add(stream_id)
         self._tell("stream_opened", stream_id, headers)
+
+    def handler_began(self, stream_id: int) -> None:
+        """Its handler is about to be called, unless it is over already."""
+        if stream_id in self._streams:
+            self._tell("handler_began", stream_id)
+
+    def response_began(self, stream_id: int, status: int, headers: Headers) -> None:
+        """A response's header section was sent, or came."""
+        if stream_id in self._streams:
+            self._tell("response_began", stream_id, status, headers)
 
     def stream_closed(self, stream_id: int, error: H2Error | None) -> None:
         """A stream is over; only the first time counts."""
@@ -224,9 +299,11 @@ class Tracer:
 
     def queued(self, waiter: object) -> None:
         """A client's stream waits for a slot, and has no ID yet."""
-        self._last_queued -= 1
-        self._queued[waiter] = self._last_queued
-        self._tell("wait_began", self._last_queued, "slot")
+        number = self._requests.get(waiter)
+        if number is None:
+            self._last_number = number = self._last_number - 1
+        self._queued[waiter] = number
+        self._tell("wait_began", number, "slot")
 
     def unqueued(self, waiter: object) -> None:
         """It waits no more, if it did."""

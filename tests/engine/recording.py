@@ -63,11 +63,35 @@ class Recording(trio_h2.Trace):
         waits = [wait[1:] for wait, count in self._waits.items() if count and wait[0] is connection]
         self.faults += [f"{wait} did not end" for wait in waits]
 
+    def request_made(self, connection: trio_h2.Connection, number: int, headers: Headers) -> None:
+        self._note(connection, "request_made", number, headers)
+        if number >= 0 or number in self._live[connection]:
+            self.faults.append(f"a request goes by {number}")
+        self._live[connection].add(number)
+
+    def request_settled(
+        self, connection: trio_h2.Connection, number: int, stream_id: int | None, error: H2Error | None
+    ) -> None:
+        self._note(connection, "request_settled", number, stream_id, error)
+        if number not in self._live[connection]:
+            self.faults.append(f"request {number} was settled, and not made")
+        self._live[connection].discard(number)
+
     def stream_opened(self, connection: trio_h2.Connection, stream_id: int, headers: Headers) -> None:
         self._note(connection, "stream_opened", stream_id, headers)
         if stream_id in self._live[connection]:
             self.faults.append(f"stream {stream_id} was opened twice")
         self._live[connection].add(stream_id)
+
+    def handler_began(self, connection: trio_h2.Connection, stream_id: int) -> None:
+        self._note(connection, "handler_began", stream_id)
+        if stream_id not in self._live[connection]:
+            self.faults.append(f"the handler of stream {stream_id} began, and that was not open")
+
+    def response_began(self, connection: trio_h2.Connection, stream_id: int, status: int, headers: Headers) -> None:
+        self._note(connection, "response_began", stream_id, status, headers)
+        if stream_id not in self._live[connection]:
+            self.faults.append(f"stream {stream_id} was answered, and not open")
 
     def stream_closed(self, connection: trio_h2.Connection, stream_id: int, error: H2Error | None) -> None:
         self._note(connection, "stream_closed", stream_id, error)

@@ -77,6 +77,7 @@ async def test_a_request_line_by_line(
         'stream 1 opened: :method="GET" :scheme="http" :authority="example.org" :path="/here?..."',
         "stream 1 waits: headers",
         "received HEADERS flags=END_HEADERS stream=1 len=1",
+        'stream 1 answered: :status="200"',
         "received DATA flags=END_STREAM stream=1 len=5",
         "stream 1 waited 1.500000 s: headers",
         "stream 1 closed",

@@ -532,10 +532,12 @@ async def test_rfc9113_5_1_2_who_waits_for_a_slot_goes_by_a_number_of_its_own(
             for stream_id in (1, 3):
                 await peer.send(peer.headers(stream_id, OK, end_stream=True))
                 await trio.testing.wait_all_tasks_blocked()
-    assert trace.waits(-1) == [("slot", start, start + 2)]
-    assert trace.waits(-2) == [("slot", start + 2, start + 3)]
+    assert trace.waits(-2) == [("slot", start, start + 2)]
+    assert trace.waits(-3) == [("slot", start + 2, start + 3)]
+    assert trace.arguments("request_settled") == [(-1, 1, None), (-2, None, None), (-3, 3, None)]
     names = [(told.what, told.arguments[0]) for told in trace.told[1:]]
-    assert names[names.index(("wait_ended", -2)) + 1] == ("stream_opened", 3)
+    after = names.index(("wait_ended", -3)) + 1
+    assert names[after : after + 2] == [("request_settled", -3), ("stream_opened", 3)]
     assert [headers[":path"] for _, headers in trace.arguments("stream_opened")] == ["/first", "/second"]
     trace.check()
 

@@ -105,6 +105,9 @@ class StreamActor(StreamFacts):
             self._on_end(event)
         elif isinstance(event, RESPONSES):
             inbox.put(event)
+            if self._context.tracer is not None:
+                status = int(event.headers[b":status"])
+                self._context.tracer.response_began(self.machine.stream_id, status, event.headers)
             if self._pump is not None:
                 self._pump.answered(event.headers[b":status"])
         elif isinstance(event, PASSING):
@@ -153,10 +156,13 @@ class StreamActor(StreamFacts):
         if self.failure is None:
             self.failure = failure
         self.inbox.fail(failure)
+        tracer = self._context.tracer
         if self.stream is not None:
             self._context.writer.fail_sender(self.stream, failure)
-            if self._context.tracer is not None:
-                self._context.tracer.stream_closed(self.stream.stream_id, None if self._ended else failure)
+            if tracer is not None:
+                tracer.stream_closed(self.stream.stream_id, None if self._ended else failure)
+        elif tracer is not None:
+            tracer.request_settled(self, None, failure)
         if self.opened is not None:
             self.opened.set()
         self._stop_pump()
@@ -298,6 +304,7 @@ class StreamActor(StreamFacts):
         tracer = self._context.tracer
         if tracer is not None:
             tracer.unqueued(self)
+            tracer.request_settled(self, self.machine.stream_id, None)
             tracer.stream_opened(self.machine.stream_id, trusted_headers(fields))
         self._context.writer.wake()
         if self.opened is not None:
@@ -380,6 +387,8 @@ class StreamActor(StreamFacts):
         assert self.scope is not None
         assert self._request is not None
         try:
+            if self._context.tracer is not None:
+                self._context.tracer.handler_began(self.machine.stream_id)
             with self.scope:
                 await handler(self, self._request)
             # A handler that was cancelled has not finished: its response must not look as if it had.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 
 import trio
 
@@ -31,6 +32,7 @@ class StreamTasks:
         self._handler = handler
         self._streams = streams
         self._ending = ending
+        self._context = copy_context()
 
     def start_client(self, actor: StreamActor) -> None:
         """Give a client's stream, its own or one that was pushed, its task."""
@@ -75,5 +77,6 @@ class StreamTasks:
         finally:
             waiting = self._streams.permits.give_back()
             if waiting is not None:
-                self.start_handler(*waiting)
+                # Not with the context variables that the handler before it has set in this task.
+                self._context.run(self.start_handler, *waiting)
             self._streams.remove(actor)

@@ -34,6 +34,7 @@ class ConnectionState:
     Attributes:
         rules: what is received is held to these.
         complain: called with the stream ID and the reason for every request or frame of the peer's that is refused.
+        tracer: tells a user's Trace, if there is one.
         outbound: the connection's window for what we send.
         initial_outbound: what our streams' windows for it count from.
         credit: the windows for what the peer sends.
@@ -60,7 +61,7 @@ class ConnectionState:
         self.client = client
         self.rules = rules
         self.complain = complain
-        self._tracer = tracer
+        self.tracer = tracer
         # Settings and streams
         self.local_settings = LocalSettings(client)
         self.remote_settings = RemoteSettings(peer_is_server=client)
@@ -155,13 +156,13 @@ class ConnectionState:
         """Queue a PING of 8 octets (6.7)."""
         self.pings_unanswered += 1
         self.outbox.ping(payload, ack=False)
-        if self._tracer is not None:
-            self._tracer.ping_sent(payload)
+        if self.tracer is not None:
+            self.tracer.ping_sent(payload)
 
     def ping_answered(self, payload: bytes) -> bool:
         """The peer acknowledged a PING; whether one of ours was waiting for it."""
-        if self._tracer is not None:
-            self._tracer.ping_answered(payload)
+        if self.tracer is not None:
+            self.tracer.ping_answered(payload)
         if not self.pings_unanswered:
             return False
         self.pings_unanswered -= 1

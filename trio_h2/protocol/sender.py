@@ -17,6 +17,7 @@ from ..exceptions import (
     StreamIDTooLowError,
     TooManyStreamsError,
 )
+from ..headers import trusted_headers
 from .connection_state import ConnectionState
 from .field_rules import Fields
 from .frames import PriorityFields
@@ -51,6 +52,7 @@ class Sender:
         self.table = state.table
         self.outbound = state.outbound
         self.outbox = state.outbox
+        self._tracer = state.tracer
         self._budgets = state.budgets
         self._credit = state.credit
         self.acknowledge = state.credit.acknowledge
@@ -254,6 +256,8 @@ class Sender:
         stream.send(Input.SEND_HEADERS)
         self.table.count(stream)
         self.outbox.headers(stream.stream_id, fields, end_stream=end_stream)
+        if self._tracer is not None:
+            self._tracer.response_began(stream.stream_id, head.status, trusted_headers(fields))
         if interim:
             return
         status_class = head.status // 100
@@ -289,6 +293,8 @@ class Sender:
         stream.outbound.consume(length)
         self.outbound.consume(length)
         self.outbox.headers(stream.stream_id, fields, end_stream=False)
+        if self._tracer is not None:
+            self._tracer.response_began(stream.stream_id, head.status, trusted_headers(fields))
         self.outbox.data(stream.stream_id, body, end_stream=trailers is None)
         if trailers is not None:
             self.outbox.headers(stream.stream_id, trailers, end_stream=True)
