@@ -105,11 +105,11 @@ class _Known:
 class LogTrace(Trace):
     """A Trace that logs its calls, a line each, at DEBUG: `connect(url, trace=LogTrace(logging.getLogger("h2")))`.
 
-    The style is that of Go's `GODEBUG=http2debug=2`. Of a request that is made the line is that of its stream. Lines begin with which connection it is: `client 1 to
+    The style is that of Go's `GODEBUG=http2debug=2`. Lines begin with which connection it is: `client 1 to
     192.0.2.1:443: sent HEADERS flags=END_STREAM|END_HEADERS stream=1 len=31`. Those of requests and responses show
-    their header fields, but no query, and never the values of authorization, proxy-authorization, cookie and set-cookie, nor of
-    fields that are never-indexed: mark other secrets as `NeverIndexed`. What a peer wrote is escaped, and cut where it
-    is long.
+    their header fields, but no query, and never the values of authorization, proxy-authorization, cookie and
+    set-cookie, nor of fields that are never-indexed: mark other secrets as `NeverIndexed`. What a peer wrote is
+    escaped, and cut where it is long. A request that is made has the line of its stream, and none before.
 
     Args:
         logger: where the lines go. What is not enabled for DEBUG costs little, and may be enabled later.
