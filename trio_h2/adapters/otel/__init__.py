@@ -1,0 +1,6 @@
+"""OpenTelemetry: spans and metrics of requests and connections. It needs the extra `otel`; see docs/observability.md."""
+
+from .otel_trace import OTelTrace
+from .traced_request import set_route
+
+__all__ = ["OTelTrace", "set_route"]
