@@ -115,7 +115,8 @@ class LogTrace(Trace):
         logger: where the lines go. What is not enabled for DEBUG costs little, and may be enabled later.
 
     In all methods:
-        connection, stream_id, headers, error, type, flags, length, reason, octets, seconds, target: as for `Trace`.
+        connection, number, stream_id, headers, status, error, type, flags, length, reason, octets, seconds, target: as
+            for `Trace`.
 
     Raises:
         TypeError: `logger` is no logger.

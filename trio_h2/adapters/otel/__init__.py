@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans and metrics of requests and connections. It needs the extra `otel`; see docs/observability.md."""
+"""OpenTelemetry: spans and metrics of requests and connections. With the extra `otel`; see docs/observability.md."""
 
 from .otel_trace import OTelTrace
 from .traced_request import set_route

@@ -106,7 +106,7 @@ class ConnectionMetrics:
         self, name: str, count: Callable[[], Counter[Series]], options: CallbackOptions
     ) -> Iterable[Observation]:
         with self._asking:  # each answer serves each instrument once
-            if name in self._asked or not self._asked:
+            if not self._asked or name in self._asked:
                 self._asked.clear()
                 self._look_at_all()
             self._asked.add(name)
