@@ -27,8 +27,9 @@ from tests.peer_site import MIB, start_server, write_body
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
-EIGHT = [
+SHORT = [
     "service.py",
+    "telemetry.py",
     "events.py",
     "metrics_exporter.py",
     "h11_on_the_same_port.py",
@@ -94,7 +95,7 @@ const report = what => fetch("/report", {{method: "POST", body: JSON.stringify(w
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("name", EIGHT)
+@pytest.mark.parametrize("name", SHORT)
 def test_an_example_is_short_and_hides_nothing_from_type_checkers(name: str) -> None:
     text = (EXAMPLES / name).read_text()
     assert len(text.splitlines()) < 100
@@ -184,6 +185,29 @@ async def test_a_listener_that_comes_back_hears_what_it_missed(tmp_path: Path, t
                 assert [line async for line in lines] == []
             assert await process.wait() == 0  # curl: the response has ended in order
             await peer.process.wait()
+
+
+# The spans ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_spans_of_a_request_are_of_its_clients_trace(tmp_path: Path) -> None:
+    curl = peers.require_program("curl", package="curl")
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    async with example(tmp_path, "telemetry.py") as peer:
+        how = ["-sS", "--http2-prior-knowledge", "--header", f"traceparent: {parent}"]
+        done = await peers.run_program(curl, *how, f"http://localhost:{peer.port}/orders/7")
+        assert done.text == "in stock: 12\n"
+    told = [json.loads(line) for line in peer.output().splitlines() if line.startswith("{")]
+    spans = {span["context"]["span_id"]: span for span in told if "context" in span}
+    ours = {number: span for number, span in spans.items() if span["context"]["trace_id"] == f"0x{'a' * 32}"}
+    chain, after = [], f"0x{'b' * 16}"
+    while following := [span for span in ours.values() if span["parent_id"] == after]:
+        chain.append(following[0]["name"])
+        after = following[0]["context"]["span_id"]
+    assert chain == ["GET /orders/{id}", "look at the stock", "GET", "GET /stock"]
+    [measured] = [each["resource_metrics"] for each in told if "resource_metrics" in each]
+    names = {metric["name"] for scope in measured[0]["scope_metrics"] for metric in scope["metrics"]}
+    assert {"http.server.request.duration", "http.client.request.duration", "trio_h2.connection.io"} <= names
 
 
 # The metrics ----------------------------------------------------------------------------------------------------------

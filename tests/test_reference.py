@@ -11,7 +11,7 @@ import pytest
 import trio_h2
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
-ADAPTERS = ["asgi", "httpx", "httpx2"]
+ADAPTERS = ["asgi", "httpx", "httpx2", "otel"]
 MODULES = ["trio_h2", "trio_h2.sansio", "trio_h2.testing", *(f"trio_h2.adapters.{name}" for name in ADAPTERS)]
 
 
