@@ -81,7 +81,7 @@ class Trace:
 
         Args:
             connection: which.
-            number: the request's.
+            number: the request's number.
             stream_id: its stream's ID: `stream_opened` follows at once. None if nothing of it was sent.
             error: why it never has a stream; None if it has one, or if its caller was cancelled.
         """
