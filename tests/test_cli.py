@@ -27,6 +27,7 @@ from rich.console import Console
 
 import tests.peers as peers
 import trio_h2
+from tests.fresh_imports import forget
 from trio_h2 import cli as cli_package
 from trio_h2.cli import commands, process, serve_command
 from trio_h2.cli import demo as demo_module
@@ -1011,8 +1012,7 @@ def test_a_missing_extra_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
 ) -> None:
     forget_commands(monkeypatch)
-    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
-        monkeypatch.delitem(sys.modules, name)
+    forget(monkeypatch, lambda name: name.partition(".")[0] == missing)
     monkeypatch.setitem(sys.modules, missing, None)
     assert run_main(monkeypatch, "demo") == 1
     assert capsys.readouterr().err == (f"trio-h2: {missing} is missing; install it with: pip install 'trio-h2[cli]'\n")
@@ -1040,8 +1040,7 @@ def test_another_missing_module_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def forget_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the modules of the command imported anew, and put back afterwards."""
-    for name in [name for name in sys.modules if name.startswith("trio_h2.cli.")]:
-        monkeypatch.delitem(sys.modules, name)
+    forget(monkeypatch, lambda name: name.startswith("trio_h2.cli."))
 
 
 # Processes of their own ---------------------------------------------------------------------------

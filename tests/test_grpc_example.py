@@ -456,7 +456,7 @@ def test_binary_metadata_may_be_padded_or_not_and_joined() -> None:
         assert set(metadata) == {("x-bin", b"\x00\xff")}, value
     with pytest.raises(layer.RpcError, match="x-bin is no base64"):
         layer.metadata_of(trio_h2.Headers([("x-bin", "A")]))
-    assert layer.metadata_fields([("X-Bin", b"\x00\xff"), ("a", " b ")]) == [("X-Bin", b"AP8"), ("a", b"b")]
+    assert layer.sendable([("X-Bin", b"\x00\xff"), ("a", " b ")]) == [("X-Bin", b"AP8"), ("a", "b")]
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_binary_metadata_may_be_padded_or_not_and_joined() -> None:
 )
 def test_metadata_that_cannot_be_sent_are_refused_by_name(pair: tuple[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"metadata: '{pair[0]}'"):
-        layer.metadata_fields([pair])
+        layer.sendable([pair])
 
 
 # A client that breaks rules -------------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ import re
 import string
 import struct
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import IntEnum
 from functools import partial
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 import trio
@@ -27,12 +27,9 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 S = TypeVar("S", bound=trio_h2.ClientStream | trio_h2.ServerStream)
 Over = trio_h2.ClientConnection | trio_h2.Pool
-Field = tuple[str, str | bytes]
-Metadata = Sequence[Field]  # bytes where a name ends in -bin, else str
+Metadata = Sequence[tuple[str, str | bytes]]  # bytes where a name ends in -bin, else str
 
 PREFIX = struct.Struct(">BI")  # before each message: whether it is compressed, and its length
-PRINTABLE = string.punctuation.replace("%", "")  # beside letters and digits, in a grpc-message
-GZIP = 31  # zlib's number for it
 MAX_MESSAGE = 4 * 2**20  # octets, uncompressed, of what is sent and of what comes
 BATCH = 16 * 1024  # octets of small messages that go together, at most
 IS_GRPC = re.compile("application/grpc([+;]|$)")
@@ -49,7 +46,7 @@ class Code(IntEnum):
     INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED = range(13, 17)
 
 
-OF_STATUS = {str(code.value): code for code in Code}
+CODES = {str(code.value): code for code in Code}
 OF_HTTP = {400: Code.INTERNAL, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.UNIMPLEMENTED}
 OF_HTTP.update({431: Code.INTERNAL} | dict.fromkeys((429, 502, 503, 504), Code.UNAVAILABLE))
 OF_RESET = {7: Code.UNAVAILABLE, 8: Code.CANCELLED, 11: Code.RESOURCE_EXHAUSTED, 12: Code.PERMISSION_DENIED}
@@ -62,10 +59,9 @@ class RpcError(Exception):
         super().__init__(f"{code.name}: {message}")
         self.code, self.message, self.metadata = code, message, metadata
 
-    def fields(self) -> list[Field]:
-        text = quote(self.message, PRINTABLE, errors="replace")
-        status = [("grpc-status", str(self.code.value)), *([("grpc-message", text)] if text else [])]
-        return [*status, *metadata_fields(self.metadata)]
+    def trailers(self) -> Metadata:
+        text = quote(self.message, string.punctuation.replace("%", ""), errors="replace")
+        return [("grpc-status", str(self.code.value)), ("grpc-message", text), *sendable(self.metadata)]
 
 
 class Method(NamedTuple, Generic[Q, R]):
@@ -76,18 +72,15 @@ class Method(NamedTuple, Generic[Q, R]):
     decode_reply: Callable[[bytes], R]
 
 
-def metadata_fields(metadata: Metadata) -> list[Field]:
-    fields: list[Field] = []
+def sendable(metadata: Metadata) -> Metadata:
     for name, value in metadata:
         if name.lower() in OWN or name.lower().endswith("-bin") != isinstance(value, bytes):
             raise ValueError(f"metadata: {name!r} is gRPC's own, or has not bytes for a name in -bin, str for others")
-        octets = base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode("latin-1").strip()
-        fields.append((name, octets))
-    return fields
+    return [(n, base64.b64encode(v).rstrip(b"=") if isinstance(v, bytes) else v.strip()) for n, v in metadata]
 
 
 def metadata_of(headers: trio_h2.Headers) -> Metadata:
-    metadata: list[Field] = []
+    metadata: list[tuple[str, str | bytes]] = []
     for name, value in headers.items():
         try:
             parts = [base64.b64decode(part + "==") for part in value.split(",")] if name.endswith("-bin") else [value]
@@ -116,7 +109,7 @@ async def until(deadline: float, awaited: Awaitable[R]) -> R:
     raise RpcError(Code.DEADLINE_EXCEEDED, "the deadline has passed")
 
 
-class Call(Generic[S, Q, R]):
+class Call(AsyncIterator[R], Generic[S, Q, R]):
     """One side of a call: `async for` gives what comes, or `only()` the one message that has to; `send()` sends."""
 
     stream: S
@@ -133,10 +126,9 @@ class Call(Generic[S, Q, R]):
         octets = self._encode(message)
         if len(octets) > self._limit:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"a message to send has {len(octets)} octets, above {self._limit}")
-        if self._compress and len(smaller := zlib.compress(octets, wbits=GZIP)) < len(octets):
-            self.due += PREFIX.pack(1, len(smaller)) + smaller
-        else:
-            self.due += PREFIX.pack(0, len(octets)) + octets
+        if self._compress:
+            octets = zlib.compress(octets, wbits=31)
+        self.due += PREFIX.pack(self._compress, len(octets)) + octets
 
     def _next(self) -> list[R]:
         """The next message, if all of it has come."""
@@ -159,7 +151,7 @@ class Call(Generic[S, Q, R]):
             raise RpcError(Code.INTERNAL, f"a message cannot be decoded: {error}") from error
 
     def _unzipped(self, octets: bytes) -> bytes:
-        inflater = zlib.decompressobj(GZIP)
+        inflater = zlib.decompressobj(wbits=31)
         message = inflater.decompress(octets, self._limit + 1)
         if len(message) > self._limit:
             raise RpcError(Code.RESOURCE_EXHAUSTED, f"a message has more than {self._limit} octets, uncompressed")
@@ -180,19 +172,16 @@ class Call(Generic[S, Q, R]):
     async def only(self) -> R:
         return self.one(await self._receive(whole=True))
 
-    def __aiter__(self) -> Self:
-        return self
-
     async def __anext__(self) -> R:
         while not (messages := self._next()):
             if self._sender is trio.lowlevel.current_task():
                 await self.flush()
-            octets = await self._receive()
-            if not octets and self._come:
+            if octets := await self._receive():
+                self._come += octets
+            elif self._come:
                 raise RpcError(Code.INTERNAL, "the body ends within a message")
-            if not octets:
+            else:
                 raise StopAsyncIteration
-            self._come += octets
         return messages[0]
 
     async def send(self, message: Q, *, more: bool = False) -> None:
@@ -218,18 +207,18 @@ class ServiceCall(Call[trio_h2.ServerStream, R, Q], Generic[Q, R]):
     """What handlers get. Put metadata into `trailers` to send with the status."""
 
     def __init__(self, stream: trio_h2.ServerStream, method: Method[Q, R], limit: int, compress: bool) -> None:
-        compress = compress and "gzip" in stream.request.headers.get("grpc-accept-encoding", "")
+        headers = stream.request.headers
+        compress = compress and "gzip" in headers.get("grpc-accept-encoding", "")
         super().__init__(method.encode_reply, method.decode_request, limit, compress)
-        self.stream = stream
-        self.trailers: list[Field] = []
-        self.encoding = stream.request.headers.get("grpc-encoding", "identity")
+        self.stream, self.trailers = stream, list[tuple[str, str | bytes]]()
+        self.encoding = headers.get("grpc-encoding", "identity")
 
     def metadata(self) -> Metadata:
         return metadata_of(self.stream.request.headers)
 
     async def begin(self, metadata: Metadata = ()) -> None:
         """Send initial metadata, before the first reply: that goes without any otherwise."""
-        await self.stream.send_response(200, [*self._head, *metadata_fields(metadata)])
+        await self.stream.send_response(200, [*self._head, *sendable(metadata)])
 
     async def flush(self) -> None:
         if self.due and self.stream.status is None:
@@ -239,13 +228,12 @@ class ServiceCall(Call[trio_h2.ServerStream, R, Q], Generic[Q, R]):
     async def run(self, handler: Handler[Q, R]) -> None:
         if self.encoding not in ("identity", "gzip"):
             raise RpcError(Code.UNIMPLEMENTED, f"grpc-encoding: {self.encoding[:20]!r} is not known here")
-        reply = await handler(self)
-        if reply is not None:
+        if (reply := await handler(self)) is not None:
             self.pack(reply)
         await self.finish(OK, bytes(self.due))
 
-    async def finish(self, status: trio_h2.Headers | list[Field], body: bytes) -> None:
-        trailers = [*status, *metadata_fields(self.trailers)] if self.trailers else status
+    async def finish(self, status: trio_h2.Headers | Metadata, body: bytes) -> None:
+        trailers = [*status, *sendable(self.trailers)] if self.trailers else status
         try:
             if self.stream.status is not None:
                 await self.stream.send_all(body)
@@ -277,7 +265,7 @@ class Service:
             await run(stream)
         else:
             status = RpcError(Code.UNIMPLEMENTED, "there is no such method")
-            await stream.send_response(200, [*HEAD, *status.fields()], end_stream=True)
+            await stream.send_response(200, [*HEAD, *status.trailers()], end_stream=True)
 
     async def _run(self, method: Method[Q, R], handler: Handler[Q, R], stream: trio_h2.ServerStream) -> None:
         call = ServiceCall(stream, method, *self._options)
@@ -290,7 +278,7 @@ class Service:
             while len(causes := list(getattr(cause, "exceptions", []))) == 1:  # in the groups of a handler's nurseries
                 cause = causes[0]
             status = cause if isinstance(cause, RpcError) else RpcError(Code.UNKNOWN, "the handler failed")
-            await call.finish(status.fields(), b"" if status.code is Code.DEADLINE_EXCEEDED else bytes(call.due))
+            await call.finish(status.trailers(), b"" if status.code is Code.DEADLINE_EXCEEDED else bytes(call.due))
             if status is not cause:
                 await stream.reset(trio_h2.ErrorCodes.NO_ERROR)  # of the rest of the request, if there is one
                 raise
@@ -307,7 +295,7 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
         now = trio.current_time()
         self.deadline = min(now + timeout, trio.current_effective_deadline())
         limited = [("grpc-timeout", timeout_text(max(self.deadline - now, 0)))] if self.deadline < math.inf else []
-        self.fields = [*limited, ("te", "trailers"), *self._head, *metadata_fields(metadata)]
+        self.fields = [*limited, ("te", "trailers"), *self._head, *sendable(metadata)]
 
     @contextmanager
     def statuses(self) -> Generator[None, None, None]:
@@ -319,27 +307,27 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
         except trio_h2.H2Error as error:
             if error.initiator == "local":
                 raise
-            code = Code.UNAVAILABLE
-            if isinstance(error, trio_h2.StreamResetError):
-                code = OF_RESET.get(error.error_code, Code.INTERNAL)
-            if code is Code.CANCELLED and trio.current_time() >= self.deadline:  # the service was the first to see it
+            code = OF_RESET.get(getattr(error, "error_code", 0), Code.INTERNAL)
+            if not isinstance(error, trio_h2.StreamResetError):
+                code = Code.UNAVAILABLE
+            elif code is Code.CANCELLED and trio.current_time() >= self.deadline:  # the service was the first to see it
                 code = Code.DEADLINE_EXCEEDED
             raise RpcError(code, str(error)) from error
 
     async def metadata(self) -> Metadata:
         """Wait for the initial metadata."""
         with self.statuses():
-            response = await self.stream.response()
-        self.begin(response)
-        return metadata_of(response.headers)
+            return metadata_of(self.begin(await self.stream.response()).headers)
 
-    def begin(self, response: trio_h2.Response) -> None:
+    def begin(self, response: trio_h2.Response) -> trio_h2.Response:
         self._response, self.encoding = response, response.headers.get("grpc-encoding", "identity")
         if response.status != 200 or not IS_GRPC.match(response.headers.get("content-type", "")):
-            self.check(response, response.headers)
+            self.check(response, None)
+        return response
 
-    def check(self, response: trio_h2.Response, trailers: trio_h2.Headers) -> None:
+    def check(self, response: trio_h2.Response, trailers: trio_h2.Headers | None) -> None:
         """Raise the status, unless it is OK."""
+        trailers = trailers or response.headers
         status = trailers.get("grpc-status")
         if status is None:
             what = f"HTTP status {response.status}, content-type {response.headers.get('content-type')}"
@@ -348,35 +336,31 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
             self.trailers = metadata_of(trailers)
         if status != "0":
             message = unquote(trailers.get("grpc-message", ""))
-            raise RpcError(OF_STATUS.get(status, Code.UNKNOWN), message, self.trailers)
+            raise RpcError(CODES.get(status, Code.UNKNOWN), message, self.trailers)
 
     async def _receive(self, *, whole: bool = False) -> bytes:
-        if self._response is None:
-            await self.metadata()
         with self.statuses():
+            response = self._response or self.begin(await self.stream.response())
             octets = await super()._receive(whole=whole)
-        if self._response is not None and (whole or not octets):
-            self.check(self._response, self.stream.trailers or self._response.headers)
-        return octets
+            if whole or not octets:
+                self.check(response, self.stream.trailers)
+            return octets
 
     async def flush(self) -> None:
         """Raises trio.BrokenResourceError if the service has ended the call; its status instead, if that can be had."""
         try:
             await super().flush()
-        except trio_h2.H2Error as error:
+        except trio.BrokenResourceError:
             with suppress(trio.BusyResourceError):  # another task receives, and hears it
-                while error.initiator != "local" and (octets := await self._receive()):
+                while octets := await self._receive():
                     self._come += octets
             raise
 
     async def end(self) -> None:
         """Say that this was the last request. If the service has ended the call already, that is no error."""
-        try:
+        with suppress(trio.BrokenResourceError):
             await self.flush()
             await self.stream.send_eof()
-        except trio_h2.H2Error as error:
-            if error.initiator == "local":
-                raise
 
 
 class Client:
@@ -392,8 +376,7 @@ class Client:
         making = self._over.request("POST", url, headers=call.fields, body=body, max_body=call.most)
         with call.statuses():
             response = await until(call.deadline, making)
-        call.begin(response)
-        call.check(response, response.trailers or response.headers)
+        call.check(call.begin(response), response.trailers)
         return call.one(response.body)
 
     @asynccontextmanager
@@ -402,9 +385,8 @@ class Client:
     ) -> AsyncGenerator[ClientCall[Q, R], None]:
         """Make a call of any kind. Leaving the block before its end cancels it."""
         call = ClientCall(method, timeout, metadata, *self._options)
-        opening = self._over.stream("POST", self._origin + method.path, headers=call.fields)
         with call.statuses(), trio.CancelScope(deadline=call.deadline) as scope:
-            async with opening as call.stream:
+            async with self._over.stream("POST", self._origin + method.path, headers=call.fields) as call.stream:
                 yield call
         if scope.cancelled_caught:
             raise RpcError(Code.DEADLINE_EXCEEDED, "the deadline has passed")

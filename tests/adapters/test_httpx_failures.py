@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -318,7 +319,8 @@ async def test_a_generator_that_has_begun_is_not_sent_again(
 
     network = Network(nursery, handler)
     async with package.client(network) as client:
-        await fails(package, "RemoteProtocolError", client, method="POST", content=chunks(b"once", b"only"))
+        async with aclosing(chunks(b"once", b"only")) as body:
+            await fails(package, "RemoteProtocolError", client, method="POST", content=body)
     assert len(network.requests) == 1
 
 
@@ -407,7 +409,8 @@ async def test_each_timeout_is_for_what_httpx_says(
         await fails(package, "WriteTimeout", client, method="POST", content=b"x" * 100_000)
         assert trio.current_time() - started == pytest.approx(3)
         started = trio.current_time()
-        await fails(package, "WriteTimeout", client, method="POST", content=chunks(b"x" * 100_000))
+        async with aclosing(chunks(b"x" * 100_000)) as body:  # which httpx's own stream around it does not close
+            await fails(package, "WriteTimeout", client, method="POST", content=body)
         assert trio.current_time() - started == pytest.approx(3)
         started = trio.current_time()
         await fails(package, "ReadTimeout", client)

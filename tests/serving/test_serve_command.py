@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 import tests.peers as peers
 import trio_h2
+from tests.fresh_imports import forget
 from tests.serving.running import invoke_serve
 from trio_h2.cli import serve_command
 from trio_h2.cli.config_knobs import KNOBS
@@ -266,8 +267,7 @@ def test_a_directory_that_is_gone_is_one_line(module: Write, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("name", "extra"), [("watchfiles", "reload"), ("wsproto", "asgi"), ("h11", "asgi")])
 def test_a_missing_extra_is_one_line(module: Write, monkeypatch: pytest.MonkeyPatch, name: str, extra: str) -> None:
-    for each in [each for each in sys.modules if each.partition(".")[0] == name or each.startswith("trio_h2.adapters")]:
-        monkeypatch.delitem(sys.modules, each)
+    forget(monkeypatch, lambda each: each.partition(".")[0] == name or each.startswith("trio_h2.adapters"))
     monkeypatch.setitem(sys.modules, name, None)
     result = invoke_serve("hello:app", *(["--reload"] if extra == "reload" else []))
     assert result.stderr == f"Error: {name} is missing; install it with: pip install 'trio-h2[{extra}]'\n"
