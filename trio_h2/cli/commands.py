@@ -13,8 +13,9 @@ from click.shell_completion import get_completion_class
 import trio_h2
 
 from .command_class import Command
-from .get import Location, parse_url
-from .get import get as run_get
+from .exit_codes import Failure
+from .get_command import get
+from .locations import Location, parse_url
 from .ping import ping as run_ping
 from .process import INTERRUPTED, discard, hold_standard_files, output_failed, tell, until_interrupted
 from .serve_command import serve
@@ -48,46 +49,20 @@ def cli() -> None:
 
 
 cli.add_command(serve)
+cli.add_command(get)
 
 
 def _locations(context: click.Context, parameter: click.Parameter, urls: tuple[str, ...]) -> list[Location]:
     try:
         return [parse_url(url) for url in urls]
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    except Failure as failure:
+        raise click.BadParameter(failure.words) from failure
 
 
 def _seconds(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
     if math.isnan(seconds) or seconds <= 0:
         raise click.BadParameter(f"it must be more than 0 seconds, not {seconds:g}")
     return seconds
-
-
-@cli.command()
-@click.argument("locations", metavar="URL...", nargs=-1, required=True, callback=_locations)
-@click.option("-v", "--verbose", is_flag=True, help="Print the events of HTTP/2 to standard error as they happen.")
-@click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate.")
-@click.option(
-    "--max-time", type=float, default=math.inf, callback=_seconds, metavar="SECONDS", help="Give up after this time."
-)
-@click.pass_context
-def get(context: click.Context, locations: list[Location], verbose: bool, insecure: bool, max_time: float) -> None:
-    """Fetch every URL at once over one HTTP/2 connection, and write the bodies out in the order of the URLs.
-
-    All URLs are of one origin: scheme, host and port. Redirects are not followed.
-
-    The exit code is 0 if every response came whole with a status below 400, and 1 if not: standard error says what
-    was wrong with which URL. The others are written all the same, and so is the body of a response with such a
-    status. It is 2 for a wrong command line, 130 after SIGINT, 141 when nobody reads standard output any more.
-    """
-    origins = dict.fromkeys(location.origin for location in locations)
-    if len(origins) > 1:
-        raise click.UsageError(f"all URLs must be of one origin, these are of {len(origins)}: {', '.join(origins)}")
-
-    async def main() -> int:
-        return await run_get(locations, verify=not insecure, verbose=verbose, max_time=max_time)
-
-    context.exit(trio.run(until_interrupted, main))
 
 
 @cli.command()

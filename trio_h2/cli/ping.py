@@ -6,8 +6,8 @@ import trio
 
 import trio_h2
 
-from .get import client_context
 from .process import complain, reason, say
+from .tls_options import client_context
 
 __all__ = ["ping"]
 
@@ -23,9 +23,10 @@ async def ping(origin: str, *, count: int, interval: float, verify: bool, max_ti
         max_time: seconds that all of it may take.
     """
     exit_code = 1
+    ssl_context = client_context(verify=verify) if origin.startswith("https:") else None
     with trio.move_on_after(max_time) as scope:
         try:
-            async with trio_h2.connect(origin, ssl_context=client_context(origin, verify=verify)) as connection:
+            async with trio_h2.connect(origin, ssl_context=ssl_context) as connection:
                 exit_code = await _ping(connection, origin, count, interval)
         except (OSError, trio_h2.H2Error) as error:
             complain(f"{origin}: {reason(error)}")

@@ -1,0 +1,184 @@
+"""`trio-h2 get` on a terminal: progress bars, and bodies that are no text."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+import tests.peers as peers
+import trio_h2
+from trio_h2.cli.exit_codes import ExitCode
+from trio_h2.cli.get import get
+from trio_h2.cli.get_options import GetOptions, request_of
+from trio_h2.cli.locations import parse_url
+from trio_h2.cli.tls_options import client_context
+
+GET = (sys.executable, "-m", "trio_h2", "get")
+LIMIT = 60.0
+HALF = 100_000
+
+
+class Terminal:
+    """A terminal of 80 columns, of which a program has the one end.
+
+    Attributes:
+        theirs: the program's end, a file descriptor.
+        shown: what the program wrote.
+    """
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.shown = ""
+
+    async def read(self) -> bool:
+        """Wait for more of it; False at the end."""
+        try:
+            data = await trio.to_thread.run_sync(os.read, self._ours, 65536, abandon_on_cancel=True)
+        except OSError as error:  # the program has closed its end
+            assert error.errno == errno.EIO
+            data = b""
+        self.shown += data.decode()
+        return bool(data)
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines that were shown, one below the other, without what moves and colours."""
+        return [line.rstrip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", self.shown))]
+
+    def close(self) -> None:
+        os.close(self._ours)
+
+
+def environment() -> dict[str, str]:
+    dropped = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    return {name: value for name, value in os.environ.items() if name not in dropped} | {"TERM": "xterm"}
+
+
+async def start(terminal: Terminal, *arguments: str, bodies: int = subprocess.DEVNULL) -> trio.Process:
+    """Run `get` with standard error on a terminal."""
+    process = await trio.lowlevel.open_process(
+        [*GET, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=bodies,
+        stderr=terminal.theirs,
+        env=environment(),
+    )
+    os.close(terminal.theirs)
+    return process
+
+
+class Halves:
+    """A handler that sends the second half of a body when it is told to."""
+
+    def __init__(self) -> None:
+        self.go_on = trio.Event()
+
+    async def __call__(self, stream: trio_h2.ServerStream) -> None:
+        await stream.send_response(200, [("content-length", str(2 * HALF))])
+        await stream.send_all(bytes(HALF))
+        await self.go_on.wait()
+        if stream.request.path == "/broken":
+            await stream.reset()
+        else:
+            await stream.send_all(bytes(HALF))
+
+
+async def test_each_stream_has_a_bar_on_a_terminal(tmp_path: Path, nursery: trio.Nursery) -> None:
+    handler, terminal = Halves(), Terminal()
+    server = await nursery.start(partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1"))
+    url = f"http://127.0.0.1:{server.port}"
+    names = ["one.bin", "broken", "a-very-long-name-of-a-file-that-is-cut.bin"]
+    files = [option for name in names for option in ("-o", str(tmp_path / name))]
+    with trio.fail_after(LIMIT):
+        process = await start(terminal, *files, *(f"{url}/{name}" for name in names))
+        while terminal.shown.count(" 50%") < 3 and await terminal.read():
+            pass
+        handler.go_on.set()
+        while await terminal.read():
+            pass
+        assert await process.wait() == ExitCode.STREAM
+    terminal.close()
+    assert max(map(len, terminal.lines)) <= 80
+    one, broken, long = terminal.lines[-4:-1]
+    assert re.fullmatch(r"one\.bin +\S+ 100% 200\.0/200\.0 kB [\d.]+ \wB/s", one)
+    assert re.fullmatch(r"broken +\S+.* FAIL 100\.0/200\.0 kB .*", broken)
+    assert re.fullmatch(r"…-a-file-that-is-cut\.bin +\S+ 100% 200\.0/200\.0 kB [\d.]+ \wB/s", long)
+    assert f"Error: {url}/broken: the server ended it early: CANCEL" in terminal.lines
+
+
+async def test_there_are_no_bars_for_a_pipe(tmp_path: Path, nursery: trio.Nursery) -> None:
+    handler = Halves()
+    handler.go_on.set()
+    server = await nursery.start(partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1"))
+    url = f"http://127.0.0.1:{server.port}"
+    done = await peers.run_program(*GET, "-o", tmp_path / "one", "-o", tmp_path / "two", f"{url}/1", f"{url}/2")
+    assert (done.stdout, done.stderr) == (b"", b"")
+    # Nor where standard error is a terminal and somebody reads the bodies, a pager perhaps, which draws on it.
+    terminal = Terminal()
+    with trio.fail_after(LIMIT):
+        process = await start(terminal, f"{url}/1", bodies=subprocess.PIPE)
+        assert process.stdout is not None
+        async with process.stdout:
+            assert b"".join([chunk async for chunk in process.stdout]) == bytes(2 * HALF)
+        assert await process.wait() == 0
+        assert not await terminal.read()
+    terminal.close()
+
+
+async def mixed(stream: trio_h2.ServerStream) -> None:
+    match stream.request.path:
+        case "/text":
+            await stream.respond(200, (), "some té\x1bxt\n".encode())
+        case "/binary":
+            await stream.respond(200, (), b"some\0octets\n")
+        case _:
+            await stream.respond(200, [("content-encoding", "br")], b"encoded\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "exit_code", "shown"),
+    [
+        ("/text", None, 0, "some té\x1bxt\r\n"),
+        ("/binary", None, ExitCode.WRITE, ""),
+        ("/encoded", None, ExitCode.WRITE, ""),
+        ("/binary", "-", 0, "some\0octets\r\n"),
+        ("/encoded", "-", 0, "encoded\r\n"),
+    ],
+)
+async def test_what_is_written_to_a_terminal(
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    file: str | None,
+    exit_code: int,
+    shown: str,
+) -> None:
+    server = await nursery.start(partial(trio_h2.serve_h2, mixed, 0, host="127.0.0.1"))
+    url = f"http://127.0.0.1:{server.port}{path}"
+    terminal = Terminal()
+    with os.fdopen(terminal.theirs, "wb", buffering=0) as stdout:
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=stdout))
+        options = GetOptions(request=request_of(None, [], None, head=False, agent=None))
+        assert await get([parse_url(url)], options, files=[file], ssl_context=client_context()) == exit_code
+    while await terminal.read():
+        pass
+    terminal.close()
+    assert terminal.shown == shown
+    what = "a body with content-encoding br" if path == "/encoded" else "binary data"
+    hint = "is not written to a terminal: -o FILE writes it to a file, -o - to the terminal"
+    assert capsys.readouterr().err == (f"Error: {url}: {what} {hint}\n" if exit_code else "")

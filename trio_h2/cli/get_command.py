@@ -1,0 +1,186 @@
+"""`trio-h2 get`: its command line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+import trio
+
+import trio_h2
+
+from .command_class import Command
+from .exit_codes import ExitCode, Failure, exit_code_table
+from .get import get as run_get
+from .get_options import GetOptions, data_of, read_file, request_of
+from .locations import Location, parse_url
+from .process import complain, until_interrupted
+from .tls_options import client_context
+
+__all__ = ["get", "seconds_option"]
+
+DATA = {"data": "-d", "data_raw": "--data-raw", "data_binary": "--data-binary"}
+
+
+class GetContext(click.Context):
+    """What click knows of one command line, and the order of its options, which it does not.
+
+    Attributes:
+        order: the names of the options that were given, each once for each time.
+    """
+
+    order: tuple[str, ...] = ()
+
+    def note_order(self, parameters: Sequence[click.Parameter]) -> None:
+        """These were given, in this order."""
+        self.order = tuple(str(parameter.name) for parameter in parameters)
+
+
+class GetCommand(Command):
+    """A command that knows in which order its options were given, and lists its exit codes."""
+
+    context_class = GetContext
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, and note the order of the options."""
+        assert isinstance(ctx, GetContext)
+        ctx.note_order(self.make_parser(ctx).parse_args(args=list(args))[2])
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of exit codes."""
+        with formatter.section("Exit codes, as curl's"):
+            formatter.write_dl(exit_code_table())
+
+
+def _limit(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
+    if math.isnan(seconds) or seconds < 0:
+        raise click.BadParameter(f"it must be 0 seconds, for no limit, or more, not {seconds:g}")
+    return seconds or math.inf
+
+
+def seconds_option(*names: str, default: float, help: str) -> Callable[[Any], Any]:
+    """An option that takes a time, which 0 makes endless."""
+    return click.option(*names, type=float, default=default, callback=_limit, metavar="SECONDS", help=help)
+
+
+@click.command(cls=GetCommand)
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option("-X", "--request", "method", metavar="METHOD", help="In place of GET, HEAD or POST.")
+@click.option("-d", "--data", multiple=True, metavar="DATA", help="POST this; @FILE without its line ends; & between.")
+@click.option("--data-binary", multiple=True, metavar="DATA", help="As -d; @FILE as it is; @- is standard input.")
+@click.option("--data-raw", multiple=True, metavar="DATA", help="As -d; an @ means nothing.")
+@click.option("-G", "--get", "as_query", is_flag=True, help="What -d gives becomes the query of a GET.")
+@click.option("-H", "--header", multiple=True, metavar="LINE", help="'Name: value', 'Name:' for none, @FILE of lines.")
+@click.option("-A", "--user-agent", metavar="NAME", help="What it calls itself.")
+@click.option("-o", "--output", multiple=True, metavar="FILE", help="Where the body goes, of each URL in turn.")
+@click.option("-O", "--remote-name", count=True, help="To a file named as the URL's path ends.")
+@click.option("-L", "--location", "follow", is_flag=True, help="Follow redirects.")
+@click.option("--max-redirs", type=click.IntRange(-1), default=50, show_default=True, help="At most; -1: any number.")
+@click.option("-i", "--include", is_flag=True, help="Write the headers, too.")
+@click.option("-I", "--head", is_flag=True, help="Ask for the headers alone, and write them.")
+@click.option("-f", "--fail", is_flag=True, help="A status of 400 or more is a failure, and its body is not written.")
+@click.option("--fail-with-body", is_flag=True, help="It is a failure, and its body is written.")
+@click.option("--cacert", metavar="FILE", help="Who signs servers' certificates, in PEM.")
+@click.option("--cert", metavar="FILE[:PASSWORD]", help="Our own certificate, in PEM.")
+@click.option("--key", metavar="FILE", help="Its key, in PEM.")
+@click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate.")
+@click.option("-x", "--proxy", metavar="URL", help="Ask this proxy for a tunnel (CONNECT) to each origin.")
+@click.option("--retry", type=click.IntRange(0), default=0, help="Try again after a timeout, 408, 429 or 5xx.")
+@click.option("--retry-delay", type=click.FloatRange(0), help="Seconds between; by default 1, and then twice as many.")
+@seconds_option("-m", "--max-time", default=math.inf, help="For each transfer, or each try of it.")
+@seconds_option("--connect-timeout", default=300, help="For each connection, with TLS.")
+@click.option("-w", "--write-out", metavar="FORMAT", help="Written after each transfer: %{http_code}, \\n; @FILE.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the events of HTTP/2 to standard error as they happen.")
+@click.option("-s", "--silent", is_flag=True, help="No progress bars, notes or errors.")
+@click.option("-S", "--show-error", is_flag=True, help="Errors even so.")
+@click.pass_context
+def get(context: click.Context, /, urls: tuple[str, ...], **given: Any) -> None:
+    """Fetch URLs over HTTP/2, all at once, with curl's options.
+
+    Those of one origin share a connection. What they write to standard output comes in the order of the URLs. A URL
+    without a scheme is one of http, which is HTTP/2 in the clear with prior knowledge.
+
+    Bodies are written as they come: what a content-encoding says is not undone, and none is asked for. A body that is
+    encoded, or holds NUL, is not written to a terminal unless -o - says so.
+
+    On a terminal each stream has a progress bar, while bodies go to files. Redirects that are not followed are said.
+    """
+    if given["key"] is not None and given["cert"] is None:
+        raise click.UsageError("--key is the key of a --cert")
+    assert isinstance(context, GetContext)
+    try:
+        locations, options = _options([parse_url(url) for url in urls], context.order, given)
+        files = _files(locations, context.order, given["output"])
+        tls = client_context(verify=not given["insecure"], cacert=given["cacert"], cert=given["cert"], key=given["key"])
+    except Failure as failure:
+        complain(failure.words)
+        context.exit(failure.exit_code)
+
+    async def main() -> int:
+        return await run_get(locations, options, files=files, ssl_context=tls)
+
+    context.exit(trio.run(until_interrupted, main))
+
+
+def _options(
+    locations: list[Location], order: Sequence[str], given: dict[str, Any]
+) -> tuple[list[Location], GetOptions]:
+    """What the command line says, and the URLs with what -G adds. Raises Failure, click.UsageError."""
+    values = {name: iter(given[name]) for name in DATA}
+    data = data_of([(DATA[name], next(values[name])) for name in order if name in DATA])
+    if given["as_query"]:
+        locations = [location.with_query((data or b"").decode("utf-8", "surrogateescape")) for location in locations]
+        data = None
+    elif data is not None and given["head"]:
+        raise click.UsageError("-I asks for the headers alone, and -d sends a body: -G makes it a query")
+    request = request_of(given["method"], given["header"], data, head=given["head"], agent=given["user_agent"])
+    text = given["write_out"]
+    if text is not None and text.startswith("@"):
+        text = read_file(text[1:], "-w").decode("utf-8", "surrogateescape")
+    options = GetOptions(
+        request=request,
+        include=given["include"],
+        only_head=given["head"],
+        follow=given["follow"],
+        max_redirects=given["max_redirs"],
+        fail=given["fail"] or given["fail_with_body"],
+        fail_body=given["fail_with_body"],
+        retries=given["retry"],
+        retry_delay=given["retry_delay"] or None,
+        max_time=given["max_time"],
+        connect_timeout=given["connect_timeout"],
+        proxy=_proxy(given["proxy"]),
+        write_out=text,
+        verbose=given["verbose"],
+        silent=given["silent"],
+        says_errors=not given["silent"] or given["show_error"],
+    )
+    return locations, options
+
+
+def _proxy(url: str | None) -> str | None:
+    if url is None:
+        return None
+    url = url if "://" in url else f"http://{url}"
+    try:
+        trio_h2.open_pool(proxy=url)  # only made, not entered: it judges the URL
+    except (ValueError, RuntimeError) as error:
+        raise Failure(ExitCode.USAGE, str(error)) from error
+    return url
+
+
+def _files(locations: Sequence[Location], order: Sequence[str], outputs: Sequence[str]) -> list[str | None]:
+    """For each URL where its body goes. Raises Failure, click.UsageError."""
+    names = iter(outputs)
+    files: list[str | None] = []
+    for option in [name for name in order if name in ("output", "remote_name")]:
+        if len(files) == len(locations):
+            raise click.UsageError("there are more -o and -O than URLs")
+        file = next(names) if option == "output" else locations[len(files)].file_name
+        if not file:
+            raise Failure(ExitCode.WRITE, f"-O: {locations[len(files)].url} does not end in a file's name")
+        files.append(file)
+    return files

@@ -1,0 +1,170 @@
+"""`-w FORMAT`: what is written after each transfer, in curl's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import trio
+
+import trio_h2
+
+from .exit_codes import Failure
+from .locations import Location
+from .watched_sockets import socket_below
+
+__all__ = ["Report", "written_out"]
+
+PIECE = re.compile(r"%%|%header\{([^}]*)\}|%\{([^}]*)\}|\\([nrt])|\\?.", re.DOTALL)
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class Report:
+    """What there is to say of a transfer: of its last request, but for what is counted and timed.
+
+    Args:
+        number: which it is, counted from 0.
+        location: its URL.
+        file: where the body goes; empty for standard output.
+
+    Attributes:
+        url: as it was given.
+        location: what was asked for, after the redirects that were followed.
+        method: that of the request.
+        began, connected, answered, ended: when it began, a connection was there that was opened for it, the response's
+            headers came, and it ended, on trio's clock; None where that did not happen.
+        status: of the response; 0 while there is none.
+        headers: of the response.
+        header_size: octets of the headers as -i writes them, over all responses.
+        downloaded, uploaded: octets of the response's body, and of the request's.
+        redirects: how many were followed.
+        redirect_url: where it would go on, if it was not followed.
+        connections: how many were opened for it.
+        local, remote: the connection's addresses, each a host and a port, or None.
+        exit_code, error: of the failure, if there is one.
+    """
+
+    def __init__(self, number: int, location: Location, file: str) -> None:
+        self.number = number
+        self.url = location.url
+        self.file = file
+        self.location = location
+        self.method = ""
+        self.began = trio.current_time()
+        self.connected: float | None = None
+        self.answered: float | None = None
+        self.ended = self.began
+        self.status = 0
+        self.headers = trio_h2.Headers()
+        self.header_size = 0
+        self.downloaded = self.uploaded = 0
+        self.redirects = 0
+        self.redirect_url = ""
+        self.connections = 0
+        self.local: Any = None
+        self.remote: Any = None
+        self.exit_code = 0
+        self.error = ""
+
+    def ask(self, location: Location, method: str, *, redirected: bool) -> None:
+        """A request is made, perhaps because of a redirect."""
+        self.location, self.method = location, method
+        self.redirects += redirected
+
+    def answer(self, head: trio_h2.Response, connection: trio_h2.Connection, header_size: int, uploaded: int) -> None:
+        """The response's headers have come, and those of interim responses."""
+        self.answered = trio.current_time()
+        self.status, self.headers = head.status, head.headers
+        self.header_size += header_size
+        self.uploaded = uploaded
+        self.local, self.remote = connection.local_address, connection.peer_address
+        socket = socket_below(connection.transport)
+        if socket is not None and socket.began >= self.began:
+            self.connected = socket.connected
+            self.connections += 1
+
+    def not_followed(self, url: str) -> None:
+        """It is a redirect to there, and not followed."""
+        self.redirect_url = url
+
+    def receive(self, octets: int) -> None:
+        """So many octets of the body have come."""
+        self.downloaded += octets
+
+    def end(self, failure: Failure | None) -> None:
+        """The transfer has ended; why it failed, if it did."""
+        self.ended = trio.current_time()
+        if failure is not None:
+            self.exit_code, self.error = int(failure.exit_code), failure.words
+
+    def since_began(self, moment: float | None) -> str:
+        """Seconds from the beginning to a moment; 0 if there was none."""
+        return f"{0.0 if moment is None else moment - self.began:.6f}"
+
+    def rate(self, octets: int) -> str:
+        """Octets for each second of the transfer."""
+        seconds = self.ended - self.began
+        return str(int(octets / seconds) if seconds > 0 else 0)
+
+
+VARIABLES: dict[str, Callable[[Report], object]] = {
+    "content_type": lambda report: report.headers.get("content-type", ""),
+    "errormsg": lambda report: report.error,
+    "exitcode": lambda report: report.exit_code,
+    "filename_effective": lambda report: report.file,
+    "http_code": lambda report: f"{report.status:03}",
+    "http_version": lambda report: "2" if report.status else "0",
+    "local_ip": lambda report: _address(report.local, 0),
+    "local_port": lambda report: _address(report.local, 1),
+    "method": lambda report: report.method,
+    "num_connects": lambda report: report.connections,
+    "num_headers": lambda report: len(report.headers),
+    "num_redirects": lambda report: report.redirects,
+    "redirect_url": lambda report: report.redirect_url,
+    "remote_ip": lambda report: _address(report.remote, 0),
+    "remote_port": lambda report: _address(report.remote, 1),
+    "response_code": lambda report: f"{report.status:03}",
+    "scheme": lambda report: report.location.origin.partition(":")[0].upper(),
+    "size_download": lambda report: report.downloaded,
+    "size_header": lambda report: report.header_size,
+    "size_upload": lambda report: report.uploaded,
+    "speed_download": lambda report: report.rate(report.downloaded),
+    "speed_upload": lambda report: report.rate(report.uploaded),
+    "time_connect": lambda report: report.since_began(report.connected),
+    "time_starttransfer": lambda report: report.since_began(report.answered),
+    "time_total": lambda report: report.since_began(report.ended),
+    "url": lambda report: report.url,
+    "url_effective": lambda report: report.location.effective,
+    "urlnum": lambda report: report.number,
+}
+
+
+def _address(address: Any, part: int) -> object:
+    return address[part] if isinstance(address, tuple) else ("", 0)[part]
+
+
+def written_out(text: str, report: Report, complain: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+    """What a format says of a transfer: pieces of text, each for `"stdout"` or for `"stderr"`.
+
+    Args:
+        text: the format.
+        report: of the transfer.
+        complain: is told of variables that there are not, which stand for nothing.
+    """
+    stream = "stdout"
+    for match in PIECE.finditer(text):
+        header, name, escape = match.groups()
+        if name in ("stdout", "stderr"):
+            stream = name
+        elif name == "onerror":
+            if not report.exit_code:
+                return
+        elif header is not None:
+            yield stream, ", ".join(value for key, value in report.headers.items() if key == header.lower())
+        elif name is None:
+            yield stream, "%" if match[0] == "%%" else ESCAPES[escape] if escape else match[0]
+        elif name in VARIABLES:
+            yield stream, str(VARIABLES[name](report))
+        else:
+            complain(f"unknown --write-out variable: {name!r}")
