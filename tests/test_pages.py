@@ -15,7 +15,8 @@ import pytest
 from tests import peers
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = {"tutorial": 17, "cancellation": 1, "streaming": 2, "tls": 2, "tunnels": 1}
+EXAMPLES = DOCS / "examples"
+PAGES = {"tutorial": 17, "cancellation": 1, "streaming": 2, "tls": 2, "tunnels": 1, "windows": 1}
 """How many commands each has."""
 SERVE = "python server.py"
 
@@ -82,8 +83,10 @@ def test_each_command_prints_what_the_page_says(name: str, terminal: Terminal) -
     commands = 0
     for language, block in re.findall(r"^```(python|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         if language == "python":
-            if file := re.match(r"# (\w+\.py)\n", block):
+            if file := re.match(r"# (\w+\.py)\b", block):
                 (terminal.directory / file[1]).write_text(block)
+                if (example := EXAMPLES / file[1]).exists():
+                    assert block == example.read_text()
         else:
             for command, printed in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
                 commands += 1
