@@ -16,7 +16,7 @@ from tests import peers
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = DOCS / "examples"
-PAGES = {"tutorial": 17, "cancellation": 1, "streaming": 2, "tls": 2, "tunnels": 1, "windows": 1}
+PAGES = {"tutorial": 17, "cancellation": 1, "streaming": 2, "tls": 2, "tunnels": 1, "websocket": 1, "windows": 1}
 """How many commands each has."""
 SERVE = "python server.py"
 
