@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -16,7 +17,16 @@ from tests import peers
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = DOCS / "examples"
-PAGES = {"tutorial": 17, "cancellation": 1, "streaming": 2, "tls": 2, "tunnels": 1, "websocket": 1, "windows": 1}
+PAGES = {
+    "tutorial": 17,
+    "cancellation": 1,
+    "grpc": 1,
+    "streaming": 2,
+    "tls": 2,
+    "tunnels": 1,
+    "websocket": 1,
+    "windows": 1,
+}
 """How many commands each has."""
 SERVE = "python server.py"
 
@@ -80,6 +90,8 @@ def test_each_command_prints_what_the_page_says(name: str, terminal: Terminal) -
     page = (DOCS / f"{name}.md").read_text()
     for port in ("8080", "8443"):
         page = page.replace(port, str(peers.free_port()))
+    for example in re.findall(r"\]\(examples/(\w+\.py)\)", page):  # what it speaks of is at hand
+        shutil.copy(EXAMPLES / example, terminal.directory)
     commands = 0
     for language, block in re.findall(r"^```(python|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         if language == "python":

@@ -12,7 +12,6 @@ import trio_h2
 from trio_h2.adapters.asgi import asgi_handler
 from trio_h2.testing import in_memory
 
-
 Message = MutableMapping[str, Any]
 
 
@@ -66,14 +65,16 @@ class WebSocket:
 
 async def main() -> None:
     fields = [("sec-websocket-version", "13"), ("origin", "http://example.org")]
-    async with in_memory(asgi_handler(app)) as connection:
-        async with connection.stream("CONNECT", "/shout", protocol="websocket", headers=fields) as stream:
-            print((await stream.response()).status)
-            websocket = WebSocket(stream)
-            for text in ("hello", "is anybody there?"):
-                await websocket.send(text)
-                print(await websocket.receive())
-            await websocket.close()
+    async with (
+        in_memory(asgi_handler(app)) as connection,
+        connection.stream("CONNECT", "/shout", protocol="websocket", headers=fields) as stream,
+    ):
+        print((await stream.response()).status)
+        websocket = WebSocket(stream)
+        for text in ("hello", "is anybody there?"):
+            await websocket.send(text)
+            print(await websocket.receive())
+        await websocket.close()
 
 
 trio.run(main)
