@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 import tests.peers as peers
 import trio_h2
 from trio_h2 import ReplayedStream
-from trio_h2.cli import commands, get_command
+from trio_h2.cli import commands
 from trio_h2.cli import get as get_module
 from trio_h2.cli.event_words import describe
 from trio_h2.cli.exit_codes import BROKEN_PIPE, ExitCode, Failure
@@ -481,7 +481,7 @@ def test_get_by_its_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
         assert others["ssl_context"].verify_mode == ssl.CERT_NONE
         return 1
 
-    monkeypatch.setattr(get_command, "run_get", run_get)
+    monkeypatch.setattr(get_module, "get", run_get)
     arguments = [
         "-kvO",
         "--max-time",

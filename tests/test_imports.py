@@ -99,7 +99,9 @@ LAYERS = {
     ),
     "adapters": layer(set(), {"attrs", "h11", "httpx", "httpx2", "opentelemetry", "trio", "wsproto"}, public_only=True),
     "cli": layer(
-        {"adapters"}, {"attrs", "click", "prometheus_client", "rich", "trio", "trustme", "watchfiles"}, public_only=True
+        {"adapters"},
+        {"attrs", "click", "cryptography", "prometheus_client", "rich", "trio", "trustme", "watchfiles"},
+        public_only=True,
     ),
     "__main__": layer({"cli"}, set(), public_only=True),
 }

@@ -7,7 +7,7 @@ import sys
 
 __all__ = ["main"]
 
-EXTRA = {"click", "rich", "trustme"}
+EXTRA = {"click", "cryptography", "rich", "trustme"}
 
 
 def main() -> int:

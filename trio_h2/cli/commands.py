@@ -17,6 +17,7 @@ from .exit_codes import Failure
 from .get_command import get
 from .locations import Location, parse_url
 from .ping import ping as run_ping
+from .probe_command import probe
 from .process import INTERRUPTED, discard, hold_standard_files, output_failed, tell, until_interrupted
 from .serve_command import serve
 
@@ -50,6 +51,7 @@ def cli() -> None:
 
 cli.add_command(serve)
 cli.add_command(get)
+cli.add_command(probe)
 
 
 def _locations(context: click.Context, parameter: click.Parameter, urls: tuple[str, ...]) -> list[Location]:

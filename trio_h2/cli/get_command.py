@@ -13,13 +13,12 @@ import trio_h2
 
 from .command_class import Command
 from .exit_codes import ExitCode, Failure, exit_code_table
-from .get import get as run_get
 from .get_options import GetOptions, data_of, read_file, request_of
 from .locations import Location, parse_url
 from .process import complain, until_interrupted
 from .tls_options import client_context
 
-__all__ = ["get", "seconds_option"]
+__all__ = ["ListsExitCodes", "get", "seconds_option"]
 
 DATA = {"data": "-d", "data_raw": "--data-raw", "data_binary": "--data-binary"}
 
@@ -38,8 +37,17 @@ class GetContext(click.Context):
         self.order = tuple(str(parameter.name) for parameter in parameters)
 
 
-class GetCommand(Command):
-    """A command that knows in which order its options were given, and lists its exit codes."""
+class ListsExitCodes(Command):
+    """A command whose help ends with the table of exit codes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table."""
+        with formatter.section("Exit codes, as curl's"):
+            formatter.write_dl(exit_code_table())
+
+
+class GetCommand(ListsExitCodes):
+    """A command that knows in which order its options were given."""
 
     context_class = GetContext
 
@@ -48,11 +56,6 @@ class GetCommand(Command):
         assert isinstance(ctx, GetContext)
         ctx.note_order(self.make_parser(ctx).parse_args(args=list(args))[2])
         return super().parse_args(ctx, args)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of exit codes."""
-        with formatter.section("Exit codes, as curl's"):
-            formatter.write_dl(exit_code_table())
 
 
 def _limit(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
@@ -118,6 +121,8 @@ def get(context: click.Context, /, urls: tuple[str, ...], **given: Any) -> None:
     except Failure as failure:
         complain(failure.words)
         context.exit(failure.exit_code)
+
+    from .get import get as run_get  # with rich, which other commands do without
 
     async def main() -> int:
         return await run_get(locations, options, files=files, ssl_context=tls)

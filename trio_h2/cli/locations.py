@@ -38,9 +38,14 @@ class Location:
     target: str
 
     @property
+    def scheme(self) -> str:
+        """Of http and https, which."""
+        return self.origin.partition(":")[0]
+
+    @property
     def site(self) -> str:
         """Scheme and authority, which has no port if it is the scheme's."""
-        return self.origin.removesuffix({"http": ":80", "https": ":443"}[self.origin.partition(":")[0]])
+        return self.origin.removesuffix({"http": ":80", "https": ":443"}[self.scheme])
 
     @property
     def file_name(self) -> str:

@@ -150,12 +150,11 @@ class Transfer:
             self.report.ask(location, request.method, redirected=True)
 
     async def _failure_of(self, error: trio_h2.H2Error | OSError, location: Location) -> Failure:
-        scheme = location.origin.partition(":")[0]
         proxied = self._options.proxy is not None
         spoken = None
         answered = self.report.status != 0
         if not (answered or proxied or isinstance(error, trio_h2.ConnectError | trio_h2.StreamResetError)):
-            spoken = await self._session.sockets.spoken(scheme, location.host, location.port)
+            spoken = await self._session.sockets.spoken(location.scheme, location.host, location.port)
         return failure_of(error, location.origin, answered=answered, proxied=proxied, spoken=spoken)
 
     async def _open(

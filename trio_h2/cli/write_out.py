@@ -125,7 +125,7 @@ VARIABLES: dict[str, Callable[[Report], object]] = {
     "remote_ip": lambda report: _address(report.remote, 0),
     "remote_port": lambda report: _address(report.remote, 1),
     "response_code": lambda report: f"{report.status:03}",
-    "scheme": lambda report: report.location.origin.partition(":")[0].upper(),
+    "scheme": lambda report: report.location.scheme.upper(),
     "size_download": lambda report: report.downloaded,
     "size_header": lambda report: report.header_size,
     "size_upload": lambda report: report.uploaded,
