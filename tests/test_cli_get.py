@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import socket
 import ssl
 import sys
@@ -26,7 +27,7 @@ from trio_h2 import ReplayedStream
 from trio_h2.cli import commands
 from trio_h2.cli import get as get_module
 from trio_h2.cli.event_words import describe
-from trio_h2.cli.exit_codes import BROKEN_PIPE, ExitCode, Failure
+from trio_h2.cli.exit_codes import BROKEN_PIPE, ExitCode, Failure, exit_code_table
 from trio_h2.cli.get_options import GetOptions, request_of
 from trio_h2.cli.locations import Location, parse_url, redirected
 from trio_h2.cli.tls_options import client_context
@@ -122,6 +123,12 @@ def test_help_lists_every_exit_code() -> None:
     shown = invoke("get", "--help").stdout.partition("Exit codes, as curl's:")[2]
     listed = [int(line.split()[0]) for line in shown.splitlines() if line[2:3].isdigit()]
     assert listed == [0, *ExitCode, 130, BROKEN_PIPE]
+
+
+def test_the_page_lists_every_exit_code() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text()
+    rows = [tuple(line.strip("| ").split(" | ")) for line in page.splitlines() if re.match(r"\| \d", line)]
+    assert rows == exit_code_table()
 
 
 @pytest.mark.parametrize(

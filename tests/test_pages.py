@@ -18,6 +18,7 @@ from tests import peers
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = DOCS / "examples"
 PAGES = {
+    "command-line": 9,
     "tutorial": 17,
     "cancellation": 1,
     "grpc": 1,
