@@ -118,8 +118,9 @@ class Trace:
         Args:
             connection: which.
             stream_id: the stream's ID.
-            error: None if both sides have ended it; else why it was cut short: a StreamResetError with the
-                `error_code` and `initiator` of the RST_STREAM, or what the connection ended by.
+            error: None if both sides have ended it, or the response is complete, after which nobody needs the rest of
+                a request (RFC 9113 section 8.1); else why it was cut short: a StreamResetError with the `error_code`
+                and `initiator` of the RST_STREAM, or what the connection ended by.
         """
 
     def frame_received(self, connection: Any, type: int, flags: int, stream_id: int, length: int) -> None:

@@ -185,6 +185,7 @@ async def test_traces_of_one_provider_add_up(telemetry: Telemetry) -> None:
 async def test_an_exporters_thread_may_ask_while_the_loop_runs(telemetry: Telemetry) -> None:
     async with client_and_server(hello, trace=telemetry.trace, server_trace=telemetry.trace) as pair:
         await pair.client.request("GET", "/")
+        await trio.testing.wait_all_tasks_blocked()
         values = await trio.to_thread.run_sync(partial(telemetry.values, "trio_h2.connection.io"))
         assert values == telemetry.values("trio_h2.connection.io")
         assert values["receive", "server"] == pair.server.statistics().bytes_received
@@ -211,6 +212,7 @@ async def test_a_loop_that_waits_for_its_exporter_is_not_waited_for(
     monkeypatch.setattr(connection_metrics, "PATIENCE", 0.01)
     async with client_and_server(hello, trace=telemetry.trace) as pair:
         await pair.client.request("GET", "/")
+        await trio.testing.wait_all_tasks_blocked()
         before = telemetry.values("trio_h2.connection.io")
         await pair.client.request("GET", "/")
         found: list[object] = []

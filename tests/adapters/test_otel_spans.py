@@ -282,13 +282,22 @@ async def test_a_handler_that_raises_is_a_500(telemetry: Telemetry, caplog: pyte
     assert status(span) == (StatusCode.ERROR, None)
 
 
-async def test_rfc9113_8_1_an_answer_before_the_end_of_the_request_is_no_error(telemetry: Telemetry) -> None:
+@pytest.mark.parametrize("leaves_first", ["client", "server"])
+async def test_rfc9113_8_1_an_answer_before_the_end_of_the_request_is_no_error(
+    leaves_first: str, telemetry: Telemetry, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whoever of the two resets what is left of the request, and with which code."""
+
     async def handler(stream: trio_h2.ServerStream) -> None:
         await stream.respond(200, body=b"enough")
+        if leaves_first == "client":
+            await trio.sleep(10)
 
     async with client_and_server(handler, trace=telemetry.trace, server_trace=telemetry.trace) as pair:
         async with pair.client.stream("POST", "/") as stream:
             assert await stream.read() == b"enough"
+            if leaves_first == "server":
+                await trio.sleep(10)
     assert [status(span) for span in telemetry.spans()] == [UNSET, UNSET]
 
 

@@ -217,6 +217,45 @@ async def test_a_response_that_was_complete_before_the_connection_was_lost_is_no
     trace.check()
 
 
+async def lost_by(peer: RawPeer) -> None:
+    await trio.aclose_forcefully(peer.transport)
+
+
+async def reset_by(peer: RawPeer) -> None:
+    await peer.send(peer.rst(1, ErrorCodes.CANCEL))
+
+
+async def left_by_us(peer: RawPeer) -> None:
+    pass
+
+
+@pytest.mark.parametrize("end", [lost_by, reset_by, left_by_us])
+async def test_rfc9113_8_1_after_a_complete_response_nothing_is_cut_short(
+    end: Callable[[RawPeer], Awaitable[None]],
+) -> None:
+    trace = Recording()
+    async with raw_server(trace=trace) as (connection, peer):
+        async with connection.stream("POST", "/") as stream:
+            await peer.send(peer.headers(1, OK), peer.data(1, b"enough", end_stream=True))
+            assert await read_all(stream) == b"enough"
+            await end(peer)
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        assert closed(trace) == [(1, None, None)]
+    trace.check()
+
+
+async def test_of_a_tunnel_the_other_half_is_no_whole() -> None:
+    trace = Recording()
+    async with raw_server(trace=trace) as (connection, peer):
+        async with connection.stream("CONNECT", "example.org:25") as tunnel:
+            await peer.send(peer.headers(1, OK), peer.data(1, b"bye", end_stream=True))
+            assert await read_all(tunnel) == b"bye"
+            await tunnel.reset()
+        assert closed(trace) == [(1, ErrorCodes.CANCEL, "local")]
+    trace.check()
+
+
 async def test_a_request_that_waits_for_its_permit_is_closed_too(autojump_clock: trio.testing.MockClock) -> None:
     trace = Recording()
 

@@ -362,6 +362,13 @@ class Sending:
         """Whether an end that nobody asked for would make part of a body look like all of it (invariant 14)."""
         return self._unfinished and self.stream is not None and self.stream.can_send
 
+    @property
+    def answered_whole(self) -> bool:
+        """Whether the response is complete: what ends the stream then cuts nothing short (RFC 9113 section 8.1)."""
+        stream = self.machine
+        half = stream.receiving if self._context.client else stream.sending
+        return half.phase is Phase.DONE and not stream.tunnel
+
     def _answered(self) -> StreamClosedError:
         """Why no response can be begun on a half that has ended."""
         stream = self.machine
@@ -401,7 +408,8 @@ class Sending:
             self._context.writer.wake()
             tracer = self._context.tracer
             if tracer is not None:
-                tracer.stream_closed(self.stream.stream_id, _reset_here(self.stream.stream_id, error_code))
+                failure = None if self.answered_whole else _reset_here(self.stream.stream_id, error_code)
+                tracer.stream_closed(self.stream.stream_id, failure)
         self._context.slots.wake(self)
         self._closed()
 

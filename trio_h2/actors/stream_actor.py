@@ -160,7 +160,8 @@ class StreamActor(StreamFacts):
         if self.stream is not None:
             self._context.writer.fail_sender(self.stream, failure)
             if tracer is not None:
-                tracer.stream_closed(self.stream.stream_id, None if self._ended else failure)
+                whole = self._ended or self.answered_whole
+                tracer.stream_closed(self.stream.stream_id, None if whole else failure)
         elif tracer is not None:
             tracer.request_settled(self, None, failure)
         if self.opened is not None:

@@ -74,10 +74,8 @@ class TracedRequest:
     def _error_type(self, error: trio_h2.H2Error | None) -> str | None:
         """A name from a short list, whatever a peer says; None if it went well."""
         if isinstance(error, trio_h2.StreamResetError):
-            complete = error.error_code == trio_h2.ErrorCodes.NO_ERROR and self._status is not None
-            if not complete:  # else it was answered before all of it was read (RFC 9113 section 8.1)
-                return _code_name(error)
-        elif error is not None:
+            return _code_name(error)
+        if error is not None:
             return _class_name(error)
         bad = 400 if self._client else 500
         return str(self._status) if self._status is not None and self._status >= bad else None
