@@ -86,6 +86,18 @@ async def test_all_connections_share_a_turn_of_the_loop() -> None:
     assert not other.begin()
 
 
+async def test_a_slice_may_be_less_than_what_is_left_of_the_turn() -> None:
+    clock = Clock()
+    TURN.set(Turn(clock, seconds=1.0))
+    client, server = Slice(0.125), Slice()
+    assert client.begin()
+    assert client.until == 0.125
+    clock.now = 0.125
+    client.end()
+    assert server.begin()
+    assert server.until == 1.0
+
+
 async def test_the_rest_of_a_read_waits_for_some_turns_that_others_use_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Slice, "begin", lambda self: False)
     assert 1_000 <= await turns_while_a_read_is_worked_off() < 1_100

@@ -33,7 +33,7 @@ from .pings import Pings
 from .reading import read
 from .routing import ROUTES, keep
 from .shutdown import ANSWER, Shutdown
-from .slices import PATIENCE, Slice
+from .slices import CLIENT_SLICE, PATIENCE, Slice
 from .stream_actor import StreamActor
 from .stream_context import StreamContext
 from .stream_tasks import RunHandler, StreamTasks
@@ -123,7 +123,7 @@ class ConnectionActor:
         self.tasks = StreamTasks(nursery, handler, self.streams, self.ending)
         self.bytes_received = 0
         self._shutdown = Shutdown(self.context, self.ending, self.streams, self.pings)
-        self._slice = Slice()
+        self._slice = Slice(CLIENT_SLICE) if client else Slice()
         self._nursery = nursery
 
     def begin(self, connection: object) -> None:

@@ -10,15 +10,20 @@ that had a slice of this turn wants another, the next one has begun.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 import trio
 
-__all__ = ["PATIENCE", "TURN", "Slice", "Turn"]
+__all__ = ["CLIENT_SLICE", "PATIENCE", "TURN", "Slice", "Turn"]
 
 SLICE = 0.004
 """Seconds of a turn. A read full of DATA takes an eighth of it, a hundred small requests half of it."""
+
+CLIENT_SLICE = 0.001
+"""Seconds of a client's slice at most. What it reads wakes those who make the next requests, and they go out when the
+slice ends: a server that has sent all its answers would stand still until then."""
 
 LEAST = 0.0005
 """Seconds that a slice has even where others have used up the turn: enough for a read of ten requests."""
@@ -63,20 +68,24 @@ TURN: trio.lowlevel.RunVar[Turn] = trio.lowlevel.RunVar("trio_h2_turn")
 class Slice:
     """One connection's part of a turn. Owner of every field: this object.
 
+    Args:
+        most: how many seconds of the turn it may take; by default all of them.
+
     Attributes:
         clock: the turn's.
         until: when it is over, by that clock.
     """
 
-    __slots__ = ("_began", "_number", "_turn", "clock", "until")
+    __slots__ = ("_began", "_most", "_number", "_turn", "clock", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, most: float = math.inf) -> None:
         try:
             self._turn = TURN.get()
         except LookupError:
             self._turn = Turn()
             TURN.set(self._turn)
         self.clock = self._turn.clock
+        self._most = most
         self._number = -1
         self._began = self.until = 0.0
 
@@ -88,7 +97,7 @@ class Slice:
             turn.renew()
         self._number = turn.number
         self._began = self.clock()
-        self.until = self._began + max(turn.left, turn.least)
+        self.until = self._began + max(min(turn.left, self._most), turn.least)
         return first or turn.left > 0
 
     def end(self) -> None:

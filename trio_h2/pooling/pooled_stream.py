@@ -84,10 +84,8 @@ class PooledStream(EnteredOnce[ClientStream]):
         if timeout == math.inf:
             await stream.response()
             return
-        with trio.CancelScope() as scope:
-            if pump is None:
-                _limit(scope, timeout)
-            else:
+        with trio.CancelScope(deadline=trio.current_time() + timeout if pump is None else math.inf) as scope:
+            if pump is not None:
                 pump.when_done(partial(_limit, scope, timeout))
             await stream.response()
         if scope.cancelled_caught:
