@@ -104,6 +104,9 @@ class GetSite:
         if path == "/reset":
             await stream.reset(trio_h2.ErrorCodes.INTERNAL_ERROR)
             return
+        if path == "/refused":
+            await stream.reset(trio_h2.ErrorCodes.REFUSED_STREAM)
+            return
         if path == "/nothing":
             await stream.respond(404, [TEXT], b"nothing\n")
             return

@@ -380,6 +380,17 @@ async def test_max_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines == [f"Error: {url}/{name}: not done in 0.05 seconds: 0 bytes received" for name in "ab"]
 
 
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [("http", "it sent no SETTINGS within 0.05 seconds"), ("https", "no connection to HOST within 0.05")],
+)
+async def test_connect_timeout(capsys: pytest.CaptureFixture[str], scheme: str, message: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert await fetch(f"{scheme}://{host}/", connect_timeout=0.05) == ExitCode.TIMEOUT
+    assert capsys.readouterr().err.startswith(f"Error: {scheme}://{host}: {message.replace('HOST', host)}")
+
+
 async def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
         await stream.send_informational(103, [("link", "</style.css>")])
@@ -550,6 +561,23 @@ async def test_urls_of_several_origins(capfdbinary: pytest.CaptureFixture[bytes]
     assert output.err.decode().count("\n") == 1
     assert output.err.decode().startswith(f"Error: {nobody}: all attempts to connect")
     assert output.err.decode().endswith(": 6 of 9 URLs are complete\n")
+
+
+@pytest.mark.parametrize("refusals", [4, 5])
+async def test_a_refused_request_is_made_again(capsysbinary: pytest.CaptureFixture[bytes], refusals: int) -> None:
+    asked: list[bytes] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        asked.append(await stream.read())
+        if len(asked) <= refusals:
+            await stream.reset(trio_h2.ErrorCodes.REFUSED_STREAM)
+        else:
+            await stream.respond(200, (), asked[-1])
+
+    async with server_of(handler) as url:
+        assert await fetch(url, body=b"hello") == (0 if refusals == 4 else ExitCode.RECEIVE)
+    assert asked == 5 * [b"hello"]
+    assert capsysbinary.readouterr().out == (b"hello" if refusals == 4 else b"")
 
 
 async def test_a_retry_is_said(capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock) -> None:

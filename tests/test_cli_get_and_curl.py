@@ -112,6 +112,9 @@ SAME = {
     ),
     "write-out for two": (0, "{ca} -o one -o two {tls}/hello {tls}/big -w '%{{urlnum}},%{{filename_effective}},'"),
     "write-out from a file": (0, "-w @format {clear}/hello"),
+    "write-out to standard error": (0, "{clear}/hello -w '%{{stderr}}[%{{http_code}}]\\n%{{stdout}}[%{{method}}]'"),
+    "a redirect of another kind": (0, "-L {ca} {tls}/to/300"),
+    "a stream that is refused": (56, "{clear}/refused"),
     "headers alone, and data": (2, "-I -d a {clear}/echo"),
     "an unknown option": (2, "--nosuch {clear}/echo"),
     "a time that is none": (2, "-m soon {clear}/echo"),
@@ -177,6 +180,8 @@ def test_the_same_exit_code_and_the_same_octets(
     result = CliRunner().invoke(cli, ["get", "-s", *arguments], input=b"from\nstandard input\n")
     assert (result.exit_code, done.returncode) == (exit_code, exit_code), (result.output, done.stderr)
     assert result.stdout_bytes == done.stdout
+    if "stderr" in line:
+        assert result.stderr_bytes == done.stderr == b"[200]\n"
     changed = {"client.pem", "client.key"}  # which are made for each
     assert {name: data for name, data in contents(ours).items() if name not in changed} == {
         name: data for name, data in contents(theirs).items() if name not in changed

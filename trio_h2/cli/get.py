@@ -17,7 +17,7 @@ from .exit_codes import BROKEN_PIPE, Failure
 from .get_options import GetOptions
 from .locations import Location
 from .outputs import STANDARD_OUTPUT, FileOutput, Output, StandardOutput
-from .process import tell
+from .process import tell_as_it_is
 from .progress import progress_bars
 from .session import Session
 from .transfer import Transfer
@@ -36,6 +36,7 @@ async def get(
     *,
     files: Sequence[str | None] = (),
     ssl_context: ssl.SSLContext,
+    proxy_ssl_context: ssl.SSLContext | None = None,
 ) -> int:
     """Fetch locations. Returns the exit code: of the first of them that failed, in their order.
 
@@ -45,10 +46,11 @@ async def get(
         files: for each where its body goes: a file's name, `-` for standard output even where it is a terminal and
             the body is no text, or None for standard output.
         ssl_context: for TLS.
+        proxy_ssl_context: for TLS with a proxy; by default as for origins.
     """
     getter = _Getter(locations, options, files)
     async with trio.open_nursery() as nursery:
-        await getter.run(ssl_context, nursery)
+        await getter.run(ssl_context, proxy_ssl_context or ssl_context, nursery)
         nursery.cancel_scope.cancel()
     return getter.exit_code
 
@@ -73,12 +75,13 @@ class _Getter:
             return BROKEN_PIPE
         return next((int(each.failure.exit_code) for each in self._transfers if each.failure is not None), 0)
 
-    async def run(self, ssl_context: ssl.SSLContext, nursery: trio.Nursery) -> None:
+    async def run(self, ssl_context: ssl.SSLContext, proxy_ssl_context: ssl.SSLContext, nursery: trio.Nursery) -> None:
         """Fetch everything; what goes wrong is said, and seen in `exit_code`."""
         stdout = StandardOutput(binary="-" in self._files)
         bars = progress_bars() if self._shows_progress(stdout) else None
         several = len(self._locations) > 1
-        self._session = session = Session(self._options, ssl_context, stdout, bars, nursery, several=several)
+        contexts = ssl_context, proxy_ssl_context
+        self._session = session = Session(self._options, contexts, stdout, bars, nursery, several=several)
         if bars is not None:
             nursery.start_soon(bars.run)
         async with session.open_pool() as pool:
@@ -119,14 +122,11 @@ class _Getter:
 
     async def _fetch(self, transfer: Transfer, before: trio.Event | None) -> None:
         """Fetch one, when the one before it to the same origin waits for a stream, or has one."""
-        settled = self._session.settled(transfer.site)
         try:
             if before is not None:
                 await before.wait()
-                await settled.wait()
+                await self._session.settled(transfer.site).wait()
             await transfer.run()
-            settled.set()
-            transfer.joined.set()
             self._conclude(transfer)
             await transfer.turn.wait()
             if self._options.write_out is not None:
@@ -155,6 +155,6 @@ class _Getter:
         for stream, piece in written_out(text, transfer.report, self._session.complain):
             pieces[stream] += piece
         if pieces["stderr"]:
-            tell(pieces["stderr"])
+            tell_as_it_is(pieces["stderr"])
         if pieces["stdout"]:
             await self._session.standard_output.write(pieces["stdout"].encode("utf-8", "surrogateescape"))

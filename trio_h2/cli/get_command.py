@@ -117,7 +117,9 @@ def get(context: click.Context, /, urls: tuple[str, ...], **given: Any) -> None:
     try:
         locations, options = _options([parse_url(url) for url in urls], context.order, given)
         files = _files(locations, context.order, given["output"])
-        tls = client_context(verify=not given["insecure"], cacert=given["cacert"], cert=given["cert"], key=given["key"])
+        verify, cacert = not given["insecure"], given["cacert"]
+        tls = client_context(verify=verify, cacert=cacert, cert=given["cert"], key=given["key"])
+        proxy_tls = client_context(verify=verify, cacert=cacert)  # which is not shown our certificate
     except Failure as failure:
         complain(failure.words)
         context.exit(failure.exit_code)
@@ -125,7 +127,7 @@ def get(context: click.Context, /, urls: tuple[str, ...], **given: Any) -> None:
     from .get import get as run_get  # with rich, which other commands do without
 
     async def main() -> int:
-        return await run_get(locations, options, files=files, ssl_context=tls)
+        return await run_get(locations, options, files=files, ssl_context=tls, proxy_ssl_context=proxy_tls)
 
     context.exit(trio.run(until_interrupted, main))
 

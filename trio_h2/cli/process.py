@@ -22,6 +22,7 @@ __all__ = [
     "reason",
     "say",
     "tell",
+    "tell_as_it_is",
     "until_interrupted",
 ]
 
@@ -51,6 +52,14 @@ def tell(line: str) -> None:
         discard(sys.stderr)
     except ValueError:  # an app has closed it
         pass
+
+
+def tell_as_it_is(text: str) -> None:
+    """Print text of our user's own to standard error, with no line end. When it takes nothing, go on without it."""
+    try:
+        click.echo(text, err=True, nl=False)
+    except OSError:
+        discard(sys.stderr)
 
 
 def say(line: str) -> None:

@@ -23,7 +23,7 @@ class Session(trio_h2.Trace):
 
     Args:
         wanted: how it is done.
-        ssl_context: for TLS with origins, and with a proxy.
+        contexts: for TLS with origins, and with a proxy.
         several: whether there is more than one transfer.
         stdout: where bodies go that no file is for.
         bars: the progress bars, or None.
@@ -41,7 +41,7 @@ class Session(trio_h2.Trace):
     def __init__(
         self,
         wanted: GetOptions,
-        ssl_context: ssl.SSLContext,
+        contexts: tuple[ssl.SSLContext, ssl.SSLContext],
         stdout: StandardOutput,
         bars: ProgressBars | None,
         nursery: trio.Nursery,
@@ -53,7 +53,7 @@ class Session(trio_h2.Trace):
         self.standard_output = stdout
         self.bars = bars
         self.sockets = WatchedSockets()
-        self._ssl_context = ssl_context
+        self._ssl_context, self._proxy_ssl_context = contexts
         self._nursery = nursery
         self._settled: dict[str, trio.Event] = {}
 
@@ -65,7 +65,7 @@ class Session(trio_h2.Trace):
             retries=0,
             connect_timeout=self.wanted.connect_timeout,
             proxy=self.wanted.proxy,
-            proxy_ssl_context=self._ssl_context,
+            proxy_ssl_context=self._proxy_ssl_context,
             open_stream=self.sockets.open_stream,
             trace=self,
         )

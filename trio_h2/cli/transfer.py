@@ -31,7 +31,7 @@ TRIES = 5
 """How often a request is made that the server certainly did not process (`H2Error.safe_to_retry`)."""
 
 TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
-REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = range(300, 400)
 
 Next = tuple[Request, Location]
 """What a redirect makes of a request, and where it leads."""
@@ -117,6 +117,8 @@ class Transfer:
                 await self._output.end(whole=False)
         except Failure as error:
             failure = error
+        self.joined.set()
+        self._session.settled(self.site).set()
         if bars is not None and bar is not None:
             bars.end(bar, self.report.downloaded, whole=failure is None)
         return failure
@@ -154,7 +156,12 @@ class Transfer:
         spoken = None
         answered = self.report.status != 0
         if not (answered or proxied or isinstance(error, trio_h2.ConnectError | trio_h2.StreamResetError)):
-            spoken = await self._session.sockets.spoken(location.scheme, location.host, location.port)
+            sockets, limit = self._session.sockets, self._options.connect_timeout
+            given_up = isinstance(error, trio_h2.ConnectionTerminatedError) and error.__cause__ is None
+            if given_up and sockets.silent(location.host, location.port):
+                words = f"it sent no SETTINGS within {min(limit, trio_h2.Config().handshake_timeout):g} seconds"
+                return Failure(ExitCode.TIMEOUT, words, location.origin)
+            spoken = await sockets.spoken(location.scheme, location.host, location.port)
         return failure_of(error, location.origin, answered=answered, proxied=proxied, spoken=spoken)
 
     async def _open(

@@ -26,6 +26,7 @@ class WatchedSocket(trio.abc.HalfCloseableStream):
         transport_stream: the socket.
         began, connected: when connecting began, and when it was done, on trio's clock.
         first: the octets.
+        ended: whether the peer has ended the connection.
     """
 
     def __init__(self, stream: trio.SocketStream, began: float) -> None:
@@ -33,10 +34,16 @@ class WatchedSocket(trio.abc.HalfCloseableStream):
         self.began = began
         self.connected = trio.current_time()
         self.first = b""
+        self.ended = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As the socket does it."""
-        data = await self.transport_stream.receive_some(max_bytes)
+        try:
+            data = await self.transport_stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self.ended = True
+            raise
+        self.ended = not data
         if len(self.first) < KEPT:
             self.first += bytes(data[: KEPT - len(self.first)])
         return data
@@ -72,6 +79,11 @@ class WatchedSockets:
         stream = WatchedSocket(await trio.open_tcp_stream(host, port), began)
         self._last[host, port] = stream
         return stream
+
+    def silent(self, host: str, port: int) -> bool:
+        """Whether the last connection to there was given up with no octet received, and not ended by the peer."""
+        socket = self._last.get((host, port))
+        return socket is not None and not socket.first and not socket.ended
 
     async def spoken(self, scheme: str, host: str, port: int) -> str | None:
         """What is spoken at a port where HTTP/2 has failed, in words; None if it is that, or nothing is known of it.
