@@ -9,8 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 import trustme
+from hypothesis import settings
 
 from tests.peers import TLSFiles
+
+# No test is timed: a machine may be slow, or busy with others.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -148,7 +148,9 @@ def test_6_what_we_encode_is_what_was_given(sections: list[list[tuple[bytes, byt
         ]
 
 
-@pytest.mark.parametrize("field", [(b":path", b"/a"), (b"content-length", b"5"), (b"set-cookie", b"a=1")])
+@pytest.mark.parametrize(
+    "field", [(b":path", b"/a"), (b"content-length", b"5"), (b"set-cookie", b"a=1"), (b"traceparent", b"00-1-2-01")]
+)
 def test_6_2_2_volatile_fields_leave_the_table_alone(field: tuple[bytes, bytes]) -> None:
     encoder, decoder = FieldEncoder(), hpack.Decoder()
     first = encoder.encode((field, (b"server", b"x")))

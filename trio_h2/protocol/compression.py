@@ -259,7 +259,7 @@ class FieldDecoder:
 
 
 # Fields whose values seldom come twice on a connection. Put into the table they would push out what does, and every
-# block that follows would have to be encoded afresh. The static table has the name of each.
+# block that follows would have to be encoded afresh.
 _VOLATILE = frozenset(
     (
         b":path",
@@ -273,6 +273,7 @@ _VOLATILE = frozenset(
         b"location",
         b"range",
         b"set-cookie",
+        b"traceparent",
     )
 )
 
