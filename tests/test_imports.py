@@ -59,13 +59,14 @@ LAYERS = {
     "log_trace": layer(BASE | {"actors", "connection"}, CORE_LIBRARIES),
     "origin": layer({"wording"}, {"idna"}),
     "requests": layer(BASE, CODEC_LIBRARIES),
-    "streams": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
+    "stream": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
+    "server_stream": layer(BASE | {"actors", "connection", "requests", "stream"}, CORE_LIBRARIES),
     "exchange": layer(BASE | {"actors", "bodies", "requests"}, CORE_LIBRARIES),
     "client_connection": layer(
-        BASE | {"actors", "bodies", "connection", "exchange", "requests", "streams"}, CORE_LIBRARIES
+        BASE | {"actors", "bodies", "connection", "exchange", "requests", "stream"}, CORE_LIBRARIES
     ),
     "client": layer(
-        BASE | {"actors", "client_connection", "connection", "origin", "requests", "streams", "tls_handshake"},
+        BASE | {"actors", "client_connection", "connection", "origin", "requests", "tls_handshake"},
         CORE_LIBRARIES,
     ),
     "tls_handshake": layer(BASE | {"actors"}, CORE_LIBRARIES),
@@ -79,22 +80,22 @@ LAYERS = {
     "pool": layer(
         BASE
         | {"actors", "bodies", "client_connection", "connection", "exchange", "origin", "pooling", "requests"}
-        | {"streams", "timeouts"},
+        | {"stream", "timeouts"},
         CORE_LIBRARIES,
     ),
     "server_statistics": layer(BASE | {"actors"}, CORE_LIBRARIES),
     "server_connection": layer(
-        BASE | {"actors", "connection", "requests", "server_statistics", "streams"}, CORE_LIBRARIES
+        BASE | {"actors", "connection", "requests", "server_statistics", "server_stream"}, CORE_LIBRARIES
     ),
     "server": layer(
-        BASE | {"actors", "connection", "requests", "server_connection", "server_statistics", "streams"}, CORE_LIBRARIES
+        BASE | {"actors", "connection", "requests", "server_connection", "server_statistics"}, CORE_LIBRARIES
     ),
     "testing": layer(BASE | {"actors", "client", "client_connection", "connection", "server_connection"}, {"trio"}),
     "__init__": layer(
         PURE
-        | {"actors", "connection", "log_trace", "streams", "client", "client_connection"}
+        | {"actors", "connection", "log_trace", "client", "client_connection"}
         | {"pool", "pooling", "timeouts"}
-        | {"server", "server_connection", "server_statistics"},
+        | {"server", "server_connection", "server_statistics", "server_stream"},
         set(),
     ),
     "adapters": layer(set(), {"attrs", "h11", "httpx", "httpx2", "opentelemetry", "trio", "wsproto"}, public_only=True),
@@ -123,7 +124,8 @@ HOUSE = {
     "server_connection",
     "server_statistics",
     "testing",
-    "streams",
+    "stream",
+    "server_stream",
     "trace",
     "log_trace",
     "headers",
@@ -475,7 +477,7 @@ SOUND = {
         ),
         ("headers.py", "import trio_h2.server", "headers:1: imports trio_h2.server"),
         ("actors/errors.py", "from trio_h2 import connect", "actors.errors:1: imports trio_h2.connect"),
-        ("actors/errors.py", "from .. import streams", "actors.errors:1: imports trio_h2.streams"),
+        ("actors/errors.py", "from .. import stream", "actors.errors:1: imports trio_h2.stream"),
         ("client.py", "from .server import serve_h2", "client:1: imports trio_h2.server.serve_h2"),
         ("client.py", "import h2.events", "client:1: imports h2.events"),
         ("__init__.py", "from .cli import main", "__init__:1: imports trio_h2.cli.main"),

@@ -73,7 +73,7 @@ from .requests import Request, Response
 from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
 from .server_connection import Handler, Http1Handler
 from .server_statistics import ServerStatistics
-from .streams import ServerStream
+from .server_stream import ServerStream
 from .timeouts import Timeouts
 from .trace import Trace
 

@@ -19,7 +19,7 @@ from .exchange import Outgoing, exchange, open_stream, streamed_request, whole_r
 from .headers import Headers, HeadersLike
 from .protocol.priority import DEFAULT_PRIORITY, Priority
 from .requests import Response, split_request, split_response
-from .streams import Stream, check_max_body
+from .stream import Stream, check_max_body
 
 __all__ = ["ClientConnection", "ClientStream", "EnteredOnce", "PushedStream", "leave_nursery"]
 

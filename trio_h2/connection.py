@@ -31,6 +31,7 @@ __all__ = [
     "checked_config",
     "checked_grace",
     "counted",
+    "start_pushed",
 ]
 
 
@@ -134,6 +135,11 @@ class ConnectionStatistics:
     write_buffered: int
     dropped_events: int
     limits_hit: Mapping[str, int] = attrs.field(hash=False)
+
+
+def start_pushed(connection: ServerConnection, promised: StreamActor) -> StreamActor:
+    """Give a stream that was promised on this connection its task."""
+    return connection._actor.start_pushed_stream(promised)
 
 
 def checked_grace(grace: float) -> float:

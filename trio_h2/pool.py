@@ -30,7 +30,7 @@ from .pooling.reaching import OpenStream, Reaching, ReachingThroughProxy
 from .pooling.tries import Tries
 from .protocol.priority import Priority
 from .requests import Response
-from .streams import check_max_body
+from .stream import check_max_body
 from .timeouts import Timeouts
 from .trace import Trace, checked_trace
 from .wording import number, quoted

@@ -26,7 +26,7 @@ from .config import Config
 from .connection import ServerConnection
 from .requests import split_request
 from .server_statistics import Totals
-from .streams import ServerStream
+from .server_stream import ServerStream
 from .trace import Trace
 
 __all__ = ["Handler", "Http1Handler", "Served", "checked_handler", "checked_http1"]
