@@ -158,6 +158,7 @@ HOUSE = {
             "pooled_stream",
             "proxy_url",
             "reaching",
+            "time_limits",
             "tries",
             "tunnels",
             "turns",

@@ -115,9 +115,13 @@ def _split_request(headers: Headers, priority: Priority) -> Request:
 
 
 def split_response(headers: Headers, body: bytes = b"", trailers: Headers | None = None) -> Response:
-    """A validated response's fields as a Response."""
-    fields = headers.raw
-    return Response(int(fields[0][1]), trusted_headers(fields[1:]), body, trailers)
+    """A validated response's fields as a Response; the parts are the same again for the same Headers."""
+    head = kept_split(headers)
+    if type(head) is not Response:
+        fields = headers.raw
+        head = Response(int(fields[0][1]), trusted_headers(fields[1:]))
+        keep_split(headers, head)
+    return Response(head.status, head.headers, body, trailers) if body or trailers is not None else head
 
 
 _NOT_ASCII = {

@@ -858,6 +858,46 @@ async def test_a_request_waits_for_the_response_only_so_long(
         assert trio.current_time() == 4
 
 
+async def test_each_request_has_its_own_time_for_the_response(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """In whatever order they begin, beside those that are answered in time, and again after a while without any."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await trio.sleep(2)
+        if stream.request.path == "/answered":
+            await stream.respond(204)
+        else:
+            await trio.sleep_forever()
+
+    async def times_out(pool: trio_h2.Pool, seconds: float) -> None:
+        started = trio.current_time()
+        with pytest.raises(trio_h2.RequestTimeoutError, match=f"no response came within {seconds} seconds"):
+            async with pool.stream("GET", f"{URL}silent", timeouts=trio_h2.Timeouts(read=seconds)):
+                pass
+        assert trio.current_time() - started == pytest.approx(seconds)
+
+    async def is_answered(pool: trio_h2.Pool, seconds: float) -> None:
+        async with pool.stream("GET", f"{URL}answered", timeouts=trio_h2.Timeouts(read=seconds)) as stream:
+            assert (await stream.response()).status == 204
+
+    async def is_cancelled(pool: trio_h2.Pool) -> None:
+        with trio.move_on_after(1) as scope:
+            async with pool.stream("GET", f"{URL}silent", timeouts=trio_h2.Timeouts(read=3)):
+                pass
+        assert scope.cancelled_caught
+
+    network = Network(nursery, handler)
+    async with network.pool() as pool:
+        for _ in range(2):
+            async with trio.open_nursery() as callers:
+                for seconds in (5.0, 1.0, 3.0, 3.0, 2.5):
+                    callers.start_soon(times_out, pool, seconds)
+                    callers.start_soon(is_answered, pool, seconds + 2)
+                callers.start_soon(is_cancelled, pool)
+            [origin] = pool.statistics().values()
+            assert (origin.streams, origin.connections) == (0, 1)
+            await trio.sleep(20)
+
+
 async def test_the_time_for_the_response_begins_when_the_request_is_sent(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -13,6 +13,7 @@ from ..origin import Origin
 from .origin_connections import OriginConnections, Policy
 from .pool_statistics import OriginStatistics
 from .reaching import Reaching
+from .time_limits import TimeLimits
 
 __all__ = ["Origins", "Where"]
 
@@ -31,6 +32,7 @@ class Origins:
 
     Attributes:
         retries: as given.
+        limits: how long requests may wait.
     """
 
     def __init__(self, policy: Policy, reaching: Reaching, *, retries: int, nursery: trio.Nursery) -> None:
@@ -43,6 +45,7 @@ class Origins:
         self._tasks = 0
         self._ended = trio.Event()
         self._bug: InternalError | None = None
+        self.limits = TimeLimits(nursery.start_soon)
 
     def __len__(self) -> int:
         return len(self._origins)

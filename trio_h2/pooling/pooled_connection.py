@@ -152,7 +152,8 @@ class PooledConnection(connect_over):
         """Make a request, and return the whole response; it has begun before the first wait."""
         return await exchange(self._actor, outgoing, pump, max_body)
 
-    async def open(self, outgoing: Outgoing, pump: Pump | None) -> ClientStream:
-        """Open a stream, before the first wait if there is room."""
+    async def open(self, outgoing: Outgoing, pump: Pump | None) -> tuple[ClientStream, Callable[[], None]]:
+        """Open a stream, before the first wait if there is room; with it, what resets it and ends what waits on it."""
         assert self._handle is not None
-        return ClientStream(await open_stream(self._actor, outgoing, pump), self._handle)
+        actor = await open_stream(self._actor, outgoing, pump)
+        return ClientStream(actor, self._handle), partial(actor.close, linger=False)

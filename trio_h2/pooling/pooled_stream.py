@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from ..exceptions import H2Error, RequestTimeoutError
 from ..exchange import Outgoing
 from ..timeouts import Timeouts
 from .origins import Origins, Where
+from .time_limits import TimeLimit
 from .tries import Tries
 
 __all__ = ["PooledStream"]
@@ -47,9 +49,9 @@ class PooledStream(EnteredOnce[ClientStream]):
             self._pump = pump = self._outgoing.pump(self._timeouts.write)
             opened = False
             try:
-                stream = await connection.open(self._outgoing, pump)
+                stream, end = await connection.open(self._outgoing, pump)
                 opened = True
-                await self._begin(stream, pump)
+                await self._begin(stream, pump, end)
                 self._stream = stream
                 return stream
             except H2Error as error:
@@ -66,12 +68,12 @@ class PooledStream(EnteredOnce[ClientStream]):
         """Whether nothing of the request is left to the user: it is entered when the response's headers have come."""
         return self._outgoing.body is not None or self._outgoing.end_stream
 
-    async def _begin(self, stream: ClientStream, pump: Pump | None) -> None:
+    async def _begin(self, stream: ClientStream, pump: Pump | None, end: Callable[[], None]) -> None:
         """Wait for the response's headers, if nothing of the request is left to the user."""
         if not self._waits_for_head:
             return
         try:
-            await self._head(stream, pump)
+            await self._head(stream, pump, end)
         except BaseException as error:
             await stream.__aexit__(type(error), error, None)
             if pump is not None:
@@ -79,18 +81,26 @@ class PooledStream(EnteredOnce[ClientStream]):
                 pump.raise_error()
             raise
 
-    async def _head(self, stream: ClientStream, pump: Pump | None) -> None:
+    async def _head(self, stream: ClientStream, pump: Pump | None, end: Callable[[], None]) -> None:
         timeout = self._timeouts.read
         if timeout == math.inf:
             await stream.response()
             return
-        with trio.CancelScope(deadline=trio.current_time() + timeout if pump is None else math.inf) as scope:
-            if pump is not None:
-                pump.when_done(partial(_limit, scope, timeout))
+        limit = TimeLimit(timeout, end)
+        limits = self._origins.limits
+        if pump is None:
+            limits.begin(limit)
+        else:
+            pump.when_done(partial(limits.begin, limit))
+        try:
             await stream.response()
-        if scope.cancelled_caught:
+        except H2Error:
+            if not limit.expired:
+                raise
             reason = f"no response came within {timeout} seconds"
-            raise too_slow(RequestTimeoutError(reason, phase="read", stream_id=stream.stream_id))
+            raise too_slow(RequestTimeoutError(reason, phase="read", stream_id=stream.stream_id)) from None
+        finally:
+            limits.take_back(limit)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -103,7 +113,3 @@ class PooledStream(EnteredOnce[ClientStream]):
             if self._pump is not None:
                 await self._pump.left()
                 self._pump.raise_error()
-
-
-def _limit(scope: trio.CancelScope, timeout: float) -> None:
-    scope.deadline = trio.current_time() + timeout
