@@ -86,6 +86,7 @@ class Life:
 
     Attributes:
         phase: how far it has come.
+        begins: whether something new may begin.
         refusal: why nothing new begins on it, once that is so.
         cause: why everything on it is over, once that is so.
         settings_received: set when the peer's first SETTINGS are in force, or never will be.
@@ -96,6 +97,7 @@ class Life:
 
     def __init__(self) -> None:
         self.phase = ConnectionPhase.LOOKING
+        self.begins = True
         self.refusal: H2Error | None = None
         self.cause: H2Error | None = None
         self.settings_received = trio.Event()
@@ -103,17 +105,13 @@ class Life:
         self.closed = trio.Event()
         self.spoke_http1 = False
 
-    @property
-    def begins(self) -> bool:
-        """Whether something new may begin."""
-        return self.phase in _BEGINS
-
     def step(self, step: Step) -> bool:
         """Move as the table says. Whether that is to another phase."""
         target = TRANSITIONS[self.phase].get(step)
         if target is None:
             return False
         self.phase = target
+        self.begins = target in _BEGINS
         if target is ConnectionPhase.ANSWERING_HTTP1:
             self.spoke_http1 = True
         elif target is ConnectionPhase.CLOSED:
