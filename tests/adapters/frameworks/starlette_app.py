@@ -85,6 +85,14 @@ async def waits(request: Request) -> Response:
     return Response()
 
 
+async def polls(request: Request) -> Response:
+    """Ask again and again whether the client is there, which is the one way that Starlette offers."""
+    while not await request.is_disconnected():  # noqa: ASYNC110
+        await anyio.sleep(0.1)
+    note(request.query_params["as"], "its client has left")
+    return Response()
+
+
 async def background(request: Request) -> Response:
     name = request.query_params["as"]
 
@@ -196,6 +204,7 @@ ROUTES = [
     Route("/stream", stream),
     Route("/events", events),
     Route("/waits", waits),
+    Route("/polls", polls),
     Route("/background", background),
     Route("/teapot", teapot),
     Route("/error", error),
