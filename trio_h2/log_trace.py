@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import trio
 from hpack import NeverIndexedHeaderTuple
 
 from .actors.logs import escaped, peer_name
+from .codes import SettingCodes, error_code_from_int, error_name, setting_code_from_int
 from .connection import Connection, ServerConnection
 from .exceptions import H2Error
 from .headers import Headers
@@ -23,6 +24,9 @@ SECRET = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-c
 
 WITH_QUERY = frozenset((b":path", b"referer"))
 """Fields that may have a query, which may hold secrets: it is not logged."""
+
+MAX_SETTINGS = 20
+"""So many of a frame's are in a line: there can be thousands that nobody knows."""
 
 _TYPES = {
     frames.DATA: "DATA",
@@ -115,8 +119,8 @@ class LogTrace(Trace):
         logger: where the lines go. What is not enabled for DEBUG costs little, and may be enabled later.
 
     In all methods:
-        connection, number, stream_id, headers, status, error, type, flags, length, reason, octets, seconds, target: as
-            for `Trace`.
+        connection, number, stream_id, headers, status, error, type, flags, length, reason, octets: as for `Trace`.
+        seconds, target, initiator, values, last_stream_id, error_code: as for `Trace`.
 
     Raises:
         TypeError: `logger` is no logger.
@@ -188,6 +192,34 @@ class LogTrace(Trace):
         """See `Trace`."""
         self._log(connection, "gave %d octets of credit on %s", octets, _place(stream_id))
 
+    def credit_received(self, connection: Connection, stream_id: int, octets: int) -> None:
+        """See `Trace`."""
+        self._log(connection, "got %d octets of credit on %s", octets, _place(stream_id))
+
+    def data_taken(self, connection: Connection, stream_id: int, octets: int) -> None:
+        """See `Trace`."""
+        self._log(connection, "%d octets of %s were taken", octets, _place(stream_id))
+
+    def settings_in_force(
+        self, connection: Connection, initiator: Literal["local", "remote"], values: dict[int, int]
+    ) -> None:
+        """See `Trace`."""
+        words = " ".join(f"{_setting(code)}={value}" for code, value in list(values.items())[:MAX_SETTINGS])
+        self._log(
+            connection,
+            "%s settings in force: %s",
+            "our" if initiator == "local" else "the peer's",
+            words or "no change",
+        )
+
+    def goaway_received(self, connection: Connection, last_stream_id: int, error_code: int) -> None:
+        """See `Trace`."""
+        self._log(connection, "the peer goes: %s, last stream %d", _code(error_code), last_stream_id)
+
+    def goaway_sent(self, connection: Connection, last_stream_id: int, error_code: int) -> None:
+        """See `Trace`."""
+        self._log(connection, "we go: %s, last stream %d", _code(error_code), last_stream_id)
+
     def round_trip(self, connection: Connection, seconds: float) -> None:
         """See `Trace`."""
         self._log(connection, "round trip of %.6f s", seconds)
@@ -195,6 +227,15 @@ class LogTrace(Trace):
     def window_grown(self, connection: Connection, stream_id: int, target: int) -> None:
         """See `Trace`."""
         self._log(connection, "the window of %s grew to %d octets", _place(stream_id), target)
+
+
+def _setting(code: int) -> str:
+    known = setting_code_from_int(code)
+    return known.name if isinstance(known, SettingCodes) else f"{code:#x}"
+
+
+def _code(error_code: int) -> str:
+    return error_name(error_code_from_int(error_code))
 
 
 def _because(error: H2Error | None) -> str:

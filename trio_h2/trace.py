@@ -8,10 +8,11 @@ connection, or stream, whatever becomes of that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
+from .events import ChangedSetting
 from .exceptions import H2Error
 from .headers import Headers, HeadersLike
 
@@ -164,6 +165,42 @@ class Trace:
 
     def credit_given(self, connection: Any, stream_id: int, octets: int) -> None:
         """A WINDOW_UPDATE was cut: the peer may send so many octets more, on a stream or on all together (0)."""
+
+    def credit_received(self, connection: Any, stream_id: int, octets: int) -> None:
+        """A WINDOW_UPDATE came: we may send so many octets more, on a stream or on all together (0)."""
+
+    def data_taken(self, connection: Any, stream_id: int, octets: int) -> None:
+        """So many octets of DATA, padding included, were read by the user, or thrown away: they are credit again.
+
+        What came on a stream and was not taken lies unread. Nothing is told of a stream that is not there any more.
+        """
+
+    def settings_in_force(self, connection: Any, initiator: Literal["local", "remote"], values: dict[int, int]) -> None:
+        """Settings are in force from now on.
+
+        Args:
+            connection: which.
+            initiator: whose they are: `"remote"` for the peer's, `"local"` for ours, which it has acknowledged.
+            values: what its frame had, by code (RFC 9113 section 6.5.2).
+        """
+
+    def goaway_received(self, connection: Any, last_stream_id: int, error_code: int) -> None:
+        """The peer takes no new streams. It is told after its frame.
+
+        Args:
+            connection: which.
+            last_stream_id: the last of our streams that the peer will have looked at.
+            error_code: why (RFC 9113 section 7).
+        """
+
+    def goaway_sent(self, connection: Any, last_stream_id: int, error_code: int) -> None:
+        """A GOAWAY was cut: we take no new streams. It is told after its frame.
+
+        Args:
+            connection: which.
+            last_stream_id: the last of the peer's streams that we look at.
+            error_code: why (RFC 9113 section 7).
+        """
 
     def round_trip(self, connection: Any, seconds: float) -> None:
         """A PING was answered after so many seconds, whether it was the user's, or one of the connection's own."""
@@ -353,6 +390,22 @@ class Tracer:
     def credit_given(self, stream_id: int, octets: int) -> None:
         """A WINDOW_UPDATE was cut."""
         self._tell("credit_given", stream_id, octets)
+
+    def credit_received(self, stream_id: int, octets: int) -> None:
+        """A WINDOW_UPDATE came, and was good."""
+        self._tell("credit_received", stream_id, octets)
+
+    def data_taken(self, stream_id: int, octets: int) -> None:
+        """Octets of DATA are no longer unread."""
+        self._tell("data_taken", stream_id, octets)
+
+    def settings_in_force(self, initiator: str, changes: Iterable[ChangedSetting]) -> None:
+        """A side's SETTINGS took effect."""
+        self._tell("settings_in_force", initiator, {int(change.setting): change.new_value for change in changes})
+
+    def goaway(self, name: Literal["goaway_received", "goaway_sent"], last_stream_id: int, error_code: int) -> None:
+        """A GOAWAY came, or was cut."""
+        self._tell(name, last_stream_id, error_code)
 
     def window_grown(self, stream_id: int, target: int) -> None:
         """A receive window has a larger target."""

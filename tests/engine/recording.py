@@ -124,6 +124,21 @@ class Recording(trio_h2.Trace):
     def credit_given(self, connection: trio_h2.Connection, stream_id: int, octets: int) -> None:
         self._note(connection, "credit_given", stream_id, octets)
 
+    def credit_received(self, connection: trio_h2.Connection, stream_id: int, octets: int) -> None:
+        self._note(connection, "credit_received", stream_id, octets)
+
+    def data_taken(self, connection: trio_h2.Connection, stream_id: int, octets: int) -> None:
+        self._note(connection, "data_taken", stream_id, octets)
+
+    def settings_in_force(self, connection: trio_h2.Connection, initiator: str, values: dict[int, int]) -> None:
+        self._note(connection, "settings_in_force", initiator, values)
+
+    def goaway_received(self, connection: trio_h2.Connection, last_stream_id: int, error_code: int) -> None:
+        self._note(connection, "goaway_received", last_stream_id, error_code)
+
+    def goaway_sent(self, connection: trio_h2.Connection, last_stream_id: int, error_code: int) -> None:
+        self._note(connection, "goaway_sent", last_stream_id, error_code)
+
     def round_trip(self, connection: trio_h2.Connection, seconds: float) -> None:
         self._note(connection, "round_trip", seconds)
 

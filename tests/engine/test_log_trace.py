@@ -80,6 +80,7 @@ async def test_a_request_line_by_line(
         'stream 1 answered: :status="200"',
         "received DATA flags=END_STREAM stream=1 len=5",
         "stream 1 waited 1.500000 s: headers",
+        "5 octets of stream 1 were taken",
         "stream 1 closed",
         "sent HEADERS flags=END_STREAM|END_HEADERS stream=3 len=10",
         'stream 3 opened: :method="GET" :scheme="http" :authority="example.org" :path="/there"',

@@ -731,6 +731,68 @@ async def test_pings_that_are_never_answered_are_forgotten(autojump_clock: trio.
         assert trace.arguments("round_trip") == [(1.0,)]
 
 
+async def test_credit_that_comes_is_told_and_no_other(autojump_clock: trio.testing.MockClock) -> None:
+    trace = Recording()
+    async with raw_server(trace=trace) as (connection, peer):
+        async with connection.stream("GET", "/"):
+            updates = [(0, 1000), (1, 2000), (7, 10), (1, 2**31 - 1)]
+            await peer.send(*(peer.window_update(stream_id, octets) for stream_id, octets in updates[:2]))
+            await peer.sync()
+            assert trace.arguments("credit_received") == updates[:2]
+            await peer.send(peer.window_update(1, 2**31 - 1))  # past the largest window: an error, and no credit
+            await peer.sync()
+        assert trace.arguments("credit_received") == updates[:2]
+        assert [stream_id for stream_id, _, _ in closed(trace)] == [1]
+    trace.check()
+
+
+async def test_what_a_reader_takes_is_told_with_padding_and_what_it_leaves(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    trace = Recording()
+    async with raw_server(trace=trace) as (connection, peer):
+        async with connection.stream("GET", "/") as stream:
+            await peer.send(peer.headers(1, OK), peer.data(1, b"x" * 100, padding=7))
+            assert await stream.receive_some(30) == b"x" * 30
+            await trio.testing.wait_all_tasks_blocked()
+            received = [length for type_, _, _, length in trace.arguments("frame_received") if type_ == DATA]
+            assert received == [108]
+            assert trace.arguments("data_taken") == [(1, 8), (1, 30)]
+            assert await stream.receive_some() == b"x" * 70
+        assert trace.arguments("data_taken") == [(1, 8), (1, 30), (1, 70)]
+    trace.check()
+
+
+async def test_settings_are_told_when_they_are_in_force(autojump_clock: trio.testing.MockClock) -> None:
+    trace = Recording()
+    async with raw_server(trace=trace, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1000}) as (_, peer):
+        await peer.sync()
+        told = trace.arguments("settings_in_force")
+        assert sorted(initiator for initiator, _ in told) == ["local", "remote"]
+        values = dict(told)
+        assert values["remote"] == {SettingCodes.INITIAL_WINDOW_SIZE: 1000}
+        assert values["local"][SettingCodes.INITIAL_WINDOW_SIZE] == Config().initial_window_size
+        await peer.send(peer.settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31}))
+        await trio.testing.wait_all_tasks_blocked()
+        assert trace.arguments("settings_in_force") == told
+    trace.check()
+
+
+async def test_goaways_are_told_with_their_last_stream_and_code(autojump_clock: trio.testing.MockClock) -> None:
+    client, server = Recording(), Recording()
+    async with raw_server(trace=client) as (connection, peer):
+        async with connection.stream("GET", "/"):
+            await peer.send(peer.goaway(1, ErrorCodes.ENHANCE_YOUR_CALM))
+            await peer.sync()
+            assert client.arguments("goaway_received") == [(1, ErrorCodes.ENHANCE_YOUR_CALM)]
+    async with raw_client(hello, trace=server) as peer:
+        await peer.send(peer.headers(1, GET, end_stream=True), peer.window_update(0, 0))
+        await peer.to_end()
+        assert server.arguments("goaway_sent") == [(1, ErrorCodes.PROTOCOL_ERROR)]
+    for trace in (client, server):
+        trace.check()
+
+
 # A trace's own mistakes
 
 

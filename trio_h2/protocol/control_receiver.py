@@ -87,6 +87,7 @@ class ControlReceiver:
                 delta = change.new_value - (change.original_value or 0)
                 for stream in self._table if delta else ():
                     state.credit.resize(stream, delta)
+        state.settings_acknowledged(changes)
         events.append(ev.SettingsAcknowledged(_by_code(changes)))
         return None
 
@@ -122,6 +123,7 @@ class ControlReceiver:
             if not state.outbound.increase(frame.increment):
                 reason = "the connection's window passes 2**31-1"
                 return ConnectionFailure(ErrorCodes.FLOW_CONTROL_ERROR, reason, FlowControlError)
+            state.credit_received(0, frame.increment)
             events.append(ev.WindowUpdated(0, frame.increment))
             return self._budgets.count_control_frame()
         stream = self._table.get(stream_id)
@@ -136,6 +138,7 @@ class ControlReceiver:
             return malformed(stream_id, "a WINDOW_UPDATE of 0")
         if not stream.outbound.increase(frame.increment):
             return StreamFailure(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the stream's window passes 2**31-1")
+        state.credit_received(stream_id, frame.increment)
         events.append(ev.WindowUpdated(stream_id, frame.increment))
         return self._budgets.count_control_frame()
 

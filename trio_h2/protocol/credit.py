@@ -45,6 +45,8 @@ class Credit:
 
     def acknowledge(self, stream: StreamMachine, count: int) -> bool:
         """The application took, or threw away, `count` octets of this stream; whether a WINDOW_UPDATE is due now."""
+        if self._tracer is not None:
+            self._tracer.data_taken(stream.stream_id, count)
         self.inbound.release(count)
         window = stream.inbound
         window.release(count)
