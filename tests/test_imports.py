@@ -57,6 +57,7 @@ LAYERS = {
     "actors": layer(BASE, CORE_LIBRARIES),
     "connection": layer(BASE | {"actors"}, CORE_LIBRARIES),
     "log_trace": layer(BASE | {"actors", "connection"}, CORE_LIBRARIES),
+    "timeline": layer(BASE | {"actors", "connection"}, CORE_LIBRARIES),
     "origin": layer({"wording"}, {"idna"}),
     "requests": layer(BASE, CODEC_LIBRARIES),
     "stream": layer(BASE | {"actors", "connection", "requests"}, CORE_LIBRARIES),
@@ -94,7 +95,7 @@ LAYERS = {
     "__init__": layer(
         PURE
         | {"actors", "connection", "log_trace", "client", "client_connection"}
-        | {"pool", "pooling", "timeouts"}
+        | {"pool", "pooling", "timeline", "timeouts"}
         | {"server", "server_connection", "server_statistics", "server_stream"},
         set(),
     ),
@@ -162,6 +163,24 @@ HOUSE = {
             "tries",
             "tunnels",
             "turns",
+        )
+    ),
+    *(
+        f"timeline.{name}"
+        for name in (
+            "__init__",
+            "columns",
+            "connection_recorder",
+            "findings",
+            "json_lines",
+            "kept",
+            "page_writer",
+            "recorder",
+            "records",
+            "rings",
+            "rows",
+            "saving",
+            "snapshot",
         )
     ),
     *(

@@ -74,6 +74,7 @@ from .server import H2Server, serve_h2, serve_h2_connection, serve_h2_listeners
 from .server_connection import Handler, Http1Handler
 from .server_statistics import ServerStatistics
 from .server_stream import ServerStream
+from .timeline import Timeline
 from .timeouts import Timeouts
 from .trace import Trace
 
@@ -146,6 +147,7 @@ __all__ = [
     "StreamResetError",
     "StreamStatistics",
     "TLSInfo",
+    "Timeline",
     "Timeouts",
     "TooManyStreamsError",
     "Trace",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 from .events import ChangedSetting
@@ -51,6 +50,13 @@ class Trace:
 
     def _switch_off(self) -> None:
         object.__setattr__(self, "_switched_off", True)  # also if the user's class is frozen
+
+    def _recorder(self) -> object | None:
+        """An object with the methods of a Trace, but that no connection is passed, which is told of the next one.
+
+        That is for traces of this package that want little time. What is told of frames and streams must not raise.
+        """
+        return None
 
     def connection_made(self, connection: Any) -> None:
         """HTTP/2 begins on a connection, after TLS's handshake. No frame of it has been sent or received."""
@@ -189,7 +195,7 @@ class Trace:
 
         Args:
             connection: which.
-            last_stream_id: the last of our streams that the peer will have looked at.
+            last_stream_id: the ID of the last of our streams that the peer will have looked at.
             error_code: why (RFC 9113 section 7).
         """
 
@@ -198,7 +204,7 @@ class Trace:
 
         Args:
             connection: which.
-            last_stream_id: the last of the peer's streams that we look at.
+            last_stream_id: the ID of the last of the peer's streams that we look at.
             error_code: why (RFC 9113 section 7).
         """
 
@@ -232,6 +238,10 @@ def _overridden(trace: Trace) -> dict[str, Callable[..., None]]:
     }
 
 
+def _methods_of(recorder: object) -> dict[str, Callable[..., None]]:
+    return {name: getattr(recorder, name) for name in _NAMES if hasattr(recorder, name)}
+
+
 class Tracer:
     """Tells a Trace of one connection. Owner of every field: this object.
 
@@ -245,7 +255,12 @@ class Tracer:
 
     def __init__(self, trace: Trace, clock: Callable[[], float], *, client: bool) -> None:
         self._trace = trace
-        self._methods = _overridden(trace)
+        recorder = trace._recorder()
+        self._methods = _overridden(trace) if recorder is None else _methods_of(recorder)
+        self._passes_connection = recorder is None
+        # Of a recorder these two are at hand, too: each request begins and ends.
+        self._tell_opened = self._methods.get("stream_opened") if recorder is not None else None
+        self._tell_closed = self._methods.get("stream_closed") if recorder is not None else None
         self._clock = clock
         self._client = client
         self._connection: Any = None
@@ -265,19 +280,22 @@ class Tracer:
         if method is None or self._trace._switched_off:
             return None
         try:
-            answer = method(self._connection, *arguments)
+            answer = method(self._connection, *arguments) if self._passes_connection else method(*arguments)
             return None if read is None else read(answer)
         except BaseException as error:  # as trio does it: in the middle of a step nothing may get out
-            self._trace._switch_off()
-            logger.error("%s.%s raised: that trace is switched off", type(self._trace).__name__, name, exc_info=error)
+            self._raised(name, error)
             return None
+
+    def _raised(self, name: str, error: BaseException) -> None:
+        self._trace._switch_off()
+        logger.error("%s.%s raised: that trace is switched off", type(self._trace).__name__, name, exc_info=error)
 
     # The connection
 
     def connection_made(self, connection: object) -> None:
         """The user's handle on the connection is made."""
         self._connection = connection
-        self._tell("connection_made")
+        self._tell("connection_made", *(() if self._passes_connection else (connection,)))
 
     def connection_ended(self, error: H2Error | None) -> None:
         """The transport is closed; what is still open ends with it."""
@@ -289,6 +307,7 @@ class Tracer:
             self.request_settled(waiter, None, error)
         self._tell("connection_ended", error)
         self._methods.clear()
+        self._tell_opened = self._tell_closed = None
         self._pings.clear()
         self._connection = None
 
@@ -313,7 +332,10 @@ class Tracer:
     def stream_opened(self, stream_id: int, headers: Headers) -> None:
         """A request begins."""
         self._streams.add(stream_id)
-        self._tell("stream_opened", stream_id, headers)
+        if self._tell_opened is not None:
+            self._tell_opened(stream_id, headers)
+        else:
+            self._tell("stream_opened", stream_id, headers)
 
     def handler_began(self, stream_id: int) -> None:
         """Its handler is about to be called, unless it is over already."""
@@ -328,10 +350,15 @@ class Tracer:
     def stream_closed(self, stream_id: int, error: H2Error | None) -> None:
         """A stream is over; only the first time counts."""
         if stream_id in self._streams:
-            self.sender_waits(stream_id, None)
-            self.reader_goes_on(stream_id)
+            if stream_id in self._senders:
+                self.sender_waits(stream_id, None)
+            if stream_id in self._readers:
+                self.reader_goes_on(stream_id)
             self._streams.remove(stream_id)
-            self._tell("stream_closed", stream_id, error)
+            if self._tell_closed is not None:
+                self._tell_closed(stream_id, error)
+            else:
+                self._tell("stream_closed", stream_id, error)
 
     # Waits
 
@@ -384,8 +411,24 @@ class Tracer:
         """What to call with type, flags, stream ID and length of each frame that is cut; None if nobody cares."""
         return self._teller("frame_sent")
 
-    def _teller(self, name: str) -> Callable[..., None] | None:
-        return partial(self._tell, name) if name in self._methods else None
+    def _teller(self, name: str) -> Callable[[int, int, int, int], None] | None:
+        """As `_tell`, but that each frame finds the method at hand: there are more of them than of all else."""
+        method = self._methods.get(name)
+        if method is None:
+            return None
+        if not self._passes_connection:
+            return method
+        trace = self._trace
+
+        def tell(type_: int, flags: int, stream_id: int, length: int) -> None:
+            if self._connection is None or trace._switched_off:
+                return
+            try:
+                method(self._connection, type_, flags, stream_id, length)
+            except BaseException as error:
+                self._raised(name, error)
+
+        return tell
 
     def credit_given(self, stream_id: int, octets: int) -> None:
         """A WINDOW_UPDATE was cut."""

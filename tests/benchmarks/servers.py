@@ -54,7 +54,7 @@ async def native_idle(stream: trio_h2.ServerStream) -> None:
 NATIVE = {"hello": native_hello, "bulk": native_bulk, "upload": native_upload, "idle": native_idle}
 
 
-def run_trio_h2(app: str, port: int, tls: TLSPaths) -> None:
+def run_trio_h2(app: str, port: int, tls: TLSPaths, recorded: bool = False) -> None:
     # Imported here, so that one side never carries what only another one needs.
     import trio_h2
 
@@ -65,7 +65,8 @@ def run_trio_h2(app: str, port: int, tls: TLSPaths) -> None:
     config = trio_h2.Config(max_concurrent_streams=MANY) if app == "idle" else None
 
     async def serve() -> None:
-        await trio_h2.serve_h2(NATIVE[app], port, host=HOST, ssl_context=context, config=config)
+        trace = trio_h2.Timeline() if recorded else None
+        await trio_h2.serve_h2(NATIVE[app], port, host=HOST, ssl_context=context, config=config, trace=trace)
 
     trio.run(serve)
 
@@ -162,6 +163,7 @@ def run_raw_trio(app: str, port: int, tls: TLSPaths) -> None:
 
 SERVERS = {
     "trio_h2": run_trio_h2,
+    "trio_h2, recorded": partial(run_trio_h2, recorded=True),
     "trio_h2 asgi": run_trio_h2_asgi,
     "trio_h2 asgi, 2 workers": partial(run_trio_h2_asgi, workers=2),
     "hypercorn-trio": run_hypercorn_trio,

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 import trio
 
-from .exit_codes import BROKEN_PIPE, Failure
+from .exit_codes import BROKEN_PIPE, ExitCode, Failure
 from .get_options import GetOptions
 from .locations import Location
 from .outputs import STANDARD_OUTPUT, FileOutput, Output, StandardOutput
 from .process import tell_as_it_is
 from .progress import progress_bars
 from .session import Session
+from .traces import save_trace
 from .transfer import Transfer
 from .write_out import written_out
 
@@ -49,10 +50,13 @@ async def get(
         proxy_ssl_context: for TLS with a proxy; by default as for origins.
     """
     getter = _Getter(locations, options, files)
-    async with trio.open_nursery() as nursery:
-        await getter.run(ssl_context, proxy_ssl_context or ssl_context, nursery)
-        nursery.cancel_scope.cancel()
-    return getter.exit_code
+    try:
+        async with trio.open_nursery() as nursery:
+            await getter.run(ssl_context, proxy_ssl_context or ssl_context, nursery)
+            nursery.cancel_scope.cancel()
+    finally:
+        is_saved = getter.save_trace()
+    return getter.exit_code or (0 if is_saved else int(ExitCode.WRITE))
 
 
 class _Getter:
@@ -89,6 +93,11 @@ class _Getter:
             await self._fetch_all()
         for shared, failure in self._shared.items():
             self._session.complain(f"{shared}: {failure.words}{self._progress}")
+
+    def save_trace(self) -> bool:
+        """Write the recording, if one was asked for; whether that was possible."""
+        timeline, file = self._session.timeline, self._options.trace
+        return timeline is None or file is None or save_trace(timeline, file)
 
     def _shows_progress(self, stdout: StandardOutput) -> bool:
         """On a terminal, and where nothing else is written to it: also not by who reads a pipe."""

@@ -96,6 +96,7 @@ def seconds_option(*names: str, default: float, help: str) -> Callable[[Any], An
 @seconds_option("-m", "--max-time", default=math.inf, help="For each transfer, or each try of it.")
 @seconds_option("--connect-timeout", default=300, help="For each connection, with TLS.")
 @click.option("-w", "--write-out", metavar="FORMAT", help="Written after each transfer: %{http_code}, \\n; @FILE.")
+@click.option("--trace", metavar="FILE", help="Record it all as a page, or as JSON lines if FILE ends in .jsonl.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the events of HTTP/2 to standard error as they happen.")
 @click.option("-s", "--silent", is_flag=True, help="No progress bars, notes or errors.")
 @click.option("-S", "--show-error", is_flag=True, help="Errors even so.")
@@ -161,6 +162,7 @@ def _options(
         connect_timeout=given["connect_timeout"],
         proxy=_proxy(given["proxy"]),
         write_out=text,
+        trace=given["trace"],
         verbose=given["verbose"],
         silent=given["silent"],
         says_errors=not given["silent"] or given["show_error"],

@@ -71,6 +71,7 @@ class GetOptions:
         connect_timeout: seconds that a connection may take to be opened.
         proxy: the proxy's URL, or None.
         write_out: what is written after each transfer, or None.
+        trace: the file that is to have a recording, or None.
         verbose: whether the events of HTTP/2 are shown.
         silent: whether neither progress nor notes are.
         says_errors: whether errors are.
@@ -89,6 +90,7 @@ class GetOptions:
     connect_timeout: float = 300
     proxy: str | None = None
     write_out: str | None = None
+    trace: str | None = None
     verbose: bool = False
     silent: bool = False
     says_errors: bool = True

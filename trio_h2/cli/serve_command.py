@@ -161,6 +161,13 @@ LOGS = [
         show_default=True,
     ),
     ServeOption(
+        "Logs",
+        "--trace",
+        callback=_not_empty,
+        metavar="FILE",
+        help="At the end, write what connections did as a page, or as JSON lines if FILE ends in .jsonl.",
+    ),
+    ServeOption(
         "Logs", "--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info", show_default=True
     ),
 ]

@@ -13,6 +13,7 @@ from .get_options import GetOptions
 from .outputs import StandardOutput
 from .process import tell
 from .progress import ProgressBars
+from .traces import WatchedTimeline
 from .watched_sockets import WatchedSockets
 
 __all__ = ["Session"]
@@ -34,6 +35,7 @@ class Session(trio_h2.Trace):
         standard_output: what was given as `stdout`.
         pool: set when it is there.
         sockets: those of all connections.
+        timeline: the recording, or None.
     """
 
     pool: trio_h2.Pool
@@ -53,6 +55,7 @@ class Session(trio_h2.Trace):
         self.standard_output = stdout
         self.bars = bars
         self.sockets = WatchedSockets()
+        self.timeline = None if wanted.trace is None else WatchedTimeline(self.connection_made)
         self._ssl_context, self._proxy_ssl_context = contexts
         self._nursery = nursery
         self._settled: dict[str, trio.Event] = {}
@@ -67,7 +70,7 @@ class Session(trio_h2.Trace):
             proxy=self.wanted.proxy,
             proxy_ssl_context=self._proxy_ssl_context,
             open_stream=self.sockets.open_stream,
-            trace=self,
+            trace=self.timeline or self,
         )
 
     def use(self, pool: trio_h2.Pool) -> None:

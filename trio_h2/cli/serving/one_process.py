@@ -44,12 +44,14 @@ class Prepared:
         app: None for a directory.
         root: the directory, resolved; None for an app.
         ssl_context: None for no TLS.
+        timeline: records the connections; None if nobody wants to know.
     """
 
     options: ServeOptions
     app: App | None
     root: Path | None
     ssl_context: ssl.SSLContext | None
+    timeline: trio_h2.Timeline | None
 
 
 def prepare(options: ServeOptions) -> Prepared:
@@ -68,7 +70,8 @@ def prepare(options: ServeOptions) -> Prepared:
         _check_extra()
         app = load_app(options.target, factory=options.factory)
         enable_logging()
-    return Prepared(options, app, root, ssl_context)
+    timeline = None if options.trace is None else trio_h2.Timeline()
+    return Prepared(options, app, root, ssl_context, timeline)
 
 
 def _resolved(directory: str) -> Path:
@@ -184,6 +187,7 @@ async def _serve(prepared: Prepared, listeners: list[trio.abc.Listener[Any]], st
             partial(handle, prepared.root, log),
             listeners,
             config=options.config,
+            trace=prepared.timeline,
             max_connections=options.max_connections,
             task_status=started,
         )
@@ -199,6 +203,8 @@ async def _serve(prepared: Prepared, listeners: list[trio.abc.Listener[Any]], st
                 root_path=options.root_path,
                 forwarded_allow_ips=options.forwarded_allow_ips,
                 config=options.config,
+                trace=prepared.timeline,
+            trace=prepared.timeline,
                 max_connections=options.max_connections,
                 task_status=started,
             )

@@ -45,10 +45,12 @@ def run_one_process(options: ServeOptions) -> int:
     with configured_logging(options):
         prepared = prepare(options)
         with pid_file(options.pid_file), bound(options) as sockets, metrics_sockets(options) as of_metrics:
-            try:
-                return trio.run(serve_until_signal, prepared, sockets, of_metrics)
-            except BaseExceptionGroup as group:
-                return exit_code_of(group)
+            with _saved(prepared) as trace:
+                try:
+                    exit_code = trio.run(serve_until_signal, prepared, sockets, of_metrics)
+                except BaseExceptionGroup as group:
+                    exit_code = exit_code_of(group)
+        return exit_code or (0 if trace.is_saved else 1)
 
 
 async def serve_until_signal(

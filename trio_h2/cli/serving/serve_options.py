@@ -46,6 +46,7 @@ class ServeOptions:
         workers: None for one process without a parent.
         max_requests: of one worker; None for no end.
         metrics_port: None for no metrics.
+        trace: the file that is to have a recording; None for none.
         grace: seconds.
     """
 
@@ -80,6 +81,7 @@ class ServeOptions:
     access_log: bool = True
     log_format: str = "text"
     log_level: str = "info"
+    trace: str | None = None
 
     max_connections: int = 1_000
     grace: float = 10.0
@@ -96,6 +98,8 @@ class ServeOptions:
             for name, why in SUPERVISED.items():
                 if self._is_given(name):
                     raise ValueError(f"{_option(name)} needs --workers: {why}")
+        if self.trace is not None and self.is_supervised:
+            raise ValueError("--trace records one process: it takes no --workers and no --reload")
         if self.reload and self.workers is not None:
             raise ValueError("--reload runs one process: it takes no --workers")
         if self.max_requests_jitter and self.max_requests is None:

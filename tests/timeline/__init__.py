@@ -1,0 +1,1 @@
+"""`Timeline`: what it records, and what its page says, in a browser too."""

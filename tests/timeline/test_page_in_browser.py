@@ -1,0 +1,115 @@
+"""The page in Chromium says which stream waited for which window, and how long: as the program saw it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import trio
+
+import trio_h2
+from tests.engine.helpers import client_and_server, hello, link_pair
+from tests.timeline.browser import Opened, opened
+from tests.timeline.slow_reader import GOES_ON, SLOW, STOPS, STREAMS, Seen, mocked, recorded
+
+MANY = 10_000
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def run() -> tuple[trio_h2.Timeline, trio_h2.Timeline, Seen]:
+    return recorded()
+
+
+def times(sentence: str) -> list[float]:
+    """The seconds in a sentence: how long, from when, and until when."""
+    return [float(found) for found in re.findall(r"([\d.]+) s\b", sentence)]
+
+
+async def test_a_slow_reader_as_its_server_saw_it(
+    run: tuple[trio_h2.Timeline, trio_h2.Timeline, Seen], tmp_path: Path
+) -> None:
+    _, server, seen = run
+    server.save(tmp_path / "server.html")
+    page = await opened(tmp_path / "server.html", tmp_path / "profile")
+    first = page.sentences()[0]
+    assert first.startswith(f"stream {seen.slow_id} GET {SLOW} waited ")
+    assert " for its stream window" in first
+    waited, began, ended = times(first)
+    # The server's recording begins some hundredths after the program, and sentences have tenths.
+    assert [began, ended] == pytest.approx([seen.window_closed, seen.window_opened], abs=0.1)
+    assert waited > seen.window_opened - seen.window_closed - 0.1
+    assert waited == pytest.approx(float(row_of(page, seen.slow_id)["stream window"]), abs=0.06)
+    assert [row["request"] for row in page.table() if float(row["stream window"] or 0) > 1] == [f"GET {SLOW}"]
+
+
+async def test_a_slow_reader_as_its_client_saw_it(
+    run: tuple[trio_h2.Timeline, trio_h2.Timeline, Seen], tmp_path: Path
+) -> None:
+    client, _, seen = run
+    client.save(tmp_path / "client.html")
+    page = await opened(tmp_path / "client.html", tmp_path / "profile")
+    first = page.sentences()[0]
+    assert first.startswith(f"stream {seen.slow_id} GET {SLOW} had data that nobody had read for ")
+    assert ": its reader took nothing between " in first
+    unread, began, ended = times(first)
+    # It had taken everything when it stopped, and the next octets came a little later.
+    assert [began, ended] == pytest.approx([seen.stopped, seen.went_on], abs=0.11)
+    assert [began, ended] == pytest.approx([STOPS, GOES_ON], abs=0.11)
+    assert unread == pytest.approx(seen.went_on - seen.stopped, abs=0.11)
+    table = page.table()
+    assert len(table) == STREAMS
+    assert [row["request"] for row in table if float(row["unread"] or 0) > 1] == [f"GET {SLOW}"]
+    assert [row["how it ended"] for row in table if row["how it ended"] != "well"] == [
+        "reset by the peer: INTERNAL_ERROR"
+    ]
+
+
+def row_of(page: Opened, stream_id: int) -> dict[str, str]:
+    [row] = [row for row in page.table() if row["stream"] == str(stream_id)]
+    return row
+
+
+async def run_many(timeline: trio_h2.Timeline) -> None:
+    async with client_and_server(hello, transports=link_pair(round_trip=0.05, rate=1e6), trace=timeline) as pair:
+        numbers = iter(range(MANY))
+
+        async def request() -> None:
+            for number in numbers:
+                await pair.client.request("GET", f"/articles/of/some/length/{number}?page=1")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(request)
+
+
+async def test_ten_thousand_streams_open_in_three_seconds_and_take_five_megabytes(tmp_path: Path) -> None:
+    timeline = trio_h2.Timeline()
+    await trio.to_thread.run_sync(mocked, run_many, timeline)
+    file = tmp_path / "many.html"
+    timeline.save(file)
+    assert file.stat().st_size < 5 * MEGABYTE
+    page = await opened(file, tmp_path / "profile")
+    assert page.seconds < 3
+    assert ">1 to 100 of 10000<" in page.dom
+    assert "for a slot" in page.sentences()[0]
+
+
+HOSTILE = "/</script><script>document.title='taken'</script><img/src=x/onerror=document.title='taken'>{{DATA}}"
+
+
+async def run_hostile(timeline: trio_h2.Timeline) -> None:
+    async with client_and_server(hello, transports=link_pair(round_trip=0.05, rate=1e6), trace=timeline) as pair:
+        await pair.client.request("GET", HOSTILE)
+
+
+async def test_what_peers_say_is_text_and_nothing_else(tmp_path: Path) -> None:
+    timeline = trio_h2.Timeline()
+    await trio.to_thread.run_sync(mocked, run_hostile, timeline)
+    timeline.save(tmp_path / "hostile.html")
+    page = await opened(tmp_path / "hostile.html", tmp_path / "profile")
+    assert "<title>HTTP/2 timeline</title>" in page.dom
+    assert HOSTILE in page.sentences()[0]
+    [row] = page.table()
+    assert row["request"] == f"GET {HOSTILE}"

@@ -1,0 +1,243 @@
+"""`ConnectionRecorder`: what a `Timeline` does while one connection lives.
+
+Whatever is told is one row in a ring that drops its oldest, and a sum in the record of its stream: of what fell out
+the totals stay. Everything else is done when the recording is looked at. A small request is told of five times, and
+may cost a tenth of what it costs anyway: so these methods call next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from ..actors.logs import escaped, peer_name
+from ..codes import SettingCodes, error_code_from_int, error_name
+from ..connection import Connection, ServerConnection
+from ..exceptions import H2Error, StreamResetError
+from ..headers import Headers
+from .kept import CREDITS, Kept
+from .records import PSEUDO_FIELDS, StreamRecord
+from .rows import REASONS
+
+__all__ = ["ConnectionRecorder"]
+
+REASON_NUMBERS = {reason: number for number, reason in enumerate(REASONS)}
+CREDIT_NUMBERS = {what: number for number, what in enumerate(CREDITS)}
+
+SHORT_UNREAD = 0.001
+"""Seconds for which data may lie unread without a row of its own: a reader that reads at once makes very many."""
+
+BY = {"local": "this side", "remote": "the peer", "library": "trio_h2"}
+
+
+class ConnectionRecorder:
+    """Records one connection. Owner of every field: this object.
+
+    Its methods are those of a `Trace`, without the connection.
+
+    Args:
+        kept: where it goes.
+        number: the connection's, from 1.
+        now: the time in seconds, on the clock of the run that the connection is of.
+        origin: what that clock said when the recording began.
+        on_ended: told of the connection's end.
+
+    Attributes:
+        side: which one this is, `"client"` or `"server"`.
+        live: the streams that are open, by ID.
+        frame_received, frame_sent: see `Trace`.
+        data_sent, data_received: octets of DATA.
+        given, credited: octets of WINDOW_UPDATEs for the connection, sent and received.
+    """
+
+    def __init__(
+        self,
+        kept: Kept,
+        number: int,
+        now: Callable[[], float],
+        origin: float,
+        on_ended: Callable[[ConnectionRecorder], None],
+    ) -> None:
+        self.number = number
+        self.now = now
+        self.origin = origin
+        self.side = self.peer = self.tls = self.error = ""
+        self.made = now()
+        self.ended: float | None = None
+        self.live: dict[int, StreamRecord] = {}
+        self.data_sent = self.data_received = 0
+        self.given = self.credited = 0
+        self._kept = kept
+        self._on_ended = on_ended
+        self._queued: dict[int, float] = {}
+        self._last_opened = 0
+        self._slot_wait: tuple[int, float, float] | None = None
+        self._early: tuple[int, int] | None = None  # a stream that DATA was cut on before it was told to be open
+        # At hand, for what comes most often
+        self.frame_received = kept.frames.adder(number, now, False, self._received)
+        self.frame_sent = kept.frames.adder(number, now, True, self._sent)
+        self._add_stream = kept.streams.add
+        self._known_fields = kept.fields.known
+
+    # The connection
+
+    def connection_made(self, connection: Connection) -> None:
+        """See `Trace`."""
+        self.side = "server" if isinstance(connection, ServerConnection) else "client"
+        self.peer = peer_name(connection.peer_address)
+        self.tls = "" if connection.tls is None else str(connection.tls.version)
+
+    def connection_ended(self, error: H2Error | None) -> None:
+        """See `Trace`."""
+        self.settle()
+        self.ended = self.now()
+        self.error = _words(error)
+        self._on_ended(self)
+
+    # Streams and waits
+
+    def stream_opened(self, stream_id: int, headers: Headers) -> None:
+        """See `Trace`."""
+        pairs = headers.raw[:PSEUDO_FIELDS]
+        fields = self._known_fields.get(pairs) or self._kept.fields.learn(pairs)
+        self.live[stream_id] = stream = StreamRecord(stream_id, self.now(), fields)
+        self._last_opened = stream_id
+        early = self._early
+        if early is not None:
+            self._early = None
+            if early[0] == stream_id:
+                stream.sent(early[1])
+        if self._slot_wait is not None:
+            _, began, ended = self._slot_wait
+            self._slot_wait = None
+            stream.began_at(began)
+            stream.waited("slot", began, ended)
+            self._waited(stream_id, "slot", began, ended)
+
+    def stream_closed(self, stream_id: int, error: H2Error | None) -> None:
+        """See `Trace`."""
+        stream = self.live.pop(stream_id, None)
+        if stream is not None:
+            now = self.now()
+            since = stream.unread_since
+            if since is not None and now - since >= SHORT_UNREAD:
+                self._waited(stream_id, "unread", since, now)
+            stream.close(now, None if error is None else _words(error))
+            self._add_stream(self.number, stream)
+
+    def wait_began(self, stream_id: int, reason: str) -> None:
+        """See `Trace`."""
+        if stream_id < 0:
+            self._queued[stream_id] = self.now()
+        else:
+            self.live[stream_id].waits(reason, self.now())
+
+    def wait_ended(self, stream_id: int, reason: str) -> None:
+        """See `Trace`."""
+        now = self.now()
+        if stream_id < 0:
+            self._slot_wait = stream_id, self._queued.pop(stream_id, now), now
+            # A stream that opens has its HEADERS cut by now.
+            if not self._kept.frames.ends_with(self.number, above=self._last_opened):
+                self.settle()
+        else:
+            began = self.live[stream_id].goes_on(reason, now)
+            if began is not None:
+                self._waited(stream_id, reason, began, now)
+
+    def settle(self) -> None:
+        """A wait for a slot that no stream follows was that of a request that was never sent."""
+        if self._slot_wait is not None:
+            number, began, ended = self._slot_wait
+            self._slot_wait = None
+            stream = StreamRecord(number, began, (b"", b"", b""))
+            stream.waited("slot", began, ended)
+            stream.close(ended, "it got no slot")
+            self._waited(number, "slot", began, ended)
+            self._add_stream(self.number, stream)
+
+    def _waited(self, stream_id: int, reason: str, began: float, ended: float) -> None:
+        ring = self._kept.waits
+        ring.pack_into(ring.buffer, ring.claim(), self.number, stream_id, REASON_NUMBERS[reason], began, ended)
+
+    # Frames and credit
+
+    def _received(self, stream_id: int, length: int) -> None:
+        self.data_received += length
+        stream = self.live.get(stream_id)
+        if stream is not None:
+            stream.received(length, self.now())
+
+    def _sent(self, stream_id: int, length: int) -> None:
+        self.data_sent += length
+        stream = self.live.get(stream_id)
+        if stream is not None:
+            stream.sent(length)
+        else:
+            before = self._early[1] if self._early is not None and self._early[0] == stream_id else 0
+            self._early = stream_id, before + length
+
+    def credit_given(self, stream_id: int, octets: int) -> None:
+        """See `Trace`."""
+        if stream_id == 0:
+            self.given += octets
+        elif (stream := self.live.get(stream_id)) is not None:
+            stream.gave_credit(octets)
+        self._note_credit(stream_id, "given", octets)
+
+    def credit_received(self, stream_id: int, octets: int) -> None:
+        """See `Trace`."""
+        if stream_id == 0:
+            self.credited += octets
+        elif (stream := self.live.get(stream_id)) is not None:
+            stream.got_credit(octets)
+        self._note_credit(stream_id, "received", octets)
+
+    def data_taken(self, stream_id: int, octets: int) -> None:
+        """See `Trace`."""
+        stream = self.live.get(stream_id)
+        if stream is not None:
+            now = self.now()
+            unread_since = stream.taken(octets, now)
+            if unread_since is not None and now - unread_since >= SHORT_UNREAD:
+                self._waited(stream_id, "unread", unread_since, now)
+            self._note_credit(stream_id, "taken", octets)
+
+    def _note_credit(self, stream_id: int, what: str, octets: int) -> None:
+        ring = self._kept.credits
+        ring.pack_into(ring.buffer, ring.claim(), self.number, stream_id, self.now(), CREDIT_NUMBERS[what], octets)
+
+    # Moments
+
+    def settings_in_force(self, initiator: Literal["local", "remote"], values: dict[int, int]) -> None:
+        """See `Trace`."""
+        size = values.get(SettingCodes.INITIAL_WINDOW_SIZE)
+        if size is not None:
+            self._mark(f"initial window {'sent' if initiator == 'local' else 'received'}", size)
+
+    def goaway_received(self, last_stream_id: int, error_code: int) -> None:
+        """See `Trace`."""
+        self._mark("goaway received", last_stream_id, _code(error_code))
+
+    def goaway_sent(self, last_stream_id: int, error_code: int) -> None:
+        """See `Trace`."""
+        self._mark("goaway sent", last_stream_id, _code(error_code))
+
+    def round_trip(self, seconds: float) -> None:
+        """See `Trace`."""
+        self._mark("round trip", seconds)
+
+    def _mark(self, what: str, value: float, code: str = "") -> None:
+        self._kept.mark(self.number, self.now(), what, value, code)
+
+
+def _words(error: H2Error | None) -> str:
+    if error is None:
+        return ""
+    if isinstance(error, StreamResetError):
+        return f"reset by {BY.get(error.initiator, error.initiator)}: {_code(error.error_code)}"
+    return escaped(error)
+
+
+def _code(error_code: int) -> str:
+    return error_name(error_code_from_int(error_code))

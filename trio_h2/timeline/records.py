@@ -1,0 +1,196 @@
+"""What a `Timeline` keeps of a stream while it records: totals, and what has begun."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from hpack import NeverIndexedHeaderTuple
+
+__all__ = ["PSEUDO_FIELDS", "Fields", "FieldsMemory", "StreamRecord", "Totals"]
+
+Fields = tuple[bytes, bytes, bytes]
+Pairs = tuple[tuple[bytes, bytes], ...]
+
+MAX_VALUE = 256
+"""Octets of a path or a name that are kept."""
+
+HIDDEN = b"(hidden)"
+
+MAX_KNOWN, MAX_REMEMBERED = 1000, 1000
+"""How many requests' fields are remembered, and octets of each."""
+
+PSEUDO_FIELDS = 5
+"""How many a request has at most, before all others (RFC 9113 section 8.3, RFC 8441 section 4)."""
+
+
+class Totals:
+    """The waits of one stream for one thing: how long together, how often, and the longest."""
+
+    __slots__ = ("began", "ended", "seconds", "times")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.times = 0
+        self.began = 0.0
+        self.ended = 0.0
+
+    def add(self, began: float, ended: float) -> None:
+        """One more is over."""
+        seconds = ended - began
+        self.seconds += seconds
+        self.times += 1
+        if seconds >= self.ended - self.began:
+            self.began = began
+            self.ended = ended
+
+
+class StreamRecord:
+    """One stream. Owner of every field: this object.
+
+    Attributes:
+        fields: as `FieldsMemory` has them.
+        error: how it was cut short, in words; None if it was not.
+        closed: when, or a negative number.
+        is_simple: Whether there is no more to it than when it was opened and closed, its fields and `data_sent`.
+        waiting: when what it waits for began, by reason; None before its first wait.
+        totals: of the waits that are over, by reason; None if there are none.
+        unread_since: when data came that is not taken yet; None if there is none.
+    """
+
+    # Most of it a small request never sets.
+    closed = -1.0
+    is_simple = True
+    error: str | None = None
+    waiting: dict[str, float] | None = None
+    totals: dict[str, Totals] | None = None
+    data_sent = data_received = data_taken = 0
+    credit_given = credit_received = 0
+    unread_since: float | None = None
+    taken_at = idle_from = idle_to = 0.0
+
+    def __init__(self, stream_id: int, opened: float, fields: Fields) -> None:
+        self.stream_id = stream_id
+        self.opened = opened
+        self.fields = fields
+
+    def sent(self, octets: int) -> None:
+        """DATA was cut."""
+        self.data_sent += octets
+
+    def received(self, octets: int, now: float) -> None:
+        """DATA came."""
+        self.is_simple = False
+        self.data_received += octets
+        if self.unread_since is None:
+            self.unread_since = self.taken_at = now
+
+    def taken(self, octets: int, now: float) -> float | None:
+        """Its reader took some of it; since when something lay unread, if that is over now."""
+        since = self.unread_since
+        if since is None:
+            return None
+        self.data_taken += octets
+        self._idle(now)
+        self.taken_at = now
+        if self.data_taken < self.data_received:
+            return None
+        self.unread_since = None
+        self.waited("unread", since, now)
+        return since
+
+    def _idle(self, now: float) -> None:
+        if now - self.taken_at > self.idle_to - self.idle_from:
+            self.idle_from = self.taken_at
+            self.idle_to = now
+
+    def gave_credit(self, octets: int) -> None:
+        """A WINDOW_UPDATE was cut."""
+        self.is_simple = False
+        self.credit_given += octets
+
+    def got_credit(self, octets: int) -> None:
+        """A WINDOW_UPDATE came."""
+        self.is_simple = False
+        self.credit_received += octets
+
+    def waits(self, reason: str, now: float) -> None:
+        """A wait begins."""
+        if self.waiting is None:
+            self.waiting = {}
+        self.waiting[reason] = now
+
+    def goes_on(self, reason: str, now: float) -> float | None:
+        """A wait ends; when it began."""
+        began = None if self.waiting is None else self.waiting.pop(reason, None)
+        if began is not None:
+            self.waited(reason, began, now)
+        return began
+
+    def waited(self, reason: str, began: float, ended: float) -> None:
+        """One wait is over."""
+        self.is_simple = False
+        if self.totals is None:
+            self.totals = {}
+        totals = self.totals.get(reason)
+        if totals is None:
+            totals = self.totals[reason] = Totals()
+        totals.add(began, ended)
+
+    def until(self, now: float) -> StreamRecord:
+        """A copy in which what has begun ends now, but that the stream is open."""
+        seen = copy(self)
+        seen.end_begun(now)
+        return seen
+
+    def end_begun(self, now: float) -> None:
+        """Count what has begun, in totals that are nobody else's."""
+        self.totals = {reason: copy(each) for reason, each in (self.totals or {}).items()}
+        for reason, began in self.begun():
+            self.waited(reason, began, now)
+        if self.unread_since is not None:
+            self._idle(now)
+
+    def begun(self) -> list[tuple[str, float]]:
+        """The waits that are not over, and when they began."""
+        begun = list((self.waiting or {}).items())
+        return begun if self.unread_since is None else [*begun, ("unread", self.unread_since)]
+
+    def began_at(self, began: float) -> None:
+        """It waited for a slot before."""
+        self.opened = began
+
+    def close(self, now: float, error: str | None) -> None:
+        """It is over."""
+        self.closed = now
+        if error is not None:
+            self.is_simple = False
+            self.error = error
+        if self.unread_since is not None:
+            self._idle(now)
+            self.waited("unread", self.unread_since, now)
+            self.unread_since = None
+
+
+class FieldsMemory:
+    """What is kept of requests' fields; many are those of one before. Owner of every field: this object.
+
+    Attributes:
+        known: method, authority and path, as octets, by the fields that a request began with.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[Pairs, Fields] = {}
+
+    def learn(self, pairs: Pairs) -> Fields:
+        """What is kept of a request that begins with these fields: no query, and nothing that must not be shown."""
+        values = dict(pairs)
+        hidden = {pair[0] for pair in pairs if isinstance(pair, NeverIndexedHeaderTuple)}
+        values |= dict.fromkeys(hidden, HIDDEN)
+        names = (b":method", b":authority", b":path")
+        method, authority, path = (values.get(name, b"") for name in names)
+        fields = method[:MAX_VALUE], authority[:MAX_VALUE], path.split(b"?", 1)[0][:MAX_VALUE]
+        if not hidden and sum(len(name) + len(value) for name, value in pairs) <= MAX_REMEMBERED:
+            if len(self.known) >= MAX_KNOWN:
+                self.known.clear()
+            self.known[pairs] = fields
+        return fields
