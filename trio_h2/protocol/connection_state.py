@@ -125,8 +125,8 @@ class ConnectionState:
             failure = self._apply_setting(change)
             if failure is not None:
                 return failure
-        if self._tracer is not None:
-            self._tracer.settings_in_force("remote", changes)
+        if self.tracer is not None:
+            self.tracer.settings_in_force("remote", changes)
         return changes
 
     def _apply_setting(self, change: ChangedSetting) -> ConnectionFailure | None:
@@ -144,13 +144,13 @@ class ConnectionState:
 
     def settings_acknowledged(self, changes: Sequence[ChangedSetting]) -> None:
         """Settings of ours are in force."""
-        if self._tracer is not None:
-            self._tracer.settings_in_force("local", changes)
+        if self.tracer is not None:
+            self.tracer.settings_in_force("local", changes)
 
     def credit_received(self, stream_id: int, increment: int) -> None:
         """A window for what we send has opened, a stream's or the connection's (0)."""
-        if self._tracer is not None:
-            self._tracer.credit_received(stream_id, increment)
+        if self.tracer is not None:
+            self.tracer.credit_received(stream_id, increment)
 
     # What the peer makes us queue, and what it answers
 
@@ -190,14 +190,14 @@ class ConnectionState:
             last_stream_id = min(last_stream_id, self.goaway_last_stream_id)
         self.goaway_last_stream_id = last_stream_id
         self.outbox.goaway(last_stream_id, error_code, additional_data)
-        if self._tracer is not None:
-            self._tracer.goaway("goaway_sent", last_stream_id, error_code)
+        if self.tracer is not None:
+            self.tracer.goaway("goaway_sent", last_stream_id, error_code)
 
     def goaway_received(self, frame: GoAwayFrame) -> None:
         """The peer sent a GOAWAY."""
         self.remote_goaway = frame
-        if self._tracer is not None:
-            self._tracer.goaway("goaway_received", frame.last_stream_id, frame.error_code)
+        if self.tracer is not None:
+            self.tracer.goaway("goaway_received", frame.last_stream_id, frame.error_code)
 
     def ignores(self, stream_id: int) -> bool:
         """Whether this is one of the peer's streams above the last stream ID of our GOAWAY."""

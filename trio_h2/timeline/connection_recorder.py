@@ -16,7 +16,7 @@ from ..connection import Connection, ServerConnection
 from ..exceptions import H2Error, StreamResetError
 from ..headers import Headers
 from .kept import CREDITS, Kept
-from .records import PSEUDO_FIELDS, StreamRecord
+from .records import PSEUDO_FIELDS, Fields, StreamRecord
 from .rows import REASONS
 
 __all__ = ["ConnectionRecorder"]
@@ -69,9 +69,11 @@ class ConnectionRecorder:
         self.given = self.credited = 0
         self._kept = kept
         self._on_ended = on_ended
+        # Of requests without a stream, by number: their fields, since when they wait for a slot, and that they did.
+        self._requests: dict[int, Headers] = {}
         self._queued: dict[int, float] = {}
-        self._last_opened = 0
-        self._slot_wait: tuple[int, float, float] | None = None
+        self._slot_waits: dict[int, tuple[float, float]] = {}
+        self._slot_wait: tuple[float, float] | None = None  # of the stream that opens next
         self._early: tuple[int, int] | None = None  # a stream that DATA was cut on before it was told to be open
         # At hand, for what comes most often
         self.frame_received = kept.frames.adder(number, now, False, self._received)
@@ -89,30 +91,50 @@ class ConnectionRecorder:
 
     def connection_ended(self, error: H2Error | None) -> None:
         """See `Trace`."""
-        self.settle()
         self.ended = self.now()
         self.error = _words(error)
         self._on_ended(self)
 
     # Streams and waits
 
+    def request_made(self, number: int, headers: Headers) -> None:
+        """See `Trace`."""
+        self._requests[number] = headers
+
+    def request_settled(self, number: int, stream_id: int | None, error: H2Error | None) -> None:
+        """See `Trace`."""
+        headers = self._requests.pop(number)
+        wait = self._slot_waits.pop(number, None)
+        if stream_id is not None:
+            self._slot_wait = wait  # the stream opens next
+        elif wait is not None or error is not None:
+            now = self.now()
+            began, ended = wait or (now, now)
+            stream = StreamRecord(number, began, self._fields_of(headers))
+            if wait is not None:
+                stream.waited("slot", began, ended)
+                self._waited(number, "slot", began, ended)
+            stream.close(now, "never sent" if error is None else f"never sent: {_words(error)}")
+            self._add_stream(self.number, stream)
+
     def stream_opened(self, stream_id: int, headers: Headers) -> None:
         """See `Trace`."""
-        pairs = headers.raw[:PSEUDO_FIELDS]
-        fields = self._known_fields.get(pairs) or self._kept.fields.learn(pairs)
-        self.live[stream_id] = stream = StreamRecord(stream_id, self.now(), fields)
-        self._last_opened = stream_id
+        self.live[stream_id] = stream = StreamRecord(stream_id, self.now(), self._fields_of(headers))
         early = self._early
         if early is not None:
             self._early = None
             if early[0] == stream_id:
                 stream.sent(early[1])
         if self._slot_wait is not None:
-            _, began, ended = self._slot_wait
+            began, ended = self._slot_wait
             self._slot_wait = None
             stream.began_at(began)
             stream.waited("slot", began, ended)
             self._waited(stream_id, "slot", began, ended)
+
+    def _fields_of(self, headers: Headers) -> Fields:
+        pairs = headers.raw[:PSEUDO_FIELDS]
+        return self._known_fields.get(pairs) or self._kept.fields.learn(pairs)
 
     def stream_closed(self, stream_id: int, error: H2Error | None) -> None:
         """See `Trace`."""
@@ -136,25 +158,11 @@ class ConnectionRecorder:
         """See `Trace`."""
         now = self.now()
         if stream_id < 0:
-            self._slot_wait = stream_id, self._queued.pop(stream_id, now), now
-            # A stream that opens has its HEADERS cut by now.
-            if not self._kept.frames.ends_with(self.number, above=self._last_opened):
-                self.settle()
+            self._slot_waits[stream_id] = self._queued.pop(stream_id), now
         else:
             began = self.live[stream_id].goes_on(reason, now)
             if began is not None:
                 self._waited(stream_id, reason, began, now)
-
-    def settle(self) -> None:
-        """A wait for a slot that no stream follows was that of a request that was never sent."""
-        if self._slot_wait is not None:
-            number, began, ended = self._slot_wait
-            self._slot_wait = None
-            stream = StreamRecord(number, began, (b"", b"", b""))
-            stream.waited("slot", began, ended)
-            stream.close(ended, "it got no slot")
-            self._waited(number, "slot", began, ended)
-            self._add_stream(self.number, stream)
 
     def _waited(self, stream_id: int, reason: str, began: float, ended: float) -> None:
         ring = self._kept.waits

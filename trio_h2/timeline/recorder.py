@@ -40,7 +40,7 @@ class Timeline(Trace):
         max_connections: connections that have ended, 1,000 by default.
 
     In all methods:
-        connection, stream_id, headers, error, type, flags, length, reason, octets, seconds: as for `Trace`.
+        connection, number, stream_id, headers, error, type, flags, length, reason, octets, seconds: as for `Trace`.
         initiator, values, last_stream_id, error_code: as for `Trace`.
 
     Raises:
@@ -102,6 +102,16 @@ class Timeline(Trace):
     def connection_ended(self, connection: Connection, error: H2Error | None) -> None:
         """See `Trace`."""
         self._recorders.pop(connection).connection_ended(error)
+
+    def request_made(self, connection: Connection, number: int, headers: Headers) -> None:
+        """See `Trace`."""
+        self._recorders[connection].request_made(number, headers)
+
+    def request_settled(
+        self, connection: Connection, number: int, stream_id: int | None, error: H2Error | None
+    ) -> None:
+        """See `Trace`."""
+        self._recorders[connection].request_settled(number, stream_id, error)
 
     def stream_opened(self, connection: Connection, stream_id: int, headers: Headers) -> None:
         """See `Trace`."""

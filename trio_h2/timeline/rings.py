@@ -94,11 +94,3 @@ class FrameRing(Ring):
                 on_data(stream_id, length)
 
         return add
-
-    def ends_with(self, number: int, *, above: int) -> bool:
-        """Whether the last frame was one that this connection sent on a stream with an ID above that."""
-        if not self.added:
-            return False
-        _, place = self._state()
-        last = self._packing.unpack_from(self.buffer, (place or len(self.buffer)) - self._packing.size)
-        return bool(last[0] == number and last[3] and last[1] > above)
