@@ -44,7 +44,7 @@ def layer(imports: set[str], libraries: set[str], *, public_only: bool = False) 
 PUBLIC_PACKAGES = {
     *("trio_h2.adapters.asgi", "trio_h2.adapters.proxy_protocol", "trio_h2.adapters.trusted_addresses"),
     *("trio_h2.adapters.httpx", "trio_h2.adapters.httpx2", "trio_h2.adapters.otel"),
-    "trio_h2.cli",
+    *("trio_h2.cli", "trio_h2.timeline"),
 }
 """What users may import from, beside `trio_h2` itself."""
 
@@ -101,7 +101,7 @@ LAYERS = {
     ),
     "adapters": layer(set(), {"attrs", "h11", "httpx", "httpx2", "opentelemetry", "trio", "wsproto"}, public_only=True),
     "cli": layer(
-        {"adapters"},
+        {"adapters", "timeline"},
         {"attrs", "click", "cryptography", "prometheus_client", "rich", "trio", "trustme", "watchfiles"},
         public_only=True,
     ),

@@ -12,7 +12,13 @@ import trio_h2
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 ADAPTERS = ["asgi", "httpx", "httpx2", "otel"]
-MODULES = ["trio_h2", "trio_h2.sansio", "trio_h2.testing", *(f"trio_h2.adapters.{name}" for name in ADAPTERS)]
+MODULES = [
+    "trio_h2",
+    "trio_h2.sansio",
+    "trio_h2.testing",
+    "trio_h2.timeline",
+    *(f"trio_h2.adapters.{name}" for name in ADAPTERS),
+]
 
 
 def listed() -> list[str]:

@@ -20,6 +20,7 @@ from .ping import ping as run_ping
 from .probe_command import probe
 from .process import INTERRUPTED, discard, hold_standard_files, output_failed, tell, until_interrupted
 from .serve_command import serve
+from .view_command import view
 
 __all__ = ["cli", "run"]
 
@@ -52,6 +53,7 @@ def cli() -> None:
 cli.add_command(serve)
 cli.add_command(get)
 cli.add_command(probe)
+cli.add_command(view)
 
 
 def _locations(context: click.Context, parameter: click.Parameter, urls: tuple[str, ...]) -> list[Location]:

@@ -204,7 +204,6 @@ async def _serve(prepared: Prepared, listeners: list[trio.abc.Listener[Any]], st
                 forwarded_allow_ips=options.forwarded_allow_ips,
                 config=options.config,
                 trace=prepared.timeline,
-            trace=prepared.timeline,
                 max_connections=options.max_connections,
                 task_status=started,
             )

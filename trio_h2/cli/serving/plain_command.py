@@ -14,7 +14,8 @@ import trio
 
 import trio_h2
 
-from ..process import INTERRUPTED, complain
+from ..process import INTERRUPTED, complain, reason
+from ..traces import save_trace
 from .banner import show_banner
 from .binding import bound
 from .log_output import configured_logging
@@ -45,12 +46,30 @@ def run_one_process(options: ServeOptions) -> int:
     with configured_logging(options):
         prepared = prepare(options)
         with pid_file(options.pid_file), bound(options) as sockets, metrics_sockets(options) as of_metrics:
-            with _saved(prepared) as trace:
-                try:
-                    exit_code = trio.run(serve_until_signal, prepared, sockets, of_metrics)
-                except BaseExceptionGroup as group:
-                    exit_code = exit_code_of(group)
-        return exit_code or (0 if trace.is_saved else 1)
+            _check_trace(prepared)
+            is_saved = False
+            try:
+                exit_code = trio.run(serve_until_signal, prepared, sockets, of_metrics)
+            except BaseExceptionGroup as group:
+                exit_code = exit_code_of(group)
+            finally:
+                is_saved = _save_trace(prepared)
+        return exit_code or (0 if is_saved else 1)
+
+
+def _check_trace(prepared: Prepared) -> None:
+    """The file of --trace is written now, with nothing in it, rather than not at the end. Raises ServeError."""
+    timeline, file = prepared.timeline, prepared.options.trace
+    if timeline is not None and file is not None:
+        try:
+            timeline.save(file)
+        except OSError as error:
+            raise ServeError(f"--trace {file}: {reason(error)}") from error
+
+
+def _save_trace(prepared: Prepared) -> bool:
+    timeline, file = prepared.timeline, prepared.options.trace
+    return timeline is None or file is None or save_trace(timeline, file)
 
 
 async def serve_until_signal(
