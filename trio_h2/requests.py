@@ -81,7 +81,7 @@ MAX_KEPT = 256
 def split_request(headers: Headers, priority: Priority) -> Request:
     """A validated request's fields as a Request; the same one again for the same Headers, which repeats share."""
     kept = kept_split(headers)
-    if type(kept) is Request and kept.priority == priority:
+    if type(kept) is Request and (kept.priority is priority or kept.priority == priority):
         return kept
     request = _split_request(headers, priority)
     pseudo = (request.method, request.scheme, request.authority, request.path, request.protocol)

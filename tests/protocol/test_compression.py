@@ -164,6 +164,19 @@ def test_6_2_2_volatile_fields_leave_the_table_alone(field: tuple[bytes, bytes])
     assert list(decoder.header_table.dynamic_entries) == [(b"server", b"x")]
 
 
+def test_6_the_same_list_again_is_the_same_block_only_while_the_table_stands_still() -> None:
+    encoder, decoder = FieldEncoder(), hpack.Decoder()
+    fields, another = ((b":status", b"200"), (b"server", b"x")), ((b":status", b"200"), (b"server", b"y"))
+    blocks = []
+    for each in (fields, fields, fields, another, fields, fields, fields):
+        blocks.append(encoder.encode(each))
+        assert list(decoder.decode(blocks[-1], raw=True)) == list(each)
+    assert blocks[1] == blocks[2] != blocks[5] == blocks[6]
+    encoder.set_table_size(0)
+    for _ in range(3):
+        assert list(decoder.decode(encoder.encode(fields), raw=True)) == list(fields)
+
+
 @pytest.mark.parametrize(
     ("field", "secret"),
     [

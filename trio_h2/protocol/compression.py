@@ -334,6 +334,7 @@ class FieldEncoder:
         self._encoder = _Encoder()
         self._remembered: dict[Fields, bytes] = {}
         self._remembered_size = 0
+        self._last: tuple[Fields, bytes] | None = None  # the last that was found there
         self._smallest: int | None = None
         self._table_size = self._encoder.header_table_size
 
@@ -355,15 +356,19 @@ class FieldEncoder:
     def _forget(self) -> None:
         self._remembered.clear()
         self._remembered_size = 0
+        self._last = None
 
     def encode(self, fields: Fields) -> bytes:
         """Encode one field section."""
         if self._smallest is not None:
             self._resize()
+        if self._last is not None and fields is self._last[0]:  # as of most repeats, which need not be compared
+            return self._last[1]
         key = _key(fields)
         if key is not None:
             block = self._remembered.get(key)
             if block is not None:
+                self._last = key, block
                 return block
         changes = self._encoder.changes
         resized = self._encoder.header_table.resized  # then this block says so, and no other
