@@ -451,6 +451,27 @@ async def test_rfc9110_10_1_1_what_may_be_no_body_is_not_passed_over(
         assert await client.ended()
 
 
+@pytest.mark.parametrize("malformed", [b"x\r\n", b"5\r\nhelloX\r\n", b"1" * 100])
+async def test_rfc9112_7_1_a_malformed_chunk_that_an_app_meets_is_a_400(
+    autojump_clock: MockClock, malformed: bytes
+) -> None:
+    received: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
+            received.append("body")
+        received.append(message["type"])
+
+    async with connected(app) as client:
+        await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        await client.send(malformed + GET)
+        status, headers, _ = await client.response("POST")
+        assert (status, headers[b"connection"]) == (400, b"close")
+        assert await client.ended()
+    assert received[-1] == "http.disconnect"
+
+
 async def test_rfc9112_9_6_who_goes_on_with_an_upload_that_was_answered_is_read_for_a_while(
     autojump_clock: MockClock,
 ) -> None:

@@ -85,6 +85,8 @@ class Http1Connection:
             nursery.start_soon(stream.watch)
             # In a task of its own: what an app sets in its context is not there for the next request.
             nursery.start_soon(self._see_to, stream, nursery.cancel_scope)
+        if self._transport.malformed and stream.status is None:
+            await self._refuse(400)
         stream.drop_the_rest()
         done = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
         if not done or self._transport.broken or stream.gone:

@@ -49,12 +49,13 @@ class Http1Transport:
         peer_address, local_address: of the transport, or None.
         protocol: h11's state.
         broken: Whether part of what was to be sent may be on its way, and nothing can follow it.
+        malformed: Whether the client broke a rule within a request's body.
     """
 
     def __init__(self, stream: trio_h2.ReplayedStream, closing: Callable[[], bool]) -> None:
         self._stream = stream
         self._closing = closing
-        self.broken = False
+        self.broken = self.malformed = False
         self.protocol = h11.Connection(h11.SERVER)
         self.transport = stream.transport_stream
         self.tls = stream.tls
@@ -180,6 +181,7 @@ class Http1Transport:
         except (trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
             if isinstance(error, Http1Gone):
                 raise
+            self.malformed = isinstance(error, h11.RemoteProtocolError)
             raise _gone(error) from error
 
     async def close_gently(self) -> None:
