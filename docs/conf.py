@@ -17,14 +17,16 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "literal"  # docstrings mark names with single backticks, as Markdown does
-# Pygments has no lexer for HAProxy's configuration, which is shown without colours.
-suppress_warnings = ["misc.highlighting_failure"]
+# Pygments has no lexer for HAProxy's configuration, which is shown without colours. Sphinx takes the names of attributes
+# for references, and two classes may have attributes of one name.
+suppress_warnings = ["misc.highlighting_failure", "ref.python"]
 
 myst_heading_anchors = 3
 myst_fence_as_directive = ["mermaid"]
 
 html_theme = "furo"
 html_title = f"trio_h2 {release}"
+html_show_copyright = False
 
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"
