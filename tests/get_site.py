@@ -52,7 +52,7 @@ class GetSite:
     async def __call__(self, stream: trio_h2.ServerStream) -> None:
         path = str(stream.request.path).partition("?")[0]
         match path.strip("/").split("/"):
-            case ["hello"]:
+            case ["hello", *_]:
                 await stream.respond(200, [TEXT], b"hello\n")
             case ["big"]:
                 await stream.respond(200, (), BIG)
@@ -71,6 +71,12 @@ class GetSite:
                 await stream.respond(302, [("location", "/loop")], b"moved\n")
             case ["ftp"]:
                 await stream.respond(302, [("location", "ftp://a/")])
+            case ["mail"]:
+                await stream.respond(302, [("location", "mailto:a@localhost")])
+            case ["nowhere"]:
+                await stream.respond(302, [("location", "")], b"nowhere\n")
+            case ["octets"]:
+                await stream.respond(200, [("x-octets", b"\xc3\xa9\xff")])
             case ["echo"]:
                 await self._echo(stream)
             case ["flaky"]:

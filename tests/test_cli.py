@@ -611,8 +611,11 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     def interrupted(*args: object, **kwargs: object) -> None:
         raise click.Abort
 
+    handlers: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     monkeypatch.setattr(commands.cli, "main", interrupted)
     assert run_main(monkeypatch) == INTERRUPTED
+    assert handlers == {signal.SIGINT: signal.SIG_DFL}  # who is impatient sees no traceback of Python's last steps
 
 
 @pytest.mark.parametrize("missing", ["click", "rich", "trustme"])

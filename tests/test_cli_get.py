@@ -57,6 +57,7 @@ def invoke(*arguments: str | Path) -> Result:
             "http://example.org:80",
             "/white%20space/%C3%BC?q=%C3%BC%20d",
         ),
+        ("http://example.org/\udcff?\udcfe", "http://example.org:80", "/%FF?%FE"),
     ],
 )
 def test_a_url_is_taken_apart(url: str, origin: str, target: str) -> None:
@@ -72,6 +73,7 @@ def test_a_url_is_taken_apart(url: str, origin: str, target: str) -> None:
         ("//other.test/b#own", "https://other.test/b#own"),
         ("http://other.test", "http://other.test/#part"),
         ("/white space", "https://example.org/white%20space#part"),
+        ("/\xc3\xa9\xff", "https://example.org/%C3%A9%FF#part"),
     ],
 )
 def test_a_redirect_is_relative_to_its_url(reference: str, effective: str) -> None:
@@ -80,7 +82,14 @@ def test_a_redirect_is_relative_to_its_url(reference: str, effective: str) -> No
 
 @pytest.mark.parametrize(
     ("reference", "code"),
-    [("ftp://a/", ExitCode.SCHEME), ("http://[::1/", ExitCode.URL), ("http://u:p@a/", ExitCode.URL)],
+    [
+        ("ftp://a/", ExitCode.SCHEME),
+        ("localhost:8080", ExitCode.SCHEME),
+        ("mailto:u:p@a", ExitCode.SCHEME),
+        ("http://[::1/", ExitCode.URL),
+        ("http://u:p@a/", ExitCode.URL),
+        ("http://\xff/", ExitCode.URL),
+    ],
 )
 def test_a_redirect_to_no_url(reference: str, code: ExitCode) -> None:
     with pytest.raises(Failure, match="the server redirects to") as caught:
@@ -457,6 +466,35 @@ async def test_output_that_breaks(
     assert capsys.readouterr().err == message
 
 
+async def test_output_that_breaks_behind_a_body(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What -w writes fails, too, and ends the rest."""
+    full = BrokenOutput(OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=full))
+    files = [str(tmp_path / name) for name in "ab"]
+    async with server_of(hello) as url:
+        assert await fetch(f"{url}/a", f"{url}/b", files=files, write_out="%{http_code}") == ExitCode.WRITE
+    assert capsys.readouterr().err == "Error: standard output: No space left on device\n"
+
+
+async def test_what_several_write_to_one_file(tmp_path: Path) -> None:
+    """The last one's body is in it, as if one had been fetched after the other; nowhere else do they wait."""
+    arrived = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        if stream.request.path == "/4":
+            arrived.set()
+        await arrived.wait()
+        await stream.respond(200, (), body_of(stream.request.path))
+
+    file = tmp_path / "one"
+    files = [str(file), os.devnull, str(tmp_path / "." / "one"), os.devnull, str(file)]
+    async with server_of(handler) as url:
+        assert await fetch(*(f"{url}/{number}" for number in range(5)), files=files) == 0
+    assert file.read_bytes() == body_of("/4")
+
+
 class FullOutput:
     """What is below standard output when somebody made it non-blocking: it takes a little, or nothing."""
 
@@ -601,6 +639,18 @@ async def test_a_retry_is_said(capsys: pytest.CaptureFixture[str], autojump_cloc
     ]
 
 
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2024 00:00:00 +99999999999999", "later"]
+)
+async def test_a_date_to_retry_after_that_is_none(date: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(503, [("retry-after", date)])
+
+    async with server_of(handler) as url:
+        assert await fetch(url, retries=1, retry_delay=0.01, fail=True) == ExitCode.STATUS
+    assert "again in 0.01 s" in capsys.readouterr().err
+
+
 async def returned(client: trio.abc.Stream) -> trio.abc.Stream:
     return client
 
@@ -641,7 +691,9 @@ SETTINGS = b"\0\0\0\4\0\0\0\0\0"
     ("scheme", "answer", "exit_code", "message"),
     [
         ("http", HTTP1, 16, "the server speaks HTTP/1.1, not HTTP/2: it answers 'HTTP/1.1 400 Bad Request'"),
-        ("http", b"SSH-2.0-OpenSSH_9.2\r\n", 16, "the first frame is not SETTINGS"),
+        ("http", b"SSH-2.0-OpenSSH_9.2\r\n", 16, "the server speaks no HTTP/2: it answers 'SSH-2.0-OpenSSH_9.2'"),
+        ("http", bytes(100), 16, "the first frame is not SETTINGS"),
+        ("https", b"<!DOCTYPE HTML>\n", 35, "this port speaks no TLS: it answers '<!DOCTYPE HTML>'"),
         ("https", HTTP1, 35, "this port speaks HTTP/1.1, in the clear"),
         ("https", SETTINGS, 35, "this port speaks HTTP/2 in the clear: use http://"),
     ],

@@ -139,6 +139,47 @@ async def test_there_are_no_bars_for_a_pipe(tmp_path: Path, nursery: trio.Nurser
     terminal.close()
 
 
+class Escaping:
+    """A server that wants to have a terminal: nobody who checks what he sends can be it."""
+
+    BLOCK = b"\x88\x5f\x04\x1b[2J\0\x03x-a\x06\xc2\x9b2J\t!"
+
+    async def __call__(self, transport: trio.SocketStream) -> None:
+        head = len(self.BLOCK).to_bytes(3, "big") + b"\1\5\0\0\0\1" + self.BLOCK
+        await transport.send_all(b"\0\0\0\4\0\0\0\0\0")
+        asked = b""
+        while b"\1\5\0\0\0\1" not in asked:
+            asked += await transport.receive_some()
+        await transport.send_all(head)
+        async for _ in transport:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        (None, "content-type: \\x1b[2J\r\r\nx-a: \\x9b2J\t!\r\r\n\r\r\n\\x1b[2J|\x1b|\\x9b2J\\t!"),
+        ("-", "content-type: \x1b[2J\r\r\nx-a: \x9b2J\t!\r\r\n\r\r\n\x1b[2J|\x1b|\x9b2J\t!"),
+    ],
+)
+async def test_what_a_peer_says_does_not_control_a_terminal(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, file: str | None, shown: str
+) -> None:
+    listeners = await nursery.start(partial(trio.serve_tcp, Escaping(), 0, host="127.0.0.1"))
+    url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    terminal = Terminal()
+    with os.fdopen(terminal.theirs, "wb", buffering=0) as stdout:
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=stdout))
+        request = request_of(None, [], None, head=False, agent=None)
+        written = "%{content_type}|\x1b|%header{x-a}"
+        options = GetOptions(request=request, include=True, write_out=written)
+        assert await get([parse_url(url)], options, files=[file], ssl_context=client_context()) == 0
+    while await terminal.read():
+        pass
+    terminal.close()
+    assert terminal.shown == f"HTTP/2 200 \r\r\n{shown}"
+
+
 async def mixed(stream: trio_h2.ServerStream) -> None:
     match stream.request.path:
         case "/text":

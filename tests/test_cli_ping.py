@@ -76,6 +76,12 @@ def test_ping_by_its_command_line() -> None:
     assert (result.exit_code, "Connection refused" in result.stderr) == (1, True)
 
 
+def test_a_file_of_authorities_that_is_not_there() -> None:
+    result = CliRunner().invoke(cli, ["ping", "https://localhost"], env={"SSL_CERT_FILE": "/nonexistent"})
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: cannot use the authorities of /nonexistent: No such file or directory\n"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_what_a_shell_is_given_completes_commands(shell: str) -> None:
     script = CliRunner().invoke(cli, ["completion", shell])

@@ -7,6 +7,7 @@ import sys
 
 __all__ = ["main"]
 
+INTERRUPTED = 128 + signal.SIGINT
 EXTRA = {"click", "cryptography", "rich", "trustme"}
 
 
@@ -19,7 +20,10 @@ def main() -> int:
     try:
         from .commands import run
 
-        return run()
+        exit_code = run()
+        if exit_code == INTERRUPTED:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who is impatient gets no traceback of Python's last steps
+        return exit_code
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         if missing not in EXTRA:
@@ -27,4 +31,4 @@ def main() -> int:
         print(f"trio-h2: {missing} is missing; install it with: pip install 'trio-h2[cli]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return INTERRUPTED

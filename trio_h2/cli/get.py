@@ -7,6 +7,7 @@ few streams it allows, the one whose turn it is has one.
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class _Getter:
         self._locations = locations
         self._options = options
         self._files = [*files, *[None] * (len(locations) - len(files))]
+        self._paths = [os.path.realpath(file or "-") for file in self._files]
         self._transfers: list[Transfer] = []
         self._ahead = trio.Semaphore(AHEAD)
         self._broken_pipe = False
@@ -114,16 +116,23 @@ class _Getter:
         return f": {self._complete} of {len(self._locations)} URLs are complete"
 
     async def _fetch_all(self) -> None:
-        turn = trio.Event()
-        turn.set()
+        at_once = turn = trio.Event()
+        at_once.set()
         joined: dict[str, trio.Event] = {}
+        files: dict[str, trio.Event] = {}
         async with trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
-            for number, (location, file) in enumerate(zip(self._locations, self._files, strict=True)):
+            wanted = zip(self._locations, self._files, self._paths, strict=True)
+            for number, (location, file, path) in enumerate(wanted):
                 await self._ahead.acquire()
-                output: Output = self._session.standard_output if file is None or file == "-" else FileOutput(file)
-                transfer = Transfer(self._session, number, location, output, turn)
+                output: Output = self._session.standard_output
+                place = turn
+                if file is not None and file != "-":
+                    output, place = FileOutput(file), files.get(path, at_once)
+                transfer = Transfer(self._session, number, location, output, turn, place)
                 self._transfers.append(transfer)
+                if path != os.devnull:  # it takes what all of them have at once
+                    files[path] = transfer.done
                 nursery.start_soon(self._fetch, transfer, joined.get(location.site))
                 joined[location.site] = transfer.joined
                 if output is self._session.standard_output or self._options.write_out is not None:
@@ -140,6 +149,9 @@ class _Getter:
             await transfer.turn.wait()
             if self._options.write_out is not None:
                 await self._write_out(self._options.write_out, transfer)
+        except Failure as failure:  # of standard output, when its body is there already
+            transfer.fail(failure)
+            self._give_up(failure)
         except BrokenPipeError:
             # Whoever reads has enough (`trio-h2 get ... | head`): there is nothing to say, and nothing more to do.
             self._broken_pipe = True
@@ -154,14 +166,20 @@ class _Getter:
         elif failure.shared is None:
             self._session.complain(f"{transfer.url}: {failure.words}")
         elif failure.shared == STANDARD_OUTPUT:
-            self._session.complain(failure.words)
-            self._scope.cancel()
+            self._give_up(failure)
         else:  # one connection was lost, not a hundred streams
             self._shared.setdefault(failure.shared, failure)
 
+    def _give_up(self, failure: Failure) -> None:
+        """Standard output takes nothing."""
+        self._session.complain(failure.words)
+        self._scope.cancel()
+
     async def _write_out(self, text: str, transfer: Transfer) -> None:
         pieces: dict[str, str] = {"stdout": "", "stderr": ""}
-        for stream, piece in written_out(text, transfer.report, self._session.complain):
+        shown = {"stdout": self._session.standard_output.shy, "stderr": sys.stderr.isatty()}
+        terminals = [name for name, is_terminal in shown.items() if is_terminal]
+        for stream, piece in written_out(text, transfer.report, self._session.complain, terminals=terminals):
             pieces[stream] += piece
         if pieces["stderr"]:
             tell_as_it_is(pieces["stderr"])

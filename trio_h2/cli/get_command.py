@@ -189,7 +189,9 @@ def _files(locations: Sequence[Location], order: Sequence[str], outputs: Sequenc
         if len(files) == len(locations):
             raise click.UsageError("there are more -o and -O than URLs")
         file = next(names) if option == "output" else locations[len(files)].file_name
+        if not file and option == "output":
+            raise click.UsageError("-o needs a file's name, or - for standard output")
         if not file:
             raise Failure(ExitCode.WRITE, f"-O: {locations[len(files)].url} does not end in a file's name")
-        files.append(file)
+        files.append("./-" if file == "-" and option == "remote_name" else file)
     return files

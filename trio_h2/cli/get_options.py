@@ -41,6 +41,11 @@ class Request:
     authority: str | None = None
     keeps_method: bool = False
 
+    @property
+    def octets(self) -> list[tuple[str, bytes]]:
+        """The fields as they are sent: what was typed, octet by octet."""
+        return [(name, value.encode("utf-8", "surrogateescape")) for name, value in self.headers]
+
     def redirected(self, status: int, *, other_origin: bool) -> Request:
         """The request that follows a redirect, as curl makes it (RFC 9110 section 15.4 lets 301 and 302 do that)."""
         request = self

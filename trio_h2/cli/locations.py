@@ -76,21 +76,27 @@ def parse_url(url: str) -> Location:
 
 
 def _parsed(url: str) -> Location:
+    if re.search(r"[\x00-\x1f\x7f]", url):  # some of which urlsplit would leave out
+        raise ValueError(f"url has a control character: {url!r}")
     whole = url if SCHEME.match(url) else f"http://{url}"
     parts = urlsplit(whole)
     if parts.scheme not in ("http", "https"):
         shown = "" if "@" in url else f", not {url!r}"
         raise Failure(ExitCode.SCHEME, f"it must start with http:// or https://{shown}")
-    if re.search(r"[\x00-\x20\x7f]", parts.netloc):
+    if re.search(r"[\x00-\x20\x7f\ud800-\udfff]", parts.netloc):
         raise ValueError(f"url has no valid host and port: {url!r}")
     trio_h2.connect(f"{parts.scheme}://{parts.netloc}")  # only made, not entered: it judges host and port
     host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    target = quote(_without_dots(parts.path or "/"), safe=SAFE) + ("?" if parts.query else "")
-    target += quote(parts.query, safe=f"{SAFE}?[]")
+    target = _quoted(_without_dots(parts.path or "/"), SAFE) + ("?" if parts.query else "")
+    target += _quoted(parts.query, f"{SAFE}?[]")
     fragment = f"#{parts.fragment}" if parts.fragment else ""
     effective = f"{parts.scheme}://{parts.netloc}{target}{fragment}"
     return Location(url, effective, f"{parts.scheme}://{host}:{port}", str(parts.hostname), port, target)
+
+
+def _quoted(text: str, safe: str) -> str:
+    return quote(text, safe=safe, errors="surrogateescape")  # octets that are no UTF-8 stay what they are
 
 
 def _without_dots(path: str) -> str:
@@ -111,10 +117,15 @@ def _without_dots(path: str) -> str:
 def redirected(location: Location, reference: str) -> Location:
     """Where a Location field of a response leads (RFC 9110 section 10.2.2). Raises Failure."""
     here, _, fragment = location.effective.partition("#")
+    octets = reference.encode("latin-1")  # which are UTF-8 as a rule, where they are not ASCII
     try:
-        url = urljoin(here, reference)
+        url = urljoin(here, octets.decode("utf-8", "surrogateescape"))
     except ValueError:
         raise Failure(ExitCode.URL, f"the server redirects to what is no URL: {reference!r}") from None
+    if not SCHEME.match(url):  # without a scheme nothing comes out of urljoin: this is "mailto:a" and the like
+        shown = "" if "@" in url else f", not {reference!r}"
+        words = f"it must start with http:// or https://{shown}"
+        raise Failure(ExitCode.SCHEME, f"the server redirects to another place: {words}")
     try:
         return parse_url(f"{url}#{fragment}" if fragment and "#" not in url else url)
     except Failure as failure:

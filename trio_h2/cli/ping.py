@@ -6,6 +6,7 @@ import trio
 
 import trio_h2
 
+from .exit_codes import Failure
 from .process import complain, reason, say
 from .tls_options import client_context
 
@@ -23,7 +24,11 @@ async def ping(origin: str, *, count: int, interval: float, verify: bool, max_ti
         max_time: seconds that all of it may take.
     """
     exit_code = 1
-    ssl_context = client_context(verify=verify) if origin.startswith("https:") else None
+    try:
+        ssl_context = client_context(verify=verify) if origin.startswith("https:") else None
+    except Failure as failure:
+        complain(failure.words)
+        return 1
     with trio.move_on_after(max_time) as scope:
         try:
             async with trio_h2.connect(origin, ssl_context=ssl_context) as connection:

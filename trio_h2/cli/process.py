@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ __all__ = [
     "hold_standard_files",
     "output_failed",
     "printable",
+    "printable_octets",
     "reason",
     "say",
     "tell",
@@ -30,6 +32,10 @@ INTERRUPTED = 128 + signal.SIGINT
 """The exit code that shells know a command by which SIGINT ended."""
 
 
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]")
+"""Control characters in UTF-8, but for those that make lines and columns."""
+
+
 def printable(text: str | bytes) -> str:
     """Text of a peer's, fit for a terminal: nothing in it is a control sequence."""
     if isinstance(text, bytes):
@@ -37,6 +43,11 @@ def printable(text: str | bytes) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def printable_octets(data: bytes) -> bytes:
+    """Lines of a peer's, fit for a terminal: nothing in them is a control sequence, whatever else they hold."""
+    return CONTROL.sub(lambda match: ascii(match[0].decode())[1:-1].encode(), data)
 
 
 def complain(message: str) -> None:

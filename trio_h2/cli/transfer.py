@@ -18,7 +18,7 @@ from .exit_codes import ExitCode, Failure, failure_of
 from .get_options import Request
 from .locations import Location, redirected
 from .outputs import Output
-from .process import printable
+from .process import printable, printable_octets
 from .session import Session
 from .write_out import Report
 
@@ -46,6 +46,7 @@ class Transfer:
         location: its URL.
         output: where its body goes.
         turn: set when all before it have written to standard output what they have for it.
+        place: set when all before it have done so that write to the same place: standard output, or that file.
 
     Attributes:
         turn: as it was given.
@@ -54,13 +55,22 @@ class Transfer:
         failure: why it failed; None while it has not.
     """
 
-    def __init__(self, session: Session, number: int, location: Location, output: Output, turn: trio.Event) -> None:
+    def __init__(
+        self,
+        session: Session,
+        number: int,
+        location: Location,
+        output: Output,
+        turn: trio.Event,
+        place: trio.Event,
+    ) -> None:
         self._session = session
         self._options = session.wanted
         self._number = number
         self._location = location
         self._output = output
         self.turn = turn
+        self._place = place
         self._scope = trio.CancelScope()
         self._pool = session.pool
         self._follows = False
@@ -86,6 +96,10 @@ class Transfer:
     def name(self) -> str:
         """What it is called among others: its file, or the end of its URL."""
         return Path(self._output.name).name or self._location.file_name or self._location.origin
+
+    def fail(self, failure: Failure) -> None:
+        """It has failed after its body, if it had not before."""
+        self.failure = self.failure or failure
 
     # Tries
 
@@ -180,7 +194,7 @@ class Transfer:
                     request.method,
                     location.origin,
                     target=location.target,
-                    headers=request.headers,
+                    headers=request.octets,
                     end_stream=True if request.body is None else None,
                     body=request.body,
                     authority=request.authority,
@@ -217,7 +231,7 @@ class Transfer:
             after = _retry_after(head.headers)
             raise Failure(ExitCode.STATUS, f"HTTP status {head.status}", transient=True, retry_after=after)
         if self._options.include or self._options.only_head:
-            await self._write(sections)
+            await self._write_fields(sections)
         if following is not None:
             if 0 <= self._options.max_redirects <= self.report.redirects:
                 raise Failure(ExitCode.REDIRECTS, f"more than {self._options.max_redirects} redirects")
@@ -226,6 +240,7 @@ class Transfer:
             await self._copy(stream, head, bar)
         if failed:
             raise Failure(ExitCode.STATUS, f"HTTP status {head.status}")
+        await self._wait_for_place()
         await self._output.end(whole=True)
         return None
 
@@ -242,7 +257,7 @@ class Transfer:
     def _redirect(self, head: trio_h2.Response, request: Request, location: Location) -> Next | None:
         """What a redirect leads to; None if this is none, or it is not to be followed."""
         reference = head.headers.get("location")
-        if head.status not in REDIRECTS or reference is None:
+        if head.status not in REDIRECTS or not reference:  # an empty one would lead to where it comes from
             return None
         if self._options.follow:
             to = redirected(location, reference)
@@ -278,21 +293,23 @@ class Transfer:
         if stream.trailers is not None:
             self._session.show(name, f"trailers {shown_section(stream.trailers)}")
             if self._options.include:
-                await self._write(_fields(stream.trailers))
+                await self._write_fields(_fields(stream.trailers))
         self._session.show(name, "end")
+
+    async def _write_fields(self, lines: bytes) -> None:
+        await self._write(printable_octets(lines) if self._output.shy else lines)
 
     async def _write(self, data: bytes) -> None:
         """Write it when it is its turn. Until then the stream holds one chunk, and leaves its window unread."""
-        if not self._output.name:
-            await self._wait_for_turn()
+        await self._wait_for_place()
         await self._output.write(data)
 
-    async def _wait_for_turn(self) -> None:
-        """The time that others take to write to standard output is none of this transfer's."""
-        if not self.turn.is_set():
+    async def _wait_for_place(self) -> None:
+        """The time that others take to write to the same place is none of this transfer's."""
+        if not self._place.is_set():
             left = self._scope.deadline - trio.current_time()
             self._scope.deadline = math.inf
-            await self.turn.wait()
+            await self._place.wait()
             self._scope.deadline = trio.current_time() + left
 
 
@@ -312,6 +329,6 @@ def _retry_after(headers: trio_h2.Headers) -> float | None:
         return float(text)
     try:
         left = parsedate_to_datetime(text) - datetime.now(UTC)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, left.total_seconds())

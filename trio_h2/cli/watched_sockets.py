@@ -94,16 +94,19 @@ class WatchedSockets:
         if socket is None:
             return None
         first = socket.first
+        line = first.partition(b"\n")[0].rstrip(b"\r").decode("latin-1")
+        text = line.isascii() and line.isprintable() and line
         http1 = first.startswith(b"HTTP/1.")
         if scheme == "https":
             if http1:
                 return "this port speaks HTTP/1.1, in the clear"
+            if text:
+                return f"this port speaks no TLS: it answers {line!r}"
             return "this port speaks HTTP/2 in the clear: use http://" if first[3:4] == bytes([SETTINGS]) else None
         alert = first[:2] == bytes([ALERT, 3])
         tls = await self._asked_in_tls(host, port) if alert or http1 or not first else None
-        if tls is None and http1:
-            line = first.partition(b"\r\n")[0].decode("latin-1")
-            return f"the server speaks HTTP/1.1, not HTTP/2: it answers {line!r}"
+        if tls is None and (http1 or text):
+            return f"the server speaks {'HTTP/1.1, not' if http1 else 'no'} HTTP/2: it answers {line!r}"
         return tls
 
     async def _asked_in_tls(self, host: str, port: int) -> str | None:

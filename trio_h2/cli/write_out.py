@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import trio
@@ -12,6 +12,7 @@ import trio_h2
 
 from .exit_codes import Failure
 from .locations import Location
+from .process import printable
 from .watched_sockets import socket_below
 
 __all__ = ["Report", "written_out"]
@@ -109,7 +110,7 @@ class Report:
 
 
 VARIABLES: dict[str, Callable[[Report], object]] = {
-    "content_type": lambda report: report.headers.get("content-type", ""),
+    "content_type": lambda report: _as_it_came(report.headers.get("content-type", "")),
     "errormsg": lambda report: report.error,
     "exitcode": lambda report: report.exit_code,
     "filename_effective": lambda report: report.file,
@@ -140,18 +141,30 @@ VARIABLES: dict[str, Callable[[Report], object]] = {
 }
 
 
+def _as_it_came(value: str) -> str:
+    """A field's value, which has a letter for each octet, as text that is written as these octets."""
+    return value.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
 def _address(address: Any, part: int) -> object:
     return address[part] if isinstance(address, tuple) else ("", 0)[part]
 
 
-def written_out(text: str, report: Report, complain: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+def written_out(
+    text: str, report: Report, complain: Callable[[str], None], *, terminals: Container[str] = ()
+) -> Iterator[tuple[str, str]]:
     """What a format says of a transfer: pieces of text, each for `"stdout"` or for `"stderr"`.
 
     Args:
         text: the format.
         report: of the transfer.
         complain: is told of variables that there are not, which stand for nothing.
+        terminals: which of the two lead to one: what comes from a peer does not control it.
     """
+
+    def fit(value: str) -> str:
+        return printable(value) if stream in terminals else value
+
     stream = "stdout"
     for match in PIECE.finditer(text):
         header, name, escape = match.groups()
@@ -161,10 +174,10 @@ def written_out(text: str, report: Report, complain: Callable[[str], None]) -> I
             if not report.exit_code:
                 return
         elif header is not None:
-            yield stream, ", ".join(value for key, value in report.headers.items() if key == header.lower())
+            yield stream, fit(", ".join(map(_as_it_came, report.headers.get_all(header))))
         elif name is None:
             yield stream, "%" if match[0] == "%%" else ESCAPES[escape] if escape else match[0]
         elif name in VARIABLES:
-            yield stream, str(VARIABLES[name](report))
+            yield stream, fit(str(VARIABLES[name](report)))
         else:
             complain(f"unknown --write-out variable: {name!r}")
