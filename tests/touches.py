@@ -28,7 +28,7 @@ MACHINE = "StreamMachine"
 ACTOR = "StreamActor"
 BELOW = ("protocol.", "sansio.")
 
-OWN = {"actors.sending", "actors.stream_actor", "actors.stream_facts"}
+OWN = {"actors.handler_contract", "actors.sending", "actors.stream_actor", "actors.stream_facts"}
 """The stream's actor."""
 
 SHARED: dict[str, set[str]] = {

@@ -25,8 +25,7 @@ from functools import partial
 
 import trio
 
-from ..codes import error_name
-from ..exceptions import ErrorCodes, H2Error, StreamClosedError, StreamResetError
+from ..exceptions import ErrorCodes, H2Error
 from ..protocol.field_rules import Fields
 from ..protocol.priority import Priority
 from ..protocol.response_rules import ResponseHead
@@ -34,11 +33,9 @@ from ..protocol.stream_machine import Phase, StreamMachine
 from .errors import broken, closed, raised
 from .inbox import Inbox
 from .stream_context import StreamContext
+from .stream_failures import CLOSED_HERE, half_broken, half_ended, reset_here, responded, response_ended
 
-__all__ = ["CLOSED_HERE", "Sending"]
-
-# Failures are copied when they are raised, so this one stands for every stream.
-CLOSED_HERE = StreamResetError("the stream was closed by this side", initiator="local")
+__all__ = ["Sending"]
 
 
 class Sending:
@@ -140,7 +137,7 @@ class Sending:
         if writer.failure is not None:
             raise raised(writer.failure)
         if responding and not self.machine.can_send:
-            raise raised(self._answered())
+            raise raised(responded(self.machine.stream_id, self.machine.sending.status))
 
     async def _wait_for_push_limit(self) -> None:
         """A promised response begins when the client's limit has room for it (RFC 9113 section 5.1.2)."""
@@ -338,24 +335,11 @@ class Sending:
     def _check_open_half(self, stream: StreamMachine) -> None:
         """Raise why this half takes no more: broken by a withdrawn send, made pointless by an early answer, ended."""
         if self._broken:
-            raise broken(
-                StreamClosedError(
-                    stream.stream_id,
-                    "a cancelled call has sent part of its data: this side of the stream is broken",
-                    initiator="local",
-                )
-            )
+            raise broken(half_broken(stream.stream_id))
         if not stream.can_send:
-            raise raised(self._sent_eof())
+            raise raised(half_ended(stream.stream_id))
         if self.inbox.ended and self._answered_early:
-            raise raised(
-                StreamResetError(
-                    "the response has ended",
-                    error_code=ErrorCodes.NO_ERROR,
-                    initiator="remote",
-                    stream_id=stream.stream_id,
-                )
-            )
+            raise raised(response_ended(stream.stream_id, "the response has ended"))
 
     @property
     def _cut_short(self) -> bool:
@@ -368,17 +352,6 @@ class Sending:
         stream = self.machine
         half = stream.receiving if self._context.client else stream.sending
         return half.phase is Phase.DONE and not stream.tunnel
-
-    def _answered(self) -> StreamClosedError:
-        """Why no response can be begun on a half that has ended."""
-        stream = self.machine
-        if stream.sending.status is None:
-            return self._sent_eof()
-        text = f"stream {stream.stream_id} has been answered already with {stream.sending.status}"
-        return StreamClosedError(stream.stream_id, text, initiator="local")
-
-    def _sent_eof(self) -> StreamClosedError:
-        return StreamClosedError(self.machine.stream_id, "this side of the stream has ended", initiator="local")
 
     @trio.lowlevel.enable_ki_protection
     async def send_eof(self) -> None:
@@ -408,13 +381,7 @@ class Sending:
             self._context.writer.wake()
             tracer = self._context.tracer
             if tracer is not None:
-                failure = None if self.answered_whole else _reset_here(self.stream.stream_id, error_code)
+                failure = None if self.answered_whole else reset_here(self.stream.stream_id, error_code)
                 tracer.stream_closed(self.stream.stream_id, failure)
         self._context.slots.wake(self)
         self._closed()
-
-
-def _reset_here(stream_id: int, error_code: int) -> StreamResetError:
-    """What a trace is told of a stream that we have reset."""
-    reason = f"this side reset stream {stream_id}: {error_name(error_code)}"
-    return StreamResetError(reason, error_code=error_code, initiator="local", stream_id=stream_id)

@@ -3,7 +3,7 @@
 The machine's receive half steps in `protocol/`, when the frame is judged, and its send half in the sending call
 (`sending.py`), so neither waits for a task switch. What came of a frame reaches the stream through `deliver`, and the
 application through the inbox (`inbox.py`). What needs a task is the stream's life: on the server the actor runs the
-handler and then ends the stream by the handler contract (docs/architecture.md); on the client it waits for a slot,
+handler and then ends the stream by the handler contract (`handler_contract.py`); on the client it waits for a slot,
 opens the stream, sends the body that `request()` was given (`pump.py`), and waits for the end; on both it lingers for a
 tunnel that was closed first here.
 """
@@ -15,30 +15,27 @@ from collections.abc import Awaitable, Callable, Iterable
 import trio
 
 from .. import events as ev
-from ..codes import error_name
-from ..exceptions import ErrorCodes, H2Error, StreamResetError
+from ..exceptions import ErrorCodes, H2Error
 from ..headers import trusted_headers
 from ..protocol.field_rules import Fields
 from ..protocol.request_rules import RequestHead
 from ..protocol.stream_machine import CloseReason, Phase, StreamMachine
 from .departure import Departure
 from .errors import raised, without_cancelled
-from .logs import escaped, log_handler_error, logger, tells_nothing, too_large
+from .handler_contract import HandlerContract
+from .logs import log_handler_error
 from .pump import Pump
-from .sending import CLOSED_HERE
 from .stream_context import StreamContext
-from .stream_facts import StreamFacts
+from .stream_failures import CLOSED_HERE, reset_by_event, response_ended
 
 __all__ = ["StreamActor"]
-
-CUT = "while its last sending call was not done, or was cancelled"
 
 # Named here, because to make a union takes longer than to look in it.
 RESPONSES = (ev.ResponseReceived, ev.InformationalResponseReceived)
 PASSING = (ev.WindowUpdated, ev.PriorityUpdated)
 
 
-class StreamActor(StreamFacts):
+class StreamActor(HandlerContract):
     """One stream's task and ending, beside what it sends and has received.
 
     Attributes:
@@ -114,7 +111,8 @@ class StreamActor(StreamFacts):
             inbox.put_passing(event)
             self._context.writer.credit(self.machine)
         elif isinstance(event, ev.StreamReset):
-            self._on_reset(event)
+            inbox.put_reset(event)
+            self.fail(reset_by_event(event))
         else:
             inbox.put(event)
 
@@ -123,33 +121,11 @@ class StreamActor(StreamFacts):
         self.inbox.end(event)
         stream = self.machine
         if self._context.client and not stream.tunnel and stream.can_send:
-            self._context.writer.fail_sender(
-                stream,
-                StreamResetError(
-                    "the response ended before the request did",
-                    error_code=ErrorCodes.NO_ERROR,
-                    initiator="remote",
-                    stream_id=stream.stream_id,
-                ),
-            )
+            failure = response_ended(stream.stream_id, "the response ended before the request did")
+            self._context.writer.fail_sender(stream, failure)
             self._stop_pump()
         if self.closed_by_user:
             self._wake()
-
-    def _on_reset(self, event: ev.StreamReset) -> None:
-        """RST_STREAM came, or this library sent it for what the peer did."""
-        by = "the peer" if event.remote_reset else "this library"
-        what = f"{error_name(event.error_code)}: {event.reason}".removesuffix(": ")
-        self.inbox.put_reset(event)
-        self.fail(
-            StreamResetError(
-                f"stream {event.stream_id} was reset by {by}: {what}",
-                error_code=event.error_code,
-                initiator="remote" if event.remote_reset else "library",
-                safe_to_retry=event.remote_reset and event.error_code == ErrorCodes.REFUSED_STREAM,
-                stream_id=event.stream_id,
-            )
-        )
 
     def fail(self, failure: H2Error, *, cancel: bool = True) -> None:
         """The stream is over for this reason: whoever waits on it learns it now. What came before stays readable."""
@@ -404,54 +380,3 @@ class StreamActor(StreamFacts):
         finally:
             self.reset(ErrorCodes.CANCEL)
             self.release()
-
-    def _handler_raised(self, error: BaseException | None) -> bool:
-        """See to what a handler raised, None if it was cancelled. Whether that is done, and it goes no further."""
-        report = self._context.on_handler_error
-        if error is None or (report is None and not isinstance(error, Exception)):
-            return False
-        refused = too_large(error)
-        # A handler that raises because its stream or connection is gone tells nothing new, and nobody is answered.
-        if self.failure is None or self.closed_by_user or not tells_nothing(error):
-            if refused is not None and tells_nothing(error):
-                logger.info("%s does not take its body: %s", self.handler, refused)
-            elif report is None:
-                log_handler_error(self.handler, error)
-            else:
-                report(self.handler, error)
-        if self.failure is None:
-            self.answer_failure(500 if refused is None else 413)
-        return True
-
-    @property
-    def handler(self) -> str:
-        """A server's handler, in words; of a pushed stream, the one that answers what it promises."""
-        method, path = map(escaped, self.request_line)
-        return f"the handler of {method} {path} for {self._context.peer}"
-
-    def _handler_returned(self) -> None:
-        """The handler returned: end the response as the handler contract says."""
-        stream = self.machine
-        context = self._context
-        if stream.closed:
-            return
-        if stream.sending.phase is Phase.HEAD:
-            logger.warning("%s returned without responding: it gets 500", self.handler)
-            self.answer_alone(500)
-        elif stream.tunnel:
-            if self._cut_short:
-                logger.warning("%s returned %s: the stream is reset", self.handler, CUT)
-            return
-        elif stream.can_send:
-            if stream.sending.too_short or self._cut_short:
-                half = stream.sending
-                length = f"with {half.seen} octets sent of its content-length of {half.expected}"
-                what = length if half.too_short else CUT
-                logger.warning("%s returned %s: the stream is reset", self.handler, what)
-                self.reset(ErrorCodes.INTERNAL_ERROR)
-            else:
-                context.machine.end_stream(stream)
-        if not stream.closed:
-            # The response is complete, the request is not: the client may stop sending (RFC 9113 section 8.1).
-            self.reset(ErrorCodes.NO_ERROR)
-        context.writer.wake()
