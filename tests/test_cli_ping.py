@@ -15,6 +15,7 @@ import tests.peers as peers
 import trio_h2
 from trio_h2.cli.commands import cli
 from trio_h2.cli.ping import ping
+from trio_h2.cli.tls_options import client_context
 
 
 async def hello(stream: trio_h2.ServerStream) -> None:
@@ -22,7 +23,8 @@ async def hello(stream: trio_h2.ServerStream) -> None:
 
 
 async def run_ping(origin: str, *, count: int = 3, verify: bool = True, max_time: float = 60) -> int:
-    return await ping(origin, count=count, interval=0.001, verify=verify, max_time=max_time)
+    tls = client_context(verify=verify) if origin.startswith("https:") else None
+    return await ping(origin, count=count, interval=0.001, ssl_context=tls, max_time=max_time)
 
 
 async def test_each_ping_is_a_line_and_the_last_line_sums_up(

@@ -158,6 +158,7 @@ async def test_a_server_that_goes_first(nursery: trio.Nursery) -> None:
         (("ftp://localhost/",), 1, "must start with http"),
         (("http://[::1/",), 3, "Invalid IPv6 URL"),
         (("--cacert", "/nonexistent", "https://localhost/"), 77, "/nonexistent"),
+        (("--key", "a", "https://localhost/"), 2, "--key is the key of a --cert"),
         ((), 2, "Missing argument"),
     ],
 )

@@ -6,9 +6,10 @@ import sys
 
 import click
 
+from .exit_codes import exit_code_table
 from .process import discard, output_failed
 
-__all__ = ["Command"]
+__all__ = ["Command", "TransferCommand"]
 
 
 class Command(click.Command):
@@ -23,3 +24,12 @@ class Command(click.Command):
         except OSError as error:
             discard(sys.stdout)
             raise click.ClickException(output_failed(error)) from error
+
+
+class TransferCommand(Command):
+    """A command that fails as curl does: its help ends with the table of exit codes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table."""
+        with formatter.section("Exit codes, as curl's"):
+            formatter.write_dl(exit_code_table())

@@ -1,9 +1,8 @@
-"""The command line: what there is to type, and what is wrong with what was typed."""
+"""The command line: which commands there are, and how what is wrong with one is said."""
 
 from __future__ import annotations
 
 import io
-import math
 import sys
 
 import click
@@ -13,10 +12,8 @@ from click.shell_completion import get_completion_class
 import trio_h2
 
 from .command_class import Command
-from .exit_codes import Failure
 from .get_command import get
-from .locations import Location, parse_url
-from .ping import ping as run_ping
+from .ping_command import ping
 from .probe_command import probe
 from .process import INTERRUPTED, discard, hold_standard_files, output_failed, tell, until_interrupted
 from .serve_command import serve
@@ -53,54 +50,8 @@ def cli() -> None:
 cli.add_command(serve)
 cli.add_command(get)
 cli.add_command(probe)
+cli.add_command(ping)
 cli.add_command(view)
-
-
-def _locations(context: click.Context, parameter: click.Parameter, urls: tuple[str, ...]) -> list[Location]:
-    try:
-        return [parse_url(url) for url in urls]
-    except Failure as failure:
-        raise click.BadParameter(failure.words) from failure
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
-    if math.isnan(seconds) or seconds <= 0:
-        raise click.BadParameter(f"it must be more than 0 seconds, not {seconds:g}")
-    return seconds
-
-
-@cli.command()
-@click.argument("locations", metavar="URL", nargs=1, callback=lambda c, p, url: _locations(c, p, (url,)))
-@click.option("-c", "--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many PINGs.")
-@click.option(
-    "-i",
-    "--interval",
-    type=float,
-    default=1.0,
-    show_default=True,
-    callback=_seconds,
-    metavar="SECONDS",
-    help="From an answer to the next PING.",
-)
-@click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate.")
-@click.option(
-    "--max-time", type=float, default=math.inf, callback=_seconds, metavar="SECONDS", help="Give up after this time."
-)
-@click.pass_context
-def ping(
-    context: click.Context, locations: list[Location], count: int, interval: float, insecure: bool, max_time: float
-) -> None:
-    """Measure round trips to a server, by PING frames over one HTTP/2 connection; its path does not matter.
-
-    The last line sums up, after SIGINT, too. The exit code is 0 if every PING was answered, and 1 if not; 2 for a wrong
-    command line, 130 after SIGINT.
-    """
-    origin = locations[0].origin
-
-    async def main() -> int:
-        return await run_ping(origin, count=count, interval=interval, verify=not insecure, max_time=max_time)
-
-    context.exit(trio.run(until_interrupted, main))
 
 
 @cli.command()

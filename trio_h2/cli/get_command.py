@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,14 +11,15 @@ import trio
 
 import trio_h2
 
-from .command_class import Command
-from .exit_codes import ExitCode, Failure, exit_code_table
+from .command_class import TransferCommand
+from .exit_codes import ExitCode, Failure
 from .get_options import GetOptions, data_of, read_file, request_of
 from .locations import Location, parse_url
 from .process import complain, until_interrupted
-from .tls_options import client_context
+from .seconds_option import seconds_option
+from .tls_options import client_context, tls_options
 
-__all__ = ["ListsExitCodes", "get", "seconds_option"]
+__all__ = ["get"]
 
 DATA = {"data": "-d", "data_raw": "--data-raw", "data_binary": "--data-binary"}
 
@@ -37,16 +38,7 @@ class GetContext(click.Context):
         self.order = tuple(str(parameter.name) for parameter in parameters)
 
 
-class ListsExitCodes(Command):
-    """A command whose help ends with the table of exit codes."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table."""
-        with formatter.section("Exit codes, as curl's"):
-            formatter.write_dl(exit_code_table())
-
-
-class GetCommand(ListsExitCodes):
+class GetCommand(TransferCommand):
     """A command that knows in which order its options were given."""
 
     context_class = GetContext
@@ -56,17 +48,6 @@ class GetCommand(ListsExitCodes):
         assert isinstance(ctx, GetContext)
         ctx.note_order(self.make_parser(ctx).parse_args(args=list(args))[2])
         return super().parse_args(ctx, args)
-
-
-def _limit(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
-    if math.isnan(seconds) or seconds < 0:
-        raise click.BadParameter(f"it must be 0 seconds, for no limit, or more, not {seconds:g}")
-    return seconds or math.inf
-
-
-def seconds_option(*names: str, default: float, help: str) -> Callable[[Any], Any]:
-    """An option that takes a time, which 0 makes endless."""
-    return click.option(*names, type=float, default=default, callback=_limit, metavar="SECONDS", help=help)
 
 
 @click.command(cls=GetCommand)
@@ -86,10 +67,7 @@ def seconds_option(*names: str, default: float, help: str) -> Callable[[Any], An
 @click.option("-I", "--head", is_flag=True, help="Ask for the headers alone, and write them.")
 @click.option("-f", "--fail", is_flag=True, help="A status of 400 or more is a failure, and its body is not written.")
 @click.option("--fail-with-body", is_flag=True, help="It is a failure, and its body is written.")
-@click.option("--cacert", metavar="FILE", help="Who signs servers' certificates, in PEM.")
-@click.option("--cert", metavar="FILE[:PASSWORD]", help="Our own certificate, in PEM.")
-@click.option("--key", metavar="FILE", help="Its key, in PEM.")
-@click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate.")
+@tls_options
 @click.option("-x", "--proxy", metavar="URL", help="Ask this proxy for a tunnel (CONNECT) to each origin.")
 @click.option("--retry", type=click.IntRange(0), default=0, help="Try again after a timeout, 408, 429 or 5xx.")
 @click.option("--retry-delay", type=click.FloatRange(0), help="Seconds between; by default 1, and then twice as many.")
@@ -112,8 +90,6 @@ def get(context: click.Context, /, urls: tuple[str, ...], **given: Any) -> None:
 
     On a terminal each stream has a progress bar, while bodies go to files. Redirects that are not followed are said.
     """
-    if given["key"] is not None and given["cert"] is None:
-        raise click.UsageError("--key is the key of a --cert")
     assert isinstance(context, GetContext)
     try:
         locations, options = _options([parse_url(url) for url in urls], context.order, given)

@@ -14,9 +14,9 @@ import trio_h2
 from .exit_codes import ExitCode, Failure
 from .process import reason
 
-__all__ = ["GetOptions", "Request", "data_of", "read_file", "request_of"]
+__all__ = ["DEFAULT_FIELDS", "GetOptions", "Request", "data_of", "read_file", "request_of"]
 
-DEFAULTS = {"user-agent": f"trio-h2/{trio_h2.__version__}", "accept": "*/*"}
+DEFAULT_FIELDS = {"user-agent": f"trio-h2/{trio_h2.__version__}", "accept": "*/*"}
 FORM = "application/x-www-form-urlencoded"
 
 OF_ONE_ORIGIN = {"authorization", "cookie"}
@@ -139,7 +139,7 @@ def request_of(
         head: whether -I is there.
         agent: the value of -A, or None.
     """
-    fields = dict(DEFAULTS)
+    fields = dict(DEFAULT_FIELDS)
     if agent is not None:
         fields["user-agent"] = agent
     if body is not None:

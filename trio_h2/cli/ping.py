@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
+import ssl
+
 import trio
 
 import trio_h2
 
-from .exit_codes import Failure
 from .process import complain, reason, say
-from .tls_options import client_context
 
 __all__ = ["ping"]
 
 
-async def ping(origin: str, *, count: int, interval: float, verify: bool, max_time: float) -> int:
+async def ping(origin: str, *, count: int, interval: float, ssl_context: ssl.SSLContext | None, max_time: float) -> int:
     """Send PINGs over one connection, say how long each took, and sum up. Returns the exit code.
 
     Args:
         origin: scheme, host and port.
         count: how many.
         interval: seconds from one answer to the next PING.
-        verify: whether the server's certificate is.
+        ssl_context: for TLS; None for an origin in the clear.
         max_time: seconds that all of it may take.
     """
     exit_code = 1
-    try:
-        ssl_context = client_context(verify=verify) if origin.startswith("https:") else None
-    except Failure as failure:
-        complain(failure.words)
-        return 1
     with trio.move_on_after(max_time) as scope:
         try:
             async with trio_h2.connect(origin, ssl_context=ssl_context) as connection:

@@ -12,14 +12,13 @@ import trio_h2
 from .certificate_facts import certificate_facts
 from .event_words import describe
 from .exit_codes import ExitCode, Failure, failure_of
+from .get_options import DEFAULT_FIELDS
 from .locations import Location
 from .watched_sockets import WatchedSockets
 
 __all__ = ["DEFAULTS", "Probe"]
 
 PINGS = 3
-
-FIELDS = [("user-agent", f"trio-h2/{trio_h2.__version__}"), ("accept", "*/*")]
 
 EXPECTED = (
     trio_h2.SettingsAcknowledged,
@@ -130,7 +129,7 @@ class Probe:
         """What comes of a request for the path."""
         began = trio.current_time()
         try:
-            async with connection.stream(method, self._location.target, headers=FIELDS) as stream:
+            async with connection.stream(method, self._location.target, headers=DEFAULT_FIELDS) as stream:
                 head = await stream.response()
                 octets, whole = 0, True
                 async for data in stream:
@@ -165,7 +164,7 @@ class Probe:
         became = "finished"
         async with trio.open_nursery() as nursery:
             try:
-                async with connection.stream("HEAD", self._location.target, headers=FIELDS) as stream:
+                async with connection.stream("HEAD", self._location.target, headers=DEFAULT_FIELDS) as stream:
                     nursery.start_soon(connection.aclose)
                     await stream.read(max_body=None)
             except trio_h2.StreamResetError:

@@ -8,22 +8,20 @@ from typing import Any
 import click
 import trio
 
+from .command_class import TransferCommand
 from .exit_codes import ExitCode, Failure
-from .get_command import ListsExitCodes, seconds_option
 from .locations import parse_url
 from .process import complain, reason, say, until_interrupted
-from .tls_options import client_context
+from .seconds_option import seconds_option
+from .tls_options import client_context, tls_options
 
 __all__ = ["probe"]
 
 
-@click.command(cls=ListsExitCodes)
+@click.command(cls=TransferCommand)
 @click.argument("url", metavar="URL")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, and what failed in it, too.")
-@click.option("--cacert", metavar="FILE", help="Who signs servers' certificates, in PEM.")
-@click.option("--cert", metavar="FILE[:PASSWORD]", help="Our own certificate, in PEM.")
-@click.option("--key", metavar="FILE", help="Its key, in PEM.")
-@click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate.")
+@tls_options
 @seconds_option("-m", "--max-time", default=30, help="For all of it; 30 by default.")
 @click.pass_context
 def probe(context: click.Context, /, url: str, as_json: bool, max_time: float, insecure: bool, **files: Any) -> None:

@@ -1,14 +1,30 @@
-"""The TLS context that --cacert, --cert, --key and -k make."""
+"""--cacert, --cert, --key and -k, and the TLS context that they make."""
 
 from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
+from typing import Any
+
+import click
 
 from .exit_codes import ExitCode, Failure
 from .process import reason
 
-__all__ = ["client_context"]
+__all__ = ["client_context", "tls_options"]
+
+
+def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options: `cacert`, `cert` and `key`, each a str or None, and `insecure`, a bool."""
+    for option in (
+        click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate."),
+        click.option("--key", metavar="FILE", help="Its key, in PEM."),
+        click.option("--cert", metavar="FILE[:PASSWORD]", help="Our own certificate, in PEM."),
+        click.option("--cacert", metavar="FILE", help="Who signs servers' certificates, in PEM."),
+    ):
+        command = option(command)
+    return command
 
 
 def client_context(
@@ -22,8 +38,10 @@ def client_context(
         cert: a certificate of our own, in PEM, perhaps with its chain and its key; after a colon the key's password.
         key: its key, in PEM, if it is another file.
 
-    Raises Failure, for a file that is of no use.
+    Raises click.UsageError, for a key without a certificate, and Failure, for a file that is of no use.
     """
+    if key is not None and cert is None:
+        raise click.UsageError("--key is the key of a --cert")
     cafile = cacert or os.environ.get("SSL_CERT_FILE") or None
     capath = None if cafile else os.environ.get("SSL_CERT_DIR") or None
     try:
