@@ -17,7 +17,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "literal"  # docstrings mark names with single backticks, as Markdown does
-# Pygments has no lexer for HAProxy's configuration, which is shown without colours. Sphinx takes the names of attributes
+# Pygments has no lexer for HAProxy's configuration, which is shown without colours. Sphinx takes names of attributes
 # for references, and two classes may have attributes of one name.
 suppress_warnings = ["misc.highlighting_failure", "ref.python"]
 

@@ -11,7 +11,7 @@ import pytest
 import trio_h2
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
-ADAPTERS = ["asgi", "httpx", "httpx2", "otel"]
+ADAPTERS = ["asgi", "httpx", "httpx2", "otel", "proxy_protocol"]
 MODULES = [
     "trio_h2",
     "trio_h2.sansio",

@@ -57,7 +57,7 @@ class ProxyHeader:
             health check, say), or knows no address: then the socket's own holds.
         destination: the address that the client connected to, as `socket.getsockname` would have it; or None.
         tls: Whether the client came by TLS, which the proxy has taken off.
-        values: what else version 2 says, as pairs of a type and its octets (section 2.2, PP2_TYPE_...).
+        values: what else version 2 says, as pairs of a type and its octets (section 2.2 of its specification).
     """
 
     source: Any = None
