@@ -120,6 +120,8 @@ async def test_the_extensions_are_named_and_have_the_stream() -> None:
         ({"root_path": b"/a"}, TypeError, "root_path must be str, not bytes"),
         ({"root_path": "a"}, ValueError, "root_path must begin with a slash: 'a'"),
         ({"server_header": b"x"}, TypeError, "server_header must be str or None, not bytes"),
+        ({"server_header": "ü"}, ValueError, "server_header must be printable ASCII: 'ü'"),
+        ({"server_header": "a\r\nb"}, ValueError, r"server_header must be printable ASCII: 'a\\r\\nb'"),
         ({"state": []}, TypeError, "state must be a mapping, not list"),
         ({"disconnect_grace": True}, TypeError, "disconnect_grace must be a number of seconds, not bool"),
         ({"disconnect_grace": -1}, ValueError, "disconnect_grace must not be negative: -1"),

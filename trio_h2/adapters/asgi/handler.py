@@ -88,6 +88,8 @@ class Adapter:
             raise ValueError(f"root_path must begin with a slash: {root_path!r}")
         if server_header is not None and not isinstance(server_header, str):
             raise TypeError(f"server_header must be str or None, not {type(server_header).__name__}")
+        if server_header is not None and not (server_header.isascii() and server_header.isprintable()):
+            raise ValueError(f"server_header must be printable ASCII: {server_header!r}")
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a mapping, not {type(state).__name__}")
         if isinstance(grace, bool) or not isinstance(grace, int | float):
