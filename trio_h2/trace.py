@@ -51,12 +51,9 @@ class Trace:
     def _switch_off(self) -> None:
         object.__setattr__(self, "_switched_off", True)  # also if the user's class is frozen
 
-    def _recorder(self) -> object | None:
-        """An object with the methods of a Trace, but that no connection is passed, which is told of the next one.
-
-        That is for traces of this package that want little time. What is told of frames and streams must not raise.
-        """
-        return None
+    def _tracer_for_connection(self, clock: Callable[[], float], *, client: bool) -> Tracer:
+        """Who tells it of one connection."""
+        return Tracer(self, clock, client=client)
 
     def connection_made(self, connection: Any) -> None:
         """HTTP/2 begins on a connection, after TLS's handshake. No frame of it has been sent or received."""
@@ -238,10 +235,6 @@ def _overridden(trace: Trace) -> dict[str, Callable[..., None]]:
     }
 
 
-def _methods_of(recorder: object) -> dict[str, Callable[..., None]]:
-    return {name: getattr(recorder, name) for name in _NAMES if hasattr(recorder, name)}
-
-
 class Tracer:
     """Tells a Trace of one connection. Owner of every field: this object.
 
@@ -255,17 +248,12 @@ class Tracer:
 
     def __init__(self, trace: Trace, clock: Callable[[], float], *, client: bool) -> None:
         self._trace = trace
-        recorder = trace._recorder()
-        self._methods = _overridden(trace) if recorder is None else _methods_of(recorder)
-        self._passes_connection = recorder is None
-        # Of a recorder these two are at hand, too: each request begins and ends.
-        self._tell_opened = self._methods.get("stream_opened") if recorder is not None else None
-        self._tell_closed = self._methods.get("stream_closed") if recorder is not None else None
+        self._methods = _overridden(trace)
         self._clock = clock
         self._client = client
         self._connection: Any = None
         # What was told to have begun, and not to have ended: streams, and what their senders and readers wait for.
-        self._streams: set[int] = set()
+        self._streams: dict[int, Any] = {}
         self._senders: dict[int, WaitReason] = {}
         self._readers: dict[int, WaitReason] = {}
         # A client's requests without a stream: by what numbers they go, of all and of those that wait for a slot.
@@ -273,6 +261,9 @@ class Tracer:
         self._queued: dict[object, int] = {}
         self._last_number = 0
         self._pings: dict[bytes, float] = {}
+        # Whether it is worth while to tell of these; most traces do not want to know.
+        self.wants_handlers = "handler_began" in self._methods
+        self.wants_responses = "response_began" in self._methods
 
     def _tell(self, name: str, *arguments: object, read: Callable[[Any], T] | None = None) -> T | None:
         """Call a method; `read` makes of its answer what is returned, None if there is none."""
@@ -280,7 +271,7 @@ class Tracer:
         if method is None or self._trace._switched_off:
             return None
         try:
-            answer = method(self._connection, *arguments) if self._passes_connection else method(*arguments)
+            answer = method(self._connection, *arguments)
             return None if read is None else read(answer)
         except BaseException as error:  # as trio does it: in the middle of a step nothing may get out
             self._raised(name, error)
@@ -295,7 +286,7 @@ class Tracer:
     def connection_made(self, connection: object) -> None:
         """The user's handle on the connection is made."""
         self._connection = connection
-        self._tell("connection_made", *(() if self._passes_connection else (connection,)))
+        self._tell("connection_made")
 
     def connection_ended(self, error: H2Error | None) -> None:
         """The transport is closed; what is still open ends with it."""
@@ -307,7 +298,6 @@ class Tracer:
             self.request_settled(waiter, None, error)
         self._tell("connection_ended", error)
         self._methods.clear()
-        self._tell_opened = self._tell_closed = None
         self._pings.clear()
         self._connection = None
 
@@ -331,11 +321,8 @@ class Tracer:
 
     def stream_opened(self, stream_id: int, headers: Headers) -> None:
         """A request begins."""
-        self._streams.add(stream_id)
-        if self._tell_opened is not None:
-            self._tell_opened(stream_id, headers)
-        else:
-            self._tell("stream_opened", stream_id, headers)
+        self._streams[stream_id] = None
+        self._tell("stream_opened", stream_id, headers)
 
     def handler_began(self, stream_id: int) -> None:
         """Its handler is about to be called, unless it is over already."""
@@ -354,11 +341,8 @@ class Tracer:
                 self.sender_waits(stream_id, None)
             if stream_id in self._readers:
                 self.reader_goes_on(stream_id)
-            self._streams.remove(stream_id)
-            if self._tell_closed is not None:
-                self._tell_closed(stream_id, error)
-            else:
-                self._tell("stream_closed", stream_id, error)
+            del self._streams[stream_id]
+            self._tell("stream_closed", stream_id, error)
 
     # Waits
 
@@ -390,7 +374,10 @@ class Tracer:
 
     def _waits(self, waits: dict[int, WaitReason], stream_id: int, reason: WaitReason | None) -> None:
         before = waits.get(stream_id)
-        if reason == before or stream_id not in self._streams:
+        if reason == before:
+            return
+        if stream_id not in self._streams:
+            waits.pop(stream_id, None)
             return
         if before is not None:
             del waits[stream_id]
@@ -416,8 +403,6 @@ class Tracer:
         method = self._methods.get(name)
         if method is None:
             return None
-        if not self._passes_connection:
-            return method
         trace = self._trace
 
         def tell(type_: int, flags: int, stream_id: int, length: int) -> None:

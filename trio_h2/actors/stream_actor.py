@@ -102,9 +102,10 @@ class StreamActor(HandlerContract):
             self._on_end(event)
         elif isinstance(event, RESPONSES):
             inbox.put(event)
-            if self._context.tracer is not None:
+            tracer = self._context.tracer
+            if tracer is not None and tracer.wants_responses:
                 status = int(event.headers[b":status"])
-                self._context.tracer.response_began(self.machine.stream_id, status, event.headers)
+                tracer.response_began(self.machine.stream_id, status, event.headers)
             if self._pump is not None:
                 self._pump.answered(event.headers[b":status"])
         elif isinstance(event, PASSING):
@@ -364,8 +365,9 @@ class StreamActor(HandlerContract):
         assert self.scope is not None
         assert self._request is not None
         try:
-            if self._context.tracer is not None:
-                self._context.tracer.handler_began(self.machine.stream_id)
+            tracer = self._context.tracer
+            if tracer is not None and tracer.wants_handlers:
+                tracer.handler_began(self.machine.stream_id)
             with self.scope:
                 await handler(self, self._request)
             # A handler that was cancelled has not finished: its response must not look as if it had.

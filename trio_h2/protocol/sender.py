@@ -256,7 +256,7 @@ class Sender:
         stream.send(Input.SEND_HEADERS)
         self.table.count(stream)
         self.outbox.headers(stream.stream_id, fields, end_stream=end_stream)
-        if self._tracer is not None:
+        if self._tracer is not None and self._tracer.wants_responses:
             self._tracer.response_began(stream.stream_id, head.status, trusted_headers(fields))
         if interim:
             return
@@ -293,7 +293,7 @@ class Sender:
         stream.outbound.consume(length)
         self.outbound.consume(length)
         self.outbox.headers(stream.stream_id, fields, end_stream=False)
-        if self._tracer is not None:
+        if self._tracer is not None and self._tracer.wants_responses:
             self._tracer.response_began(stream.stream_id, head.status, trusted_headers(fields))
         self.outbox.data(stream.stream_id, body, end_stream=trailers is None)
         if trailers is not None:

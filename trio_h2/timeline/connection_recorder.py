@@ -8,15 +8,16 @@ may cost a tenth of what it costs anyway: so these methods call next to nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, TypeVar
 
 from ..actors.logs import escaped, peer_name
 from ..codes import SettingCodes, error_code_from_int, error_name
 from ..connection import Connection, ServerConnection
 from ..exceptions import H2Error, StreamResetError
 from ..headers import Headers
+from ..trace import Trace, Tracer
 from .kept import CREDITS, Kept
-from .records import PSEUDO_FIELDS, Fields, StreamRecord
+from .records import PSEUDO_FIELDS, StreamRecord
 from .rows import REASONS
 
 __all__ = ["ConnectionRecorder"]
@@ -24,40 +25,58 @@ __all__ = ["ConnectionRecorder"]
 REASON_NUMBERS = {reason: number for number, reason in enumerate(REASONS)}
 CREDIT_NUMBERS = {what: number for number, what in enumerate(CREDITS)}
 
+T = TypeVar("T")
+
 SHORT_UNREAD = 0.001
 """Seconds for which data may lie unread without a row of its own: a reader that reads at once makes very many."""
 
 BY = {"local": "this side", "remote": "the peer", "library": "trio_h2"}
 
 
-class ConnectionRecorder:
+class ConnectionRecorder(Tracer):
     """Records one connection. Owner of every field: this object.
 
-    Its methods are those of a `Trace`, without the connection.
+    As a Tracer it is told of what happens; what Tracers do not know is told as a Trace is, but for the connection.
 
     Args:
+        trace: the Timeline.
         kept: where it goes.
         number: the connection's, from 1.
         now: the time in seconds, on the clock of the run that the connection is of.
         origin: what that clock said when the recording began.
         on_ended: told of the connection's end.
+        client: Whether this side is the client.
 
     Attributes:
         side: which one this is, `"client"` or `"server"`.
         live: the streams that are open, by ID.
-        frame_received, frame_sent: see `Trace`.
         data_sent, data_received: octets of DATA.
         given, credited: octets of WINDOW_UPDATEs for the connection, sent and received.
     """
 
     def __init__(
         self,
+        trace: Trace,
         kept: Kept,
         number: int,
         now: Callable[[], float],
         origin: float,
         on_ended: Callable[[ConnectionRecorder], None],
+        *,
+        client: bool,
     ) -> None:
+        super().__init__(trace, now, client=client)
+        self._methods = {
+            "connection_ended": self._end,
+            "request_made": self.note_request,
+            "request_settled": self.settle_request,
+            "wait_began": self.wait_began,
+            "wait_ended": self.wait_ended,
+            "settings_in_force": self.note_settings,
+            "goaway_received": self.goaway_received,
+            "goaway_sent": self.goaway_sent,
+            "round_trip": self.round_trip,
+        }
         self.number = number
         self.now = now
         self.origin = origin
@@ -65,66 +84,78 @@ class ConnectionRecorder:
         self.made = now()
         self.ended: float | None = None
         self.live: dict[int, StreamRecord] = {}
+        self._streams = self.live
         self.data_sent = self.data_received = 0
         self.given = self.credited = 0
         self._kept = kept
         self._on_ended = on_ended
         # Of requests without a stream, by number: their fields, since when they wait for a slot, and that they did.
-        self._requests: dict[int, Headers] = {}
-        self._queued: dict[int, float] = {}
+        self._headers: dict[int, Headers] = {}
+        self._slots_wanted: dict[int, float] = {}
         self._slot_waits: dict[int, tuple[float, float]] = {}
         self._slot_wait: tuple[float, float] | None = None  # of the stream that opens next
         self._early: tuple[int, int] | None = None  # a stream that DATA was cut on before it was told to be open
         # At hand, for what comes most often
-        self.frame_received = kept.frames.adder(number, now, False, self._received)
-        self.frame_sent = kept.frames.adder(number, now, True, self._sent)
+        self._frame_received = kept.frames.adder(number, now, False, self._received)
+        self._frame_sent = kept.frames.adder(number, now, True, self._sent)
         self._add_stream = kept.streams.add
         self._known_fields = kept.fields.known
+        self._learn_fields = kept.fields.learn
+
+    def _tell(self, name: str, *arguments: object, read: Callable[[Any], T] | None = None) -> T | None:
+        method = self._methods.get(name)
+        if method is None:
+            return None
+        answer = method(*arguments)
+        return None if read is None else read(answer)
 
     # The connection
 
-    def connection_made(self, connection: Connection) -> None:
+    def connection_made(self, connection: object) -> None:
         """See `Trace`."""
+        assert isinstance(connection, Connection)
+        super().connection_made(connection)
         self.side = "server" if isinstance(connection, ServerConnection) else "client"
         self.peer = peer_name(connection.peer_address)
         self.tls = "" if connection.tls is None else str(connection.tls.version)
 
-    def connection_ended(self, error: H2Error | None) -> None:
-        """See `Trace`."""
+    def _end(self, error: H2Error | None) -> None:
         self.ended = self.now()
         self.error = _words(error)
         self._on_ended(self)
 
     # Streams and waits
 
-    def request_made(self, number: int, headers: Headers) -> None:
-        """See `Trace`."""
-        self._requests[number] = headers
+    def note_request(self, number: int, headers: Headers) -> None:
+        """A request is about to be made."""
+        self._headers[number] = headers
 
-    def request_settled(self, number: int, stream_id: int | None, error: H2Error | None) -> None:
-        """See `Trace`."""
-        headers = self._requests.pop(number)
+    def settle_request(self, number: int, stream_id: int | None, error: H2Error | None) -> None:
+        """It has a stream, or never will."""
+        headers = self._headers.pop(number)
         wait = self._slot_waits.pop(number, None)
         if stream_id is not None:
             self._slot_wait = wait  # the stream opens next
         elif wait is not None or error is not None:
             now = self.now()
             began, ended = wait or (now, now)
-            stream = StreamRecord(number, began, self._fields_of(headers))
+            stream = StreamRecord(number, began, self._learn_fields(headers.raw[:PSEUDO_FIELDS]))
             if wait is not None:
                 stream.waited("slot", began, ended)
                 self._waited(number, "slot", began, ended)
             stream.close(now, "never sent" if error is None else f"never sent: {_words(error)}")
-            self._add_stream(self.number, stream)
+            self._add_stream(self.number, stream, now)
 
     def stream_opened(self, stream_id: int, headers: Headers) -> None:
         """See `Trace`."""
-        self.live[stream_id] = stream = StreamRecord(stream_id, self.now(), self._fields_of(headers))
-        early = self._early
-        if early is not None:
+        pairs = headers.raw[:PSEUDO_FIELDS]
+        fields = self._known_fields.get(pairs) or self._learn_fields(pairs)
+        self.live[stream_id] = stream = StreamRecord(stream_id, self.now(), fields)
+        if self._early is not None:
+            early_id, octets = self._early
             self._early = None
-            if early[0] == stream_id:
-                stream.sent(early[1])
+            if early_id == stream_id:
+                stream.sent(octets)
         if self._slot_wait is not None:
             began, ended = self._slot_wait
             self._slot_wait = None
@@ -132,25 +163,22 @@ class ConnectionRecorder:
             stream.waited("slot", began, ended)
             self._waited(stream_id, "slot", began, ended)
 
-    def _fields_of(self, headers: Headers) -> Fields:
-        pairs = headers.raw[:PSEUDO_FIELDS]
-        return self._known_fields.get(pairs) or self._kept.fields.learn(pairs)
-
     def stream_closed(self, stream_id: int, error: H2Error | None) -> None:
         """See `Trace`."""
         stream = self.live.pop(stream_id, None)
         if stream is not None:
             now = self.now()
-            since = stream.unread_since
-            if since is not None and now - since >= SHORT_UNREAD:
-                self._waited(stream_id, "unread", since, now)
-            stream.close(now, None if error is None else _words(error))
-            self._add_stream(self.number, stream)
+            if error is not None or not stream.is_simple:
+                for reason, began in stream.begun():
+                    if reason != "unread" or now - began >= SHORT_UNREAD:
+                        self._waited(stream_id, reason, began, now)
+                stream.close(now, None if error is None else _words(error))
+            self._add_stream(self.number, stream, now)
 
     def wait_began(self, stream_id: int, reason: str) -> None:
         """See `Trace`."""
         if stream_id < 0:
-            self._queued[stream_id] = self.now()
+            self._slots_wanted[stream_id] = self.now()
         else:
             self.live[stream_id].waits(reason, self.now())
 
@@ -158,7 +186,7 @@ class ConnectionRecorder:
         """See `Trace`."""
         now = self.now()
         if stream_id < 0:
-            self._slot_waits[stream_id] = self._queued.pop(stream_id), now
+            self._slot_waits[stream_id] = self._slots_wanted.pop(stream_id), now
         else:
             began = self.live[stream_id].goes_on(reason, now)
             if began is not None:
@@ -169,6 +197,16 @@ class ConnectionRecorder:
         ring.pack_into(ring.buffer, ring.claim(), self.number, stream_id, REASON_NUMBERS[reason], began, ended)
 
     # Frames and credit
+
+    @property
+    def on_frame_received(self) -> Callable[[int, int, int, int], None]:
+        """What to call with type, flags, stream ID and length of each frame that came."""
+        return self._frame_received
+
+    @property
+    def on_frame_sent(self) -> Callable[[int, int, int, int], None]:
+        """What to call with type, flags, stream ID and length of each frame that is cut."""
+        return self._frame_sent
 
     def _received(self, stream_id: int, length: int) -> None:
         self.data_received += length
@@ -217,8 +255,8 @@ class ConnectionRecorder:
 
     # Moments
 
-    def settings_in_force(self, initiator: Literal["local", "remote"], values: dict[int, int]) -> None:
-        """See `Trace`."""
+    def note_settings(self, initiator: str, values: dict[int, int]) -> None:
+        """As `Trace.settings_in_force`."""
         size = values.get(SettingCodes.INITIAL_WINDOW_SIZE)
         if size is not None:
             self._mark(f"initial window {'sent' if initiator == 'local' else 'received'}", size)

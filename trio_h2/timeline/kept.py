@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from struct import calcsize
 from typing import Any
 
@@ -28,26 +28,21 @@ class ClosedStreams:
 
     Args:
         size: how many.
-
-    Attributes:
-        add: takes the number of a connection, and the record of a stream that is over.
     """
 
     def __init__(self, size: int) -> None:
-        self._numbers = numbers = Ring(STREAM, size)
+        self._numbers = Ring(STREAM, size)
         self._fields: list[Fields] = [(b"", b"", b"")] * size
         self._records: list[StreamRecord | None] = [None] * size
-        pack_into, buffer, claim = numbers.pack_into, numbers.buffer, numbers.claim
-        all_fields, records = self._fields, self._records
 
-        def add(number: int, stream: StreamRecord) -> None:
-            at = claim()
-            pack_into(buffer, at, number, stream.stream_id, stream.opened, stream.closed, stream.data_sent)
-            at //= ROW
-            all_fields[at] = stream.fields
-            records[at] = None if stream.is_simple else stream
-
-        self.add: Callable[[int, StreamRecord], None] = add
+    def add(self, number: int, stream: StreamRecord, closed: float) -> None:
+        """One of the connection with this number is over."""
+        numbers = self._numbers
+        place = numbers.claim()
+        numbers.pack_into(numbers.buffer, place, number, stream.stream_id, stream.opened, closed, stream.data_sent)
+        place //= ROW
+        self._fields[place] = stream.fields
+        self._records[place] = None if stream.is_simple else stream
 
     @property
     def added(self) -> int:

@@ -11,10 +11,10 @@ from typing import Literal
 
 import trio
 
-from ..connection import Connection
+from ..connection import Connection, ServerConnection
 from ..exceptions import H2Error
 from ..headers import Headers
-from ..trace import Trace, WaitReason
+from ..trace import Trace, Tracer, WaitReason
 from .connection_recorder import ConnectionRecorder
 from .kept import Kept
 from .rows import Recording
@@ -70,11 +70,15 @@ class Timeline(Trace):
     def __repr__(self) -> str:
         return f"<Timeline of {self._made} connections>"
 
-    def _recorder(self) -> ConnectionRecorder | None:
-        """What records the next connection by itself; None where somebody has overridden what does."""
-        return self._new_recorder() if type(self) is Timeline else None
+    def _tracer_for_connection(self, clock: Callable[[], float], *, client: bool) -> Tracer:
+        """What records a connection by itself, where nobody has overridden a method that has to be called."""
+        return (
+            self._new_recorder(client)
+            if type(self) is Timeline
+            else super()._tracer_for_connection(clock, client=client)
+        )
 
-    def _new_recorder(self) -> ConnectionRecorder:
+    def _new_recorder(self, client: bool) -> ConnectionRecorder:
         clock = trio.lowlevel.current_clock()
         if self._clock is None:
             self._began = time.time(), time.monotonic()
@@ -84,7 +88,9 @@ class Timeline(Trace):
         self._clock = clock
         self._made += 1
         now, ahead = _ticks(clock)
-        recorder = ConnectionRecorder(self._kept, self._made, now, self._origin - ahead, self._ended)
+        recorder = ConnectionRecorder(
+            self, self._kept, self._made, now, self._origin - ahead, self._ended, client=client
+        )
         self._live[self._made] = recorder
         return recorder
 
@@ -96,7 +102,7 @@ class Timeline(Trace):
 
     def connection_made(self, connection: Connection) -> None:
         """See `Trace`."""
-        recorder = self._recorders[connection] = self._new_recorder()
+        recorder = self._recorders[connection] = self._new_recorder(not isinstance(connection, ServerConnection))
         recorder.connection_made(connection)
 
     def connection_ended(self, connection: Connection, error: H2Error | None) -> None:
@@ -105,13 +111,13 @@ class Timeline(Trace):
 
     def request_made(self, connection: Connection, number: int, headers: Headers) -> None:
         """See `Trace`."""
-        self._recorders[connection].request_made(number, headers)
+        self._recorders[connection].note_request(number, headers)
 
     def request_settled(
         self, connection: Connection, number: int, stream_id: int | None, error: H2Error | None
     ) -> None:
         """See `Trace`."""
-        self._recorders[connection].request_settled(number, stream_id, error)
+        self._recorders[connection].settle_request(number, stream_id, error)
 
     def stream_opened(self, connection: Connection, stream_id: int, headers: Headers) -> None:
         """See `Trace`."""
@@ -131,11 +137,11 @@ class Timeline(Trace):
 
     def frame_received(self, connection: Connection, type: int, flags: int, stream_id: int, length: int) -> None:
         """See `Trace`."""
-        self._recorders[connection].frame_received(type, flags, stream_id, length)
+        self._recorders[connection].on_frame_received(type, flags, stream_id, length)
 
     def frame_sent(self, connection: Connection, type: int, flags: int, stream_id: int, length: int) -> None:
         """See `Trace`."""
-        self._recorders[connection].frame_sent(type, flags, stream_id, length)
+        self._recorders[connection].on_frame_sent(type, flags, stream_id, length)
 
     def credit_given(self, connection: Connection, stream_id: int, octets: int) -> None:
         """See `Trace`."""
@@ -153,7 +159,7 @@ class Timeline(Trace):
         self, connection: Connection, initiator: Literal["local", "remote"], values: dict[int, int]
     ) -> None:
         """See `Trace`."""
-        self._recorders[connection].settings_in_force(initiator, values)
+        self._recorders[connection].note_settings(initiator, values)
 
     def goaway_received(self, connection: Connection, last_stream_id: int, error_code: int) -> None:
         """See `Trace`."""

@@ -160,15 +160,16 @@ class StreamRecord:
         self.opened = began
 
     def close(self, now: float, error: str | None) -> None:
-        """It is over."""
+        """It is over, and so is what has begun."""
         self.closed = now
         if error is not None:
             self.is_simple = False
             self.error = error
+        for reason, began in self.begun():
+            self.waited(reason, began, now)
         if self.unread_since is not None:
             self._idle(now)
-            self.waited("unread", self.unread_since, now)
-            self.unread_since = None
+        self.waiting = self.unread_since = None
 
 
 class FieldsMemory:

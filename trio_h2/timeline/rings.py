@@ -28,37 +28,34 @@ class Ring:
         size: how many rows.
 
     Attributes:
-        claim: gives the place of the next row, and counts it.
+        buffer: of the rows.
     """
 
     def __init__(self, layout: str, size: int) -> None:
-        packing = struct.Struct("<" + layout)
-        step = packing.size
-        end = size * step
-        place = turns = 0
-
-        # A function and what it closes over, for they are quicker than a method and its object's fields.
-        def claim() -> int:
-            nonlocal place, turns
-            claimed = place
-            place = claimed + step
-            if place == end:
-                place = 0
-                turns += 1
-            return claimed
-
-        self.claim: Callable[[], int] = claim
-        self.pack_into = packing.pack_into
-        self.buffer = bytearray(end)
-        self._packing = packing
+        self._packing = struct.Struct("<" + layout)
+        self._step = self._packing.size
         self._size = size
-        self._state: Callable[[], tuple[int, int]] = lambda: (turns, place)
+        self.pack_into = self._packing.pack_into
+        self.buffer = bytearray(size * self._step)
+        self._next = [0, 0]
+        """The place of the next row, and how often all places were taken."""
+
+    def claim(self) -> int:
+        """The place of the next row, which is taken now."""
+        place = self._next[0]
+        self._next[0] = place + self._step
+        if place + self._step == len(self.buffer):
+            self._turn()
+        return place
+
+    def _turn(self) -> None:
+        self._next[:] = 0, self._next[1] + 1
 
     @property
     def added(self) -> int:
         """How many rows were ever added."""
-        turns, place = self._state()
-        return turns * self._size + place // self._packing.size
+        place, turns = self._next
+        return turns * self._size + place // self._step
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -66,7 +63,7 @@ class Ring:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """The rows, oldest first, as they are now."""
-        turns, place = self._state()
+        place, turns = self._next
         newest = bytes(self.buffer[:place])
         return self._packing.iter_unpack(bytes(self.buffer[place:]) + newest if turns else newest)
 
@@ -78,7 +75,10 @@ class FrameRing(Ring):
         super().__init__("IId?BBI", size)
 
     def adder(self, number: int, now: Callable[[], float], sent: bool, on_data: Callable[[int, int], None]) -> OnFrame:
-        """What adds the frames that one connection sends, or receives. There are more of them than of all else.
+        """What adds the frames that one connection sends, or receives.
+
+        There are more of them than of all else, so this does what `claim` does, and is a function and what it closes
+        over, which is quicker than a method and its object's fields.
 
         Args:
             number: the connection's.
@@ -86,10 +86,15 @@ class FrameRing(Ring):
             sent: which of them.
             on_data: called with stream ID and length of DATA.
         """
-        pack_into, buffer, claim = self.pack_into, self.buffer, self.claim
+        pack_into, buffer, turn, step = self.pack_into, self.buffer, self._turn, self._step
+        following, last = self._next, len(buffer) - step
 
         def add(type_: int, flags: int, stream_id: int, length: int) -> None:
-            pack_into(buffer, claim(), number, stream_id, now(), sent, type_, flags, length)
+            place = following[0]
+            following[0] = place + step
+            if place == last:
+                turn()
+            pack_into(buffer, place, number, stream_id, now(), sent, type_, flags, length)
             if type_ == DATA:
                 on_data(stream_id, length)
 
