@@ -15,7 +15,7 @@ from .events import ChangedSetting
 from .exceptions import H2Error
 from .headers import Headers, HeadersLike
 
-__all__ = ["Trace", "Tracer", "WaitReason", "checked_trace"]
+__all__ = ["Trace", "Tracer", "WaitReason", "checked_trace", "tracer_of"]
 
 logger = logging.getLogger("trio_h2")
 
@@ -223,6 +223,11 @@ def checked_trace(trace: Trace | None) -> Trace | None:
     if trace is not None and not isinstance(trace, Trace):
         raise TypeError(f"trace must be a Trace, not {type(trace).__name__}")
     return trace
+
+
+def tracer_of(trace: Trace, clock: Callable[[], float], *, client: bool) -> Tracer:
+    """Who tells a trace of one connection; the arguments are those of `Tracer`."""
+    return trace._tracer_for_connection(clock, client=client)
 
 
 def _overridden(trace: Trace) -> dict[str, Callable[..., None]]:

@@ -19,7 +19,7 @@ import trio
 
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
-from ..trace import Trace
+from ..trace import Trace, tracer_of
 from .addresses import peer_address
 from .deadlines import Deadlines
 from .ending import Ending
@@ -90,7 +90,7 @@ class ConnectionActor:
             trace: the user's, who is told what happens.
         """
         address = peer_address(transport)
-        tracer = None if trace is None else trace._tracer_for_connection(trio.current_time, client=client)
+        tracer = None if trace is None else tracer_of(trace, trio.current_time, client=client)
         self.transport = transport
         self.machine = ConnectionMachine(
             config, client=client, clock=trio.current_time, complain=partial(_complain, address), tracer=tracer
