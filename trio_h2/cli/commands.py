@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 
 import click
 import trio
@@ -75,8 +76,9 @@ def completion(shell: str) -> None:
 
 
 @cli.command()
+@click.option("--trace", metavar="FILE", help="Record both ends as a page, or as JSON lines if FILE ends in .jsonl.")
 @click.pass_context
-def demo(context: click.Context) -> None:
+def demo(context: click.Context, trace: str | None) -> None:
     """Show a hundred streams on one connection, one of which has a slow reader.
 
     A server and a client talk TLS over loopback, in this process, for a few seconds. It shows what each stream
@@ -84,4 +86,4 @@ def demo(context: click.Context) -> None:
     """
     from .demo import demo as run_demo  # with rich and trustme, which the other commands do without
 
-    context.exit(trio.run(until_interrupted, run_demo))
+    context.exit(trio.run(until_interrupted, partial(run_demo, trace)))

@@ -22,6 +22,7 @@ import trio_h2
 
 from .demo_view import DONE, RUNNING, Snapshot, as_line, as_text, size
 from .process import complain, reason, say
+from .traces import save_trace
 
 __all__ = ["Demo", "demo"]
 
@@ -46,19 +47,21 @@ REFRESH, PLAIN_REFRESH = 0.1, 1.0
 HOST = "127.0.0.1"
 
 
-async def demo() -> int:
-    """Run the demonstration on standard output, and return the exit code."""
+async def demo(trace: str | None = None) -> int:
+    """Run the demonstration on standard output, and return the exit code. `trace` is a file for a recording of it."""
     problems: list[str] = []
+    timeline = None if trace is None else trio_h2.Timeline()
     try:
         with trio.fail_after(TIME_LIMIT):
-            problems += await Demo(FIRST_END, LAST_END).run(Console())
+            problems += await Demo(FIRST_END, LAST_END, timeline).run(Console())
     except* trio.TooSlowError:
         problems.append(f"not done in {TIME_LIMIT:g} seconds")
     except* (OSError, trio_h2.H2Error) as group:
         problems += map(reason, group.exceptions)
     for problem in problems:
         complain(problem)
-    return 1 if problems else 0
+    is_saved = timeline is None or trace is None or save_trace(timeline, trace)
+    return 0 if is_saved and not problems else 1
 
 
 class Demo:
@@ -66,10 +69,12 @@ class Demo:
 
     Args:
         first_end, last_end: seconds for which the shortest download goes on, and the longest.
+        trace: is told what both ends of the connection do.
     """
 
-    def __init__(self, first_end: float, last_end: float) -> None:
+    def __init__(self, first_end: float, last_end: float, trace: trio_h2.Trace | None = None) -> None:
         self._ends = first_end, last_end
+        self._trace = trace
         self._started = 0.0
         self._server: trio_h2.Connection | None = None
         self._stream_ids: dict[int, int | None] = {}
@@ -86,10 +91,11 @@ class Demo:
         authority.issue_cert(HOST).configure_cert(server_context)
         client_context = ssl.create_default_context()
         authority.configure_trust(client_context)
-        serving = partial(trio_h2.serve_h2, self._handle, 0, host=HOST, ssl_context=server_context)
+        serving = partial(trio_h2.serve_h2, self._handle, 0, host=HOST, ssl_context=server_context, trace=self._trace)
         async with trio.open_nursery() as nursery:
             server: trio_h2.H2Server = await nursery.start(serving)
-            async with trio_h2.connect(f"https://{HOST}:{server.port}", ssl_context=client_context) as connection:
+            url = f"https://{HOST}:{server.port}"
+            async with trio_h2.connect(url, ssl_context=client_context, trace=self._trace) as connection:
                 self._client = connection
                 self._started = trio.current_time()
                 await self._download_all(console)

@@ -25,9 +25,11 @@ class Finding:
 
     Attributes:
         text: the sentence.
-        connection, stream: what it is about.
-        began, ended: the longest wait of it.
-        reason: for what.
+        connection: the number of the connection that it is about.
+        stream: the ID of the stream.
+        began: when the longest wait of it began, in seconds.
+        ended: when that was over.
+        reason: for what it waited.
     """
 
     text: str
@@ -79,7 +81,8 @@ def _sentence(row: Wait, stream: Stream, connection: Connection, several: bool) 
     if row.reason == "unread":
         nothing = ""
         if stream.idle_from is not None and stream.idle_to is not None:
-            nothing = f": its reader took nothing {_between(stream.idle_from, stream.idle_to)}"
+            little = "" if 2 * (stream.idle_to - stream.idle_from) > row.seconds else "little at a time, and "
+            nothing = f": its reader took {little}nothing {_between(stream.idle_from, stream.idle_to)}"
         return f"{who} had data that nobody had read for {_seconds(row.seconds)}{nothing}"
     what, why = WORDS[row.reason]
     often = "" if row.times == 1 else f", in {row.times:,} parts; the longest"

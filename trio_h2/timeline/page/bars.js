@@ -8,14 +8,16 @@ const bars = document.getElementById("bars");
 
 const LABEL_HEIGHT = 11; // pixels of a row from which on it has a name
 const TICK_HEIGHT = 8; // and from which on its frames are seen
-const HEIGHTS = [2, 3, 4, 6, 8, 11, 14, 18, 22, 28];
+const HEIGHTS = [3, 4, 5, 6, 8, 11, 14, 18, 22, 28];
 
 let rows = []; // streams, and connections as -1 and below
 let rowHeight = 18;
 let chosen = null;
 let hovered = null;
 
-const heightFor = (count) => (count <= 45 ? 18 : count <= 110 ? 11 : count <= 400 ? 6 : count <= 3000 ? 4 : 3);
+// As tall as all of them may be to be seen at once.
+const heightFor = (count) => HEIGHTS.findLast((height) => height <= 18 && count * height <= room()) ?? 3;
+const room = () => Math.max(window.innerHeight * 0.58, 160);
 
 function setRows(next, { keepHeight = false } = {}) {
     rows = next;
@@ -32,8 +34,7 @@ function changeHeight(step) {
 }
 
 function layOut() {
-    const room = Math.max(window.innerHeight * 0.58, 160);
-    scroller.style.height = `${Math.min(Math.max(rows.length * rowHeight + 6, 40), room)}px`;
+    scroller.style.height = `${Math.min(Math.max(rows.length * rowHeight + 6, 40), room() + 6)}px`;
     spacer.style.height = `${rows.length * rowHeight + 2}px`;
     draw();
 }
@@ -105,8 +106,8 @@ function drawAxis() {
 }
 
 function drawRow(context, owner, y, w) {
-    const pad = rowHeight >= LABEL_HEIGHT ? 3 : rowHeight >= 6 ? 1 : rowHeight >= 3 ? 0.5 : 0;
-    const [top, height] = [y + pad, Math.max(rowHeight - 2 * pad, 1)];
+    const pad = rowHeight >= LABEL_HEIGHT ? 3 : rowHeight >= 6 ? 1 : 0;
+    const [top, height] = [y + pad, rowHeight - Math.max(2 * pad, 1)];
     if (owner < 0) drawConnection(context, owner, top, height, w);
     else drawStream(context, owner, top, height, w);
 }
@@ -145,9 +146,19 @@ function drawFlag(context, x, top, height, code, w) {
     context.fillRect(x - 1, top - 2, 2, height + 4);
     if (height < 8) return;
     const room = context.measureText(words).width + 8;
-    context.textAlign = x + room > w ? "right" : "left";
-    context.fillText(words, x + (x + room > w ? -5 : 5), top + height / 2 + 0.5);
-    context.textAlign = "left";
+    const left = x + room > w ? x - room - 1 : x + 1;
+    plate(context, left, top, room, height);
+    context.fillText(words, left + 4, top + height / 2 + 0.5);
+}
+
+// What makes words legible that stand on something else.
+function plate(context, left, top, room, height) {
+    const colour = context.fillStyle;
+    context.fillStyle = palette.card;
+    context.globalAlpha = 0.85;
+    context.fillRect(left, top - 1, room, height + 2);
+    context.globalAlpha = 1;
+    context.fillStyle = colour;
 }
 
 function drawStream(context, stream, top, height, w) {
@@ -163,6 +174,10 @@ function drawStream(context, stream, top, height, w) {
 function drawWaits(context, stream, reason, top, height, w) {
     context.fillStyle = palette[cssName(data.reasons[reason])];
     const pixel = (view.to - view.from) / plotWidth(w) / 2;
+    eachWait(stream, reason, pixel, (from, to) => drawSpan(context, from, to, top, height, w));
+}
+
+function eachWait(stream, reason, pixel, act) {
     let [from, to] = [null, null];
     for (const place of waitsOf(stream)) {
         if (waits.reason[place] !== reason) continue;
@@ -172,15 +187,13 @@ function drawWaits(context, stream, reason, top, height, w) {
             to = Math.max(to, ended);
             continue;
         }
-        if (to !== null) drawSpan(context, from, to, top, height, w);
+        if (to !== null) act(from, to);
         [from, to] = [began, ended];
     }
-    if (to !== null) drawSpan(context, from, to, top, height, w);
+    if (to !== null) act(from, to);
     // The longest is kept with its stream, whatever became of its row.
     for (const place of totalsOf(stream)) {
-        if (totals.reason[place] === reason) {
-            drawSpan(context, totals.began[place], totals.began[place] + totals.lasted[place], top, height, w);
-        }
+        if (totals.reason[place] === reason) act(totals.began[place], totals.began[place] + totals.lasted[place]);
     }
 }
 
@@ -221,18 +234,10 @@ function drawEnd(context, stream, x, top, height, w) {
     if (height < 8) return;
     const words = text("error", stream).replace(/^reset by (.*): (.*)$/, "$2, by $1");
     const room = context.measureText(words).width + 10;
-    const isLeft = x + room > w;
-    context.textAlign = isLeft ? "right" : "left";
+    const left = x + room > w ? x - room - 6 : x + 7;
     context.fillStyle = palette.ink;
-    if (isLeft) {
-        context.fillStyle = palette.card;
-        context.globalAlpha = 0.82;
-        context.fillRect(x - room - 2, top, room - 6, height);
-        context.globalAlpha = 1;
-        context.fillStyle = palette.ink;
-    }
-    context.fillText(words, x + (isLeft ? -9 : 9), y + 0.5);
-    context.textAlign = "left";
+    plate(context, left, top, room - 4, height);
+    context.fillText(words, left + 3, y + 0.5);
 }
 
 function drawName(context, owner, y) {
@@ -293,11 +298,8 @@ function drawOverview() {
             picture.fillStyle = palette.active;
             picture.fillRect(x(streams.opened[owner]), y, Math.max(x(closedAt(owner)) - x(streams.opened[owner]), 0.5), line);
             for (const reason of LAYERS) {
-                for (const total of totalsOf(owner)) {
-                    if (totals.reason[total] !== reason) continue;
-                    picture.fillStyle = palette[cssName(data.reasons[reason])];
-                    picture.fillRect(x(totals.began[total]), y, Math.max(x(totals.lasted[total]) - GUTTER, 0.5), line);
-                }
+                picture.fillStyle = palette[cssName(data.reasons[reason])];
+                eachWait(owner, reason, END / inner, (from, to) => picture.fillRect(x(from), y, Math.max(x(to) - x(from), 0.5), line));
             }
         });
     }

@@ -80,7 +80,7 @@ function plotInto(id, box, owner, columns, series) {
     const options = {
         width: box.clientWidth,
         height: 150,
-        padding: [8, MARGIN + gap(), 0, 0],
+        padding: [8, hasTrips ? 0 : MARGIN + gap(), 0, 0],
         cursor: { sync: { key: SYNC.key }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
         legend: { live: true },
         scales: {
@@ -97,9 +97,8 @@ function plotInto(id, box, owner, columns, series) {
         hooks: { setSelect: [(plot) => chooseSpan(plot)] },
     };
     if (hasTrips) {
-        options.axes.push(axisOf({ scale: "rtt", side: 1, size: MARGIN + gap() + 42, grid: { show: false },
+        options.axes.push(axisOf({ scale: "rtt", side: 1, size: MARGIN + gap(), grid: { show: false },
             values: (plot, marks) => marks.map(seconds), stroke: () => palette.rtt }));
-        options.axes[2].size = 0;
     }
     curves.set(id, { plot: new uPlot(options, columns, box.querySelector("div")), owner });
 }

@@ -72,10 +72,10 @@ function showStreamDetails(stream) {
     ]));
     if (text("error", stream)) details.append(element("p", text("error", stream), { class: "error" }));
     const found = [...totalsOf(stream)].sort((one, other) => totals.seconds[other] - totals.seconds[one]);
-    if (found.length) details.append(element("h3", "It waited for"));
+    if (found.length) details.append(element("h3", "It waited for (in parts)"));
     details.append(list(found.map((place) => {
         const reason = data.reasons[totals.reason[place]];
-        const times = totals.times[place] > 1 ? ` in ${totals.times[place].toLocaleString("en")}` : "";
+        const times = totals.times[place] > 1 ? ` (${totals.times[place].toLocaleString("en")})` : "";
         return [WORDS.get(reason), seconds(totals.seconds[place]) + times, reason];
     })));
     if (streams.idleFrom[stream] !== null) {

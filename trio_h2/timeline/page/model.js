@@ -104,6 +104,9 @@ function firstFrom(order, times, time) {
     return low;
 }
 
+// Where times are alike: credit is there before it is used, and given when something was taken.
+const RANKS = ["initial sent", "initial received", "credited", "sent", "received", "taken", "given"];
+
 // What windows had, and what lay unread, over time: [times, send, receive, unread] in seconds and octets.
 function windowCurves(owner) {
     const connection = connectionOf(owner);
@@ -135,7 +138,7 @@ function windowCurves(owner) {
             if (side) events.push([at, "initial " + side, value]);
         }
     }
-    events.sort((one, other) => one[0] - other[0]);
+    events.sort((one, other) => one[0] - other[0] || RANKS.indexOf(one[1]) - RANKS.indexOf(other[1]));
     return drawnCurves(events, state, initial, isStream ? [streams.opened[owner], closedAt(owner)] : null, row);
 }
 

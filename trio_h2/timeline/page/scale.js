@@ -1,7 +1,7 @@
 // The part of time that is shown, which bars, axis and curves share; and how times and octets are written.
 
 const GUTTER = 190; // pixels, left of the picture: names of streams, and octets
-const MARGIN = 14; // pixels, right of it
+const MARGIN = 58; // pixels, right of it: codes at the ends of bars, and round trips
 const LEAST_SPAN = 20; // microseconds
 
 const view = { from: 0, to: END };
@@ -30,6 +30,7 @@ const timeAt = (x, width) => view.from + ((x - GUTTER) / plotWidth(width)) * (vi
 
 function seconds(micros) {
     const size = Math.abs(micros);
+    if (size === 0) return "0 s";
     if (size >= 1e6) return `${(micros / 1e6).toFixed(size >= 1e7 ? 1 : 2)} s`;
     if (size >= 1e3) return `${(micros / 1e3).toFixed(size >= 1e5 ? 0 : size >= 1e4 ? 1 : 2)} ms`;
     return `${Math.round(micros)} µs`;
