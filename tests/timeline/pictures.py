@@ -30,10 +30,10 @@ async def take_slow_reader(directory: Path, work: Path) -> None:
         await take_picture(page, directory / f"{name}.png", work / f"profile-{name}", size="1280,1290", dark=dark)
 
 
-async def take_demo(directory: Path, work: Path, *, first_end: float = FIRST_END, last_end: float = LAST_END) -> None:
+async def take_demo(directory: Path, work: Path) -> None:
     """Both ends of `trio-h2 demo`."""
     timeline = trio_h2.Timeline()
-    assert await Demo(first_end, last_end, timeline).run(Console(file=StringIO())) == []
+    assert await Demo(FIRST_END, LAST_END, timeline).run(Console(file=StringIO())) == []
     page = work / "demo.html"
     timeline.save(page)
     await take_picture(page, directory / "timeline-demo.png", work / "profile-demo", size="1200,1150")
