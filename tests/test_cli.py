@@ -39,9 +39,9 @@ from trio_h2.cli.serving import access_log, directory_handler
 from trio_h2.cli.serving.access_log import AccessLog
 from trio_h2.cli.serving.banner import url_of
 from trio_h2.cli.serving.binding import bound
-from trio_h2.cli.serving.one_process import prepare
 from trio_h2.cli.serving.plain_command import serve_until_signal
 from trio_h2.cli.serving.serve_options import ServeOptions
+from trio_h2.cli.serving.serving_process import prepare
 
 TRIO_H2 = (sys.executable, "-m", "trio_h2")
 LIMIT = 60.0
@@ -460,11 +460,11 @@ def test_options_of_serve(
 ) -> None:
     asked = []
 
-    def run_one_process(options: ServeOptions) -> int:
+    def run_plain(options: ServeOptions) -> int:
         asked.append((options.target, options.listening_host, options.listening_port, options.tls))
         return 0
 
-    monkeypatch.setattr(serve_command, "run_one_process", run_one_process)
+    monkeypatch.setattr(serve_command, "run_plain", run_plain)
     files = {"CERTIFICATE": tls_files.certificate, "KEY": tls_files.key}
     assert invoke("serve", site, *(files.get(each, each) for each in arguments)).exit_code == 0
     assert asked == [(str(site), "127.0.0.1", port, tls)]

@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 from trio_h2.cli import commands
 from trio_h2.cli.serving import access_log
 from trio_h2.cli.serving.binding import bound
-from trio_h2.cli.serving.one_process import prepare
 from trio_h2.cli.serving.plain_command import serve_until_signal
 from trio_h2.cli.serving.serve_options import ServeOptions
+from trio_h2.cli.serving.serving_process import prepare
 
 __all__ = ["LIMIT", "TRIO_H2", "Program", "Running", "invoke_serve", "lines_said", "serve_program", "serving"]
 

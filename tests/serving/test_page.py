@@ -48,7 +48,7 @@ def test_the_file_is_one(module: Callable[..., Path], monkeypatch: pytest.Monkey
     (text,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
     Path("serve.toml").write_text(text)
     asked: list[ServeOptions] = []
-    monkeypatch.setattr(serve_command, "run_one_process", lambda options: asked.append(options) or 0)
+    monkeypatch.setattr(serve_command, "run_plain", lambda options: asked.append(options) or 0)
     assert invoke_serve("hello:app", "--config", "serve.toml").output == ""
     config = trio_h2.Config(max_concurrent_streams=250, keepalive_interval=60, idle_timeout=float("inf"))
     assert asked == [

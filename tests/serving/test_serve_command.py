@@ -34,7 +34,7 @@ def told(module: Write, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServeO
         asked.append(options)
         return 0
 
-    monkeypatch.setattr(serve_command, "run_one_process", run)
+    monkeypatch.setattr(serve_command, "run_plain", run)
     monkeypatch.setattr(serve_command, "run_supervised", run)
 
     def tell(*arguments: str | Path, **arguments_of_invoke: Any) -> ServeOptions:

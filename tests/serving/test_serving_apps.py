@@ -25,8 +25,8 @@ from trio_h2.cli.serving import plain_command
 from trio_h2.cli.serving.banner import show_banner
 from trio_h2.cli.serving.binding import bound
 from trio_h2.cli.serving.log_output import configured_logging
-from trio_h2.cli.serving.one_process import prepare, serve_sockets
 from trio_h2.cli.serving.serve_options import ServeOptions
+from trio_h2.cli.serving.serving_process import prepare, serve_sockets
 
 Write = Callable[..., Path]
 Lines = trio.MemoryReceiveChannel[str]

@@ -17,7 +17,7 @@ from .config_knobs import KNOBS, knob_options
 from .overriding import without_overridden
 from .serve_option import ServeCommand, ServeOption
 from .serving.log_output import LEVELS
-from .serving.plain_command import run_one_process
+from .serving.plain_command import run_plain
 from .serving.serve_error import ServeError
 from .serving.serve_options import ServeOptions
 from .serving.supervised_command import run_supervised
@@ -215,7 +215,7 @@ def _serve(target: str, **values: Any) -> None:
     if options.reload and importlib.util.find_spec("watchfiles") is None:
         raise click.ClickException("watchfiles is missing; install it with: pip install 'trio-h2[reload]'")
     try:
-        run = run_supervised if options.is_supervised else run_one_process
+        run = run_supervised if options.is_supervised else run_plain
         exit_code = run(with_certificate(options))
     except ServeError as error:
         error.show()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .asgi_types import Fields
+
 __all__ = [
     "checked_fields",
     "checked_flag",
@@ -16,8 +18,6 @@ __all__ = [
     "checked_text",
     "message_type",
 ]
-
-Fields = list[tuple[bytes, bytes]]
 
 # Named here, because to make a union takes longer than to look in it.
 OCTETS = (bytes, bytearray, memoryview)

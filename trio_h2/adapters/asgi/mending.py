@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 
-__all__ = ["current_date", "mended_fields"]
+from .asgi_types import Fields
 
-Fields = list[tuple[bytes, bytes]]
+__all__ = ["current_date", "mended_fields"]
 
 # RFC 9113 section 8.2.2.
 OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))

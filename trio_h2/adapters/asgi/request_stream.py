@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import trio
@@ -11,9 +11,7 @@ import trio_h2
 
 from ..proxy_protocol import proxy_header
 
-__all__ = ["Carrier", "Fields", "RequestStream", "came_by_tls"]
-
-Fields = Iterable[tuple[bytes, bytes]]
+__all__ = ["Carrier", "RequestStream", "came_by_tls"]
 
 
 class Carrier(Protocol):

@@ -16,7 +16,7 @@ from wsproto.frame_protocol import CloseReason
 
 import trio_h2
 
-from .app_messages import checked_fields, checked_text, message_type
+from .app_messages import checked_fields, checked_octets, checked_text, message_type
 from .asgi_types import Message
 from .disconnecting import ClientDisconnected, client_error
 from .http_exchange import HttpExchange
@@ -72,7 +72,6 @@ ALLOWED: dict[Phase, tuple[str, ...]] = {
 
 # Named here, because to make a union takes longer than to look in it.
 MESSAGES = (TextMessage, BytesMessage)
-OCTETS = (bytes, bytearray, memoryview)
 
 
 class WebSocketExchange:
@@ -210,10 +209,8 @@ class WebSocketExchange:
             raise ValueError("websocket.send: exactly one of 'text' and 'bytes' must be there")
         if text is not None:
             await self._transmit(TextMessage(checked_text(message, "text")))
-        elif isinstance(octets, OCTETS):
-            await self._transmit(BytesMessage(bytes(octets)))
         else:
-            raise TypeError(f"websocket.send: 'bytes' must be bytes, not {type(octets).__name__}")
+            await self._transmit(BytesMessage(bytes(checked_octets(message, "bytes"))))
 
     async def _close(self, message: Message) -> None:
         code, reason = message.get("code", 1000), message.get("reason") or ""

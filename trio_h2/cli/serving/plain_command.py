@@ -20,22 +20,22 @@ from .banner import show_banner
 from .binding import bound
 from .log_output import configured_logging
 from .metrics_server import metrics_sockets, serve_metrics
-from .one_process import Prepared, prepare, serve_sockets
 from .pid_file import pid_file
 from .sd_notify import notify_ready, notify_stopping
 from .serve_error import ServeError
 from .serve_options import ServeOptions
+from .serving_process import Prepared, prepare, serve_sockets
 from .tally import counted
 
 if TYPE_CHECKING:
     from .metrics import Snapshot
 
-__all__ = ["exit_code_of", "run_one_process", "serve_until_signal"]
+__all__ = ["exit_code_of", "run_plain", "serve_until_signal"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_one_process(options: ServeOptions) -> int:
+def run_plain(options: ServeOptions) -> int:
     """Serve until SIGINT or SIGTERM, and return the exit code.
 
     The first signal drains, the second closes every connection at once, the third ends the process.

@@ -20,11 +20,11 @@ import trio_h2
 
 from .control import ControlSocket, Message, over_socket
 from .log_output import configured_logging
-from .one_process import Prepared, prepare, serve_sockets
 from .plain_command import exit_code_of
 from .request_limit import limited
 from .serve_error import ServeError
 from .serve_options import ServeOptions
+from .serving_process import Prepared, prepare, serve_sockets
 from .tally import counted
 
 __all__ = ["command", "main"]
