@@ -29,12 +29,12 @@ import tests.peers as peers
 import trio_h2
 from tests.fresh_imports import forget
 from trio_h2 import cli as cli_package
-from trio_h2.cli import commands, process, serve_command
+from trio_h2.cli import commands, saying, serve_command
 from trio_h2.cli import demo as demo_module
 from trio_h2.cli.demo import Demo
 from trio_h2.cli.exit_codes import BROKEN_PIPE
 from trio_h2.cli.files import Moved, OpenedFile, content_type, find
-from trio_h2.cli.process import INTERRUPTED, until_interrupted
+from trio_h2.cli.interrupting import INTERRUPTED, until_interrupted
 from trio_h2.cli.serving import access_log, directory_handler
 from trio_h2.cli.serving.access_log import AccessLog
 from trio_h2.cli.serving.banner import url_of
@@ -584,15 +584,15 @@ def test_what_is_said_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(read)
     with os.fdopen(write, "w") as output:
         monkeypatch.setattr(sys, "stdout", output)
-        process.say("nobody hears")
-        process.say("nor this")
+        saying.say("nobody hears")
+        saying.say("nor this")
 
 
 def test_letters_that_standard_output_does_not_take_are_written_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     octets = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(octets, encoding="latin-1"))
-    process.say("Übung")
-    process.say("дом")
+    saying.say("Übung")
+    saying.say("дом")
     assert octets.getvalue() == b"\xdcbung\n\\u0434\\u043e\\u043c\n"
 
 

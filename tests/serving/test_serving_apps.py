@@ -20,7 +20,7 @@ import trio
 import tests.peers as peers
 import trio_h2
 from tests.serving.running import LIMIT, invoke_serve, serve_program, serving
-from trio_h2.cli.process import INTERRUPTED
+from trio_h2.cli.interrupting import INTERRUPTED
 from trio_h2.cli.serving import plain_command
 from trio_h2.cli.serving.banner import show_banner
 from trio_h2.cli.serving.binding import bound

@@ -7,7 +7,7 @@ import sys
 import click
 
 from .exit_codes import exit_code_table
-from .process import discard, output_failed
+from .saying import discard, output_failed
 
 __all__ = ["Command", "TransferCommand"]
 

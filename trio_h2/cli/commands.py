@@ -14,9 +14,10 @@ import trio_h2
 
 from .command_class import Command
 from .get_command import get
+from .interrupting import INTERRUPTED, until_interrupted
 from .ping_command import ping
 from .probe_command import probe
-from .process import INTERRUPTED, discard, hold_standard_files, output_failed, tell, until_interrupted
+from .saying import discard, hold_standard_files, output_failed, tell
 from .serve_command import serve
 from .view_command import view
 

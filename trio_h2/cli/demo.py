@@ -21,7 +21,7 @@ from rich.live import Live
 import trio_h2
 
 from .demo_view import DONE, RUNNING, Snapshot, as_line, as_text, size
-from .process import complain, reason, say
+from .saying import complain, reason, say
 from .traces import save_trace
 
 __all__ = ["Demo", "demo"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio_h2
 
-from .process import printable
+from .saying import printable
 
 __all__ = ["describe", "shown_octets", "shown_section"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import trio_h2
 
-from .process import reason
+from .saying import reason
 
 __all__ = ["BROKEN_PIPE", "ExitCode", "Failure", "exit_code_table", "failure_of"]
 

@@ -18,8 +18,8 @@ from .exit_codes import BROKEN_PIPE, ExitCode, Failure
 from .get_options import GetOptions
 from .locations import Location
 from .outputs import STANDARD_OUTPUT, FileOutput, Output, StandardOutput
-from .process import tell_as_it_is
 from .progress import progress_bars
+from .saying import tell_as_it_is
 from .session import Session
 from .traces import save_trace
 from .transfer import Transfer

@@ -14,8 +14,9 @@ import trio_h2
 from .command_class import TransferCommand
 from .exit_codes import ExitCode, Failure
 from .get_options import GetOptions, data_of, read_file, request_of
+from .interrupting import until_interrupted
 from .locations import Location, parse_url
-from .process import complain, until_interrupted
+from .saying import complain
 from .seconds_option import seconds_option
 from .tls_options import client_context, tls_options
 

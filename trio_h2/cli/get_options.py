@@ -12,7 +12,7 @@ import attrs
 import trio_h2
 
 from .exit_codes import ExitCode, Failure
-from .process import reason
+from .saying import reason
 
 __all__ = ["DEFAULT_FIELDS", "GetOptions", "Request", "data_of", "read_file", "request_of"]
 

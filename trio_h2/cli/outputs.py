@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from .exit_codes import ExitCode, Failure
-from .process import output_failed, reason
+from .saying import output_failed, reason
 
 __all__ = ["STANDARD_OUTPUT", "FileOutput", "Output", "StandardOutput"]
 

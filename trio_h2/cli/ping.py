@@ -8,7 +8,7 @@ import trio
 
 import trio_h2
 
-from .process import complain, reason, say
+from .saying import complain, reason, say
 
 __all__ = ["ping"]
 

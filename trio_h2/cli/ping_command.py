@@ -8,9 +8,10 @@ import click
 import trio
 
 from .exit_codes import Failure
+from .interrupting import until_interrupted
 from .locations import parse_url
 from .ping import ping as run_ping
-from .process import complain, until_interrupted
+from .saying import complain
 from .tls_options import client_context
 
 __all__ = ["ping"]

@@ -10,8 +10,9 @@ import trio
 
 from .command_class import TransferCommand
 from .exit_codes import ExitCode, Failure
+from .interrupting import until_interrupted
 from .locations import parse_url
-from .process import complain, reason, say, until_interrupted
+from .saying import complain, reason, say
 from .seconds_option import seconds_option
 from .tls_options import client_context, tls_options
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .probe import DEFAULTS
-from .process import printable, say
+from .saying import printable, say
 
 __all__ = ["show_table", "table_rows"]
 

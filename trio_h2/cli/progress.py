@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from .process import printable
+from .saying import printable
 
 __all__ = ["ProgressBars", "progress_bars"]
 

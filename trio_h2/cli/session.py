@@ -11,8 +11,8 @@ import trio_h2
 from .event_words import describe
 from .get_options import GetOptions
 from .outputs import StandardOutput
-from .process import tell
 from .progress import ProgressBars
+from .saying import tell
 from .traces import WatchedTimeline
 from .watched_sockets import WatchedSockets
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .exit_codes import ExitCode, Failure
-from .process import reason
+from .saying import reason
 
 __all__ = ["client_context", "tls_options"]
 

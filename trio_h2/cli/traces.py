@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio_h2
 
-from .process import complain, reason
+from .saying import complain, reason
 
 __all__ = ["WatchedTimeline", "save_trace"]
 

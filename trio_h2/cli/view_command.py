@@ -10,7 +10,7 @@ import click
 from trio_h2.timeline import load, save
 
 from .command_class import Command
-from .process import reason, say
+from .saying import reason, say
 
 __all__ = ["view"]
 

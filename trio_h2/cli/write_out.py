@@ -12,7 +12,7 @@ import trio_h2
 
 from .exit_codes import Failure
 from .locations import Location
-from .process import printable
+from .saying import printable
 from .watched_sockets import socket_below
 
 __all__ = ["Report", "written_out"]

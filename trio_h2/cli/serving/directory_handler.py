@@ -12,7 +12,7 @@ import trio
 import trio_h2
 
 from ..files import Moved, OpenedFile, content_type, find
-from ..process import complain, reason
+from ..saying import complain, reason
 from .access_log import Access, AccessLog
 
 __all__ = ["handle"]

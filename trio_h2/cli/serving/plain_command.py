@@ -14,7 +14,8 @@ import trio
 
 import trio_h2
 
-from ..process import INTERRUPTED, complain, reason
+from ..interrupting import INTERRUPTED
+from ..saying import complain, reason
 from ..traces import save_trace
 from .banner import show_banner
 from .binding import bound

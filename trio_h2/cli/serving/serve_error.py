@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..process import tell
+from ..saying import tell
 
 __all__ = ["RUN_TIME", "USAGE", "ServeError"]
 

@@ -16,7 +16,7 @@ import trio
 import trio_h2
 from trio_h2.adapters.proxy_protocol import with_proxy_protocol
 
-from ..process import complain, reason
+from ..saying import complain, reason
 from .access_log import AccessLog
 from .app_loading import App, load_app
 from .directory_handler import handle

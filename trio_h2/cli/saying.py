@@ -1,20 +1,16 @@
-"""What the commands share: how they tell the world that something went wrong, and what signals do."""
+"""What commands say, and in which words: on standard output, which may fail them, and on standard error."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-import signal
 import sys
-from collections.abc import Awaitable, Callable
 from typing import TextIO
 
 import click
-import trio
 
 __all__ = [
-    "INTERRUPTED",
     "complain",
     "discard",
     "hold_standard_files",
@@ -25,12 +21,7 @@ __all__ = [
     "say",
     "tell",
     "tell_as_it_is",
-    "until_interrupted",
 ]
-
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit code that shells know a command by which SIGINT ended."""
-
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]")
 """Control characters in UTF-8, but for those that make lines and columns."""
@@ -134,23 +125,3 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
-
-
-async def until_interrupted(main: Callable[[], Awaitable[int]]) -> int:
-    """Run `main` for its exit code; SIGINT cancels it.
-
-    A KeyboardInterrupt would end some task, and leave every nursery above it in an ExceptionGroup.
-    """
-    exit_code = INTERRUPTED
-
-    async def run_main() -> None:
-        nonlocal exit_code
-        exit_code = await main()
-        nursery.cancel_scope.cancel()
-
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_main)
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-    return exit_code
