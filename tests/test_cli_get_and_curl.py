@@ -74,6 +74,7 @@ SAME = {
     "no such proxy": (5, "-x http://proxy.invalid:1 {ca} {tls}/hello"),
     "no connection to the proxy": (7, "-x 127.0.0.1:1 {ca} {tls}/hello"),
     "through a proxy": (0, "-x {proxy} {ca} {tls}/hello"),
+    "a proxy that is none": (0, "-x '' {clear}/hello"),
     "a proxy that opens no tunnel": (56, "-x {clear} {ca} {tls}/hello"),
     "another scheme": (1, "foo://localhost/"),
     "no URL": (3, "http://[::1/"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,10 @@ from typing import Any
 import pytest
 import trio
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from rich.console import Console
 
 import tests.peers as peers
@@ -187,5 +194,32 @@ def test_as_a_table_on_a_terminal() -> None:
     assert sum(line.endswith("(not announced)") for line in lines) == len(DEFAULTS)
 
 
-def test_what_is_no_certificate() -> None:
-    assert list(certificate_facts(b"nothing")) == ["error"]
+def test_a_table_on_a_terminal_that_does_not_take_every_letter() -> None:
+    shown = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(shown, "ascii", write_through=True), force_terminal=True, width=80)
+    show_table({"url": "http://a/", "settings": {}, "get": {"failure": "caf\xe9\x1b"}}, console)
+    assert b"caf\\xe9\\x1b" in shown.getvalue()
+
+
+def odd_certificates() -> Iterator[tuple[str, bytes]]:
+    """Such as OpenSSL takes, where nobody verifies them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "odd")])
+    from_to = datetime(2024, 1, 1, tzinfo=UTC), datetime(2044, 1, 1, tzinfo=UTC)
+
+    def certificate(**extensions: bytes) -> bytes:
+        builder = x509.CertificateBuilder(name, name, key.public_key(), 1, *from_to)
+        for oid, value in extensions.items():
+            unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+            builder = builder.add_extension(unknown, critical=False)
+        return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+    yield "nothing", b"nothing"
+    yield "X.400 address", certificate(**{"2.5.29.17": b"\x30\x02\xa3\x00"})
+    yield "9 is not a valid", certificate().replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09")
+    yield "Duplicate", certificate(**{"1.2.3.4": b"", "1.2.3.5": b""}).replace(b"\x2a\x03\x05", b"\x2a\x03\x04")
+
+
+@pytest.mark.parametrize("certificate", [pytest.param(each, id=name) for name, each in odd_certificates()])
+def test_what_is_no_certificate(certificate: bytes) -> None:
+    assert list(certificate_facts(certificate)) == ["error"]

@@ -9,6 +9,9 @@ from cryptography.hazmat.primitives import hashes
 
 __all__ = ["certificate_facts"]
 
+UNREADABLE = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+"""What `cryptography` raises of certificates that TLS does without reading all of."""
+
 
 def certificate_facts(der: bytes) -> dict[str, Any]:
     """Of whom and by whom it is, the names that it is for, how long it holds, and its SHA-256.
@@ -26,7 +29,7 @@ def certificate_facts(der: bytes) -> dict[str, Any]:
             "not_after": certificate.not_valid_after_utc.isoformat(),
             "sha256": certificate.fingerprint(hashes.SHA256()).hex(),
         }
-    except ValueError as error:
+    except (ValueError, *UNREADABLE) as error:
         return {"error": str(error)}
 
 

@@ -148,7 +148,7 @@ def _options(
 
 
 def _proxy(url: str | None) -> str | None:
-    if url is None:
+    if not url:  # an empty one is none, as scripts for curl have it
         return None
     url = url if "://" in url else f"http://{url}"
     try:

@@ -28,8 +28,14 @@ def show_table(facts: dict[str, Any], console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in table_rows(facts):
-        table.add_row(Text(name, "bold"), Text(printable(value)))
+        table.add_row(Text(name, "bold"), Text(_shown(value, console.encoding)))
     console.print(table)
+
+
+def _shown(value: str, encoding: str) -> str:
+    """A value as a terminal takes it that does not take every letter."""
+    value = printable(value)
+    return value.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def table_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
