@@ -30,6 +30,7 @@ from trio_h2.cli.event_words import describe
 from trio_h2.cli.exit_codes import BROKEN_PIPE, ExitCode, Failure, exit_code_table
 from trio_h2.cli.get_options import GetOptions, request_of
 from trio_h2.cli.locations import Location, parse_url, redirected
+from trio_h2.cli.outputs import FileOutput
 from trio_h2.cli.tls_options import client_context
 from trio_h2.cli.watched_sockets import WatchedSockets
 
@@ -476,6 +477,18 @@ async def test_output_that_breaks_behind_a_body(
     async with server_of(hello) as url:
         assert await fetch(f"{url}/a", f"{url}/b", files=files, write_out="%{http_code}") == ExitCode.WRITE
     assert capsys.readouterr().err == "Error: standard output: No space left on device\n"
+
+
+async def test_a_file_that_is_opened_late(tmp_path: Path) -> None:
+    """Who left in the middle of opening a file, a pipe that nobody reads, leaves nothing open behind."""
+    pipe, output = tmp_path / "pipe", FileOutput(str(tmp_path / "pipe"))
+    os.mkfifo(pipe)
+    with trio.move_on_after(0.01) as scope:
+        await output.write(b"nobody reads this")
+    assert scope.cancelled_caught
+    await output.end(whole=False)
+    with pipe.open("rb", buffering=0) as reader, trio.fail_after(5):
+        assert await trio.to_thread.run_sync(reader.read, abandon_on_cancel=True) == b""
 
 
 async def test_what_several_write_to_one_file(tmp_path: Path) -> None:

@@ -75,21 +75,20 @@ class FileOutput(Output):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._file: Any = None
+        self._opening = _Opening(name)
 
     async def write(self, data: bytes) -> None:
         """Write all of it."""
         with self._failing():
-            await trio.to_thread.run_sync(self._write, data, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._opening.write, data, abandon_on_cancel=True)
 
     async def end(self, *, whole: bool) -> None:
         """Close it. What was written of a body that failed stays."""
         with self._failing():
             if whole:
-                await trio.to_thread.run_sync(self._write, b"", abandon_on_cancel=True)
-            if self._file is not None:
-                file, self._file = self._file, None
-                file.close()
+                await trio.to_thread.run_sync(self._opening.write, b"", abandon_on_cancel=True)
+            opening, self._opening = self._opening, _Opening(self.name)
+            opening.close()
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -98,10 +97,28 @@ class FileOutput(Output):
         except OSError as error:
             raise Failure(ExitCode.WRITE, f"cannot write {self.name}: {reason(error)}") from error
 
-    def _write(self, data: bytes) -> None:
+
+class _Opening:
+    """A file from its opening, which the first write does, to its end. A thread may have been left behind in it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._file: Any = None
+        self._ended = False
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
         if self._file is None:
-            self._file = Path(self.name).open("wb", buffering=0)  # noqa: SIM115 - `end` closes it
+            self._file = Path(self._name).open("wb", buffering=0)  # noqa: SIM115 - `close` does it
+            if self._ended:  # `close` may have come too early to see the file
+                self._file.close()
         _write_all(self._file, data)
+
+    def close(self) -> None:
+        """It is over, also for who writes it late."""
+        self._ended = True
+        if self._file is not None:
+            self._file.close()
 
 
 def _write_all(file: Any, data: bytes) -> None:
