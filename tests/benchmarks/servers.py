@@ -8,6 +8,7 @@ import resource
 import ssl
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -122,7 +123,7 @@ def run_hypercorn_uvloop(app: str, port: int, tls: TLSPaths) -> None:
     uvloop.run(serve(APPS[app](), hypercorn_config(app, port, tls)))
 
 
-# granian and h2corn -------------------------------------------------------------------------------
+# granian, h2corn and Node's http2 -----------------------------------------------------------------
 
 
 def run_program(*argv: str) -> None:
@@ -140,6 +141,12 @@ def run_h2corn(app: str, port: int, tls: TLSPaths) -> None:
     assert tls is None
     options = ("--factory", "--loop=uvloop", "--workers=1", "--no-access-log", "--no-date-header")
     run_program("h2corn", *options, f"--bind={HOST}:{port}", f"tests.benchmarks.asgi_apps:{app}")
+
+
+def run_node(app: str, port: int, tls: TLSPaths) -> None:
+    assert app == "hello"
+    assert tls is None
+    os.execvp("node", ["node", str(Path(__file__).with_name("node_server.js")), HOST, str(port)])
 
 
 # No HTTP at all -----------------------------------------------------------------------------------
@@ -171,6 +178,7 @@ SERVERS = {
     "hypercorn-uvloop": run_hypercorn_uvloop,
     "granian": run_granian,
     "h2corn": run_h2corn,
+    "node": run_node,
     "raw trio": run_raw_trio,
 }
 

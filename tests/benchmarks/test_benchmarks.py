@@ -493,7 +493,8 @@ async def command(name: str, directory: Path, *sides: str) -> tuple[str, Any]:
 @TWO_CORES
 async def test_command_measures_hello(tmp_path: Path) -> None:
     pytest.importorskip("hypercorn")
-    text, _ = await command("hello", tmp_path, "trio_h2", "hypercorn-trio", "h2 in memory")
+    require_program("node", package="nodejs")
+    text, _ = await command("hello", tmp_path, "trio_h2", "hypercorn-trio", "node", "h2 in memory")
     assert "10 x hypercorn-trio under h2load -c1 -m100" in text
 
 

@@ -9,6 +9,8 @@ from tests.benchmarks.model import Side, Workload, ahead_of, times
 NAMES = ("trio_h2", "hypercorn-trio", "hypercorn-asyncio", "hypercorn-uvloop")
 
 SIDES = tuple(server_side(name, "hello") for name in NAMES)
+FOR_SCALE = tuple(server_side(name, "hello") for name in ("granian", "h2corn", "node"))
+"""Two servers in Rust, which call an ASGI app, and Node's own."""
 
 
 def bare_h2(kind: str) -> Side:
@@ -20,7 +22,7 @@ WORKLOADS = (
     Workload(
         name="hello",
         about="small GETs answered with five bytes, by h2load",
-        sides=(*SIDES, bare_h2("hello")),
+        sides=(*SIDES, *FOR_SCALE, bare_h2("hello")),
         loads=(h2load(1, 100, amount=500, body=5), h2load(10, 10, amount=500, body=5)),
         baseline="hypercorn-trio",
         targets=(
