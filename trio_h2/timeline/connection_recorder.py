@@ -50,7 +50,7 @@ class ConnectionRecorder(Tracer):
     Attributes:
         side: which one this is, `"client"` or `"server"`.
         live: the streams that are open, by ID.
-        data_sent, data_received: octets of DATA.
+        data_received: octets of DATA that came.
         given, credited: octets of WINDOW_UPDATEs for the connection, sent and received.
     """
 
@@ -85,7 +85,8 @@ class ConnectionRecorder(Tracer):
         self.ended: float | None = None
         self.live: dict[int, StreamRecord] = {}
         self._streams = self.live
-        self.data_sent = self.data_received = 0
+        self.data_received = 0
+        self._data_sent = 0  # on streams that are over
         self.given = self.credited = 0
         self._kept = kept
         self._on_ended = on_ended
@@ -96,8 +97,8 @@ class ConnectionRecorder(Tracer):
         self._slot_wait: tuple[float, float] | None = None  # of the stream that opens next
         self._early: tuple[int, int] | None = None  # a stream that DATA was cut on before it was told to be open
         # At hand, for what comes most often
-        self._frame_received = kept.frames.adder(number, now, False, self._received)
-        self._frame_sent = kept.frames.adder(number, now, True, self._sent)
+        self._frame_received = kept.frames.adder(number, now, False, {}, self._received)
+        self._frame_sent = kept.frames.adder(number, now, True, self.live, self._sent_early)
         self._add_stream = kept.streams.add
         self._known_fields = kept.fields.known
         self._learn_fields = kept.fields.learn
@@ -173,6 +174,7 @@ class ConnectionRecorder(Tracer):
                     if reason != "unread" or now - began >= SHORT_UNREAD:
                         self._waited(stream_id, reason, began, now)
                 stream.close(now, None if error is None else _words(error))
+            self._data_sent += stream.data_sent
             self._add_stream(self.number, stream, now)
 
     def wait_began(self, stream_id: int, reason: str) -> None:
@@ -214,14 +216,14 @@ class ConnectionRecorder(Tracer):
         if stream is not None:
             stream.received(length, self.now())
 
-    def _sent(self, stream_id: int, length: int) -> None:
-        self.data_sent += length
-        stream = self.live.get(stream_id)
-        if stream is not None:
-            stream.sent(length)
-        else:
-            before = self._early[1] if self._early is not None and self._early[0] == stream_id else 0
-            self._early = stream_id, before + length
+    def _sent_early(self, stream_id: int, length: int) -> None:
+        before = self._early[1] if self._early is not None and self._early[0] == stream_id else 0
+        self._early = stream_id, before + length
+
+    @property
+    def data_sent(self) -> int:
+        """Octets of DATA that were sent."""
+        return self._data_sent + sum(stream.data_sent for stream in list(self.live.values()))
 
     def credit_given(self, stream_id: int, octets: int) -> None:
         """See `Trace`."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import calcsize
 from typing import Any
 
-from .records import Fields, FieldsMemory, StreamRecord
+from .records import FieldsMemory, StreamRecord
 from .rings import FrameRing, Ring
 
 __all__ = ["CREDITS", "Kept"]
@@ -28,21 +28,26 @@ class ClosedStreams:
 
     Args:
         size: how many.
+
+    Attributes:
+        add: takes the number of a connection, the record of a stream that is over, and when that was.
     """
 
     def __init__(self, size: int) -> None:
-        self._numbers = Ring(STREAM, size)
-        self._fields: list[Fields] = [(b"", b"", b"")] * size
+        self._numbers = numbers = Ring(STREAM, size)
+        self._fields = all_fields = [(b"", b"", b"")] * size
         self._records: list[StreamRecord | None] = [None] * size
+        pack_into, buffer, claim, records = numbers.pack_into, numbers.buffer, numbers.claim, self._records
 
-    def add(self, number: int, stream: StreamRecord, closed: float) -> None:
-        """One of the connection with this number is over."""
-        numbers = self._numbers
-        place = numbers.claim()
-        numbers.pack_into(numbers.buffer, place, number, stream.stream_id, stream.opened, closed, stream.data_sent)
-        place //= ROW
-        self._fields[place] = stream.fields
-        self._records[place] = None if stream.is_simple else stream
+        # A function and what it closes over: each request comes here.
+        def add(number: int, stream: StreamRecord, closed: float) -> None:
+            place = claim()
+            pack_into(buffer, place, number, stream.stream_id, stream.opened, closed, stream.data_sent)
+            place //= ROW
+            all_fields[place] = stream.fields
+            records[place] = None if stream.is_simple else stream
+
+        self.add: Callable[[int, StreamRecord, float], None] = add
 
     @property
     def added(self) -> int:

@@ -7,10 +7,11 @@ when the oldest is let go; and the garbage collector would look at all of them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..protocol.frames import DATA
+from .records import StreamRecord
 
 __all__ = ["FrameRing", "Ring"]
 
@@ -36,15 +37,17 @@ class Ring:
         self._step = self._packing.size
         self._size = size
         self.pack_into = self._packing.pack_into
-        self.buffer = bytearray(size * self._step)
+        self._end = size * self._step
+        self.buffer = bytearray(self._end)
         self._next = [0, 0]
         """The place of the next row, and how often all places were taken."""
 
     def claim(self) -> int:
         """The place of the next row, which is taken now."""
-        place = self._next[0]
-        self._next[0] = place + self._step
-        if place + self._step == len(self.buffer):
+        following = self._next
+        place = following[0]
+        following[0] = place + self._step
+        if following[0] == self._end:
             self._turn()
         return place
 
@@ -74,7 +77,14 @@ class FrameRing(Ring):
     def __init__(self, size: int) -> None:
         super().__init__("IId?BBI", size)
 
-    def adder(self, number: int, now: Callable[[], float], sent: bool, on_data: Callable[[int, int], None]) -> OnFrame:
+    def adder(
+        self,
+        number: int,
+        now: Callable[[], float],
+        sent: bool,
+        senders: Mapping[int, StreamRecord],
+        on_data: Callable[[int, int], None],
+    ) -> OnFrame:
         """What adds the frames that one connection sends, or receives.
 
         There are more of them than of all else, so this does what `claim` does, and is a function and what it closes
@@ -84,7 +94,8 @@ class FrameRing(Ring):
             number: the connection's.
             now: the time.
             sent: which of them.
-            on_data: called with stream ID and length of DATA.
+            senders: by their IDs the streams that are told themselves of DATA.
+            on_data: called with stream ID and length of other DATA.
         """
         pack_into, buffer, turn, step = self.pack_into, self.buffer, self._turn, self._step
         following, last = self._next, len(buffer) - step
@@ -96,6 +107,10 @@ class FrameRing(Ring):
                 turn()
             pack_into(buffer, place, number, stream_id, now(), sent, type_, flags, length)
             if type_ == DATA:
-                on_data(stream_id, length)
+                sender = senders.get(stream_id)
+                if sender is not None:
+                    sender.sent(length)
+                else:
+                    on_data(stream_id, length)
 
         return add
