@@ -17,7 +17,7 @@ from ..exceptions import H2Error, StreamResetError
 from ..headers import Headers
 from ..trace import Trace, Tracer
 from .kept import CREDITS, Kept
-from .records import PSEUDO_FIELDS, StreamRecord
+from .records import StreamRecord
 from .rows import REASONS
 
 __all__ = ["ConnectionRecorder"]
@@ -140,7 +140,7 @@ class ConnectionRecorder(Tracer):
         elif wait is not None or error is not None:
             now = self.now()
             began, ended = wait or (now, now)
-            stream = StreamRecord(number, began, self._learn_fields(headers.raw[:PSEUDO_FIELDS]))
+            stream = StreamRecord(number, began, self._learn_fields(headers))
             if wait is not None:
                 stream.waited("slot", began, ended)
                 self._waited(number, "slot", began, ended)
@@ -149,8 +149,8 @@ class ConnectionRecorder(Tracer):
 
     def stream_opened(self, stream_id: int, headers: Headers) -> None:
         """See `Trace`."""
-        pairs = headers.raw[:PSEUDO_FIELDS]
-        fields = self._known_fields.get(pairs) or self._learn_fields(pairs)
+        known = self._known_fields.get(id(headers))
+        fields = known[1] if known is not None and known[0] is headers else self._learn_fields(headers)
         self.live[stream_id] = stream = StreamRecord(stream_id, self.now(), fields)
         if self._early is not None:
             early_id, octets = self._early

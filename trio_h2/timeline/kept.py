@@ -77,7 +77,7 @@ class Kept:
     Attributes:
         streams: those that are closed.
         waits: number of the connection, stream ID, number of the reason, beginning and end.
-        frames: number of the connection, stream ID, time, sent or not, type, flags and length.
+        frames: as FrameRing has them.
         credits: number of the connection, stream ID, time, number of what and octets.
         marks: number of the connection, time, what, value and code.
         fields: what is known of requests' fields.

@@ -6,10 +6,11 @@ from copy import copy
 
 from hpack import NeverIndexedHeaderTuple
 
-__all__ = ["PSEUDO_FIELDS", "Fields", "FieldsMemory", "StreamRecord", "Totals"]
+from ..headers import Headers
+
+__all__ = ["Fields", "FieldsMemory", "StreamRecord", "Totals"]
 
 Fields = tuple[bytes, bytes, bytes]
-Pairs = tuple[tuple[bytes, bytes], ...]
 
 MAX_VALUE = 256
 """Octets of a path or a name that are kept."""
@@ -17,7 +18,7 @@ MAX_VALUE = 256
 HIDDEN = b"(hidden)"
 
 MAX_KNOWN, MAX_REMEMBERED = 1000, 1000
-"""How many requests' fields are remembered, and octets of each."""
+"""How many header sections are remembered, and octets of each."""
 
 PSEUDO_FIELDS = 5
 """How many a request has at most, before all others (RFC 9113 section 8.3, RFC 8441 section 4)."""
@@ -173,25 +174,28 @@ class StreamRecord:
 
 
 class FieldsMemory:
-    """What is kept of requests' fields; many are those of one before. Owner of every field: this object.
+    """What is kept of requests' fields: where a request comes again, a connection has the same Headers for it.
+
+    Owner of every field: this object.
 
     Attributes:
-        known: method, authority and path, as octets, by the fields that a request began with.
+        known: by the number of its object a request's header section, and what is kept of it.
     """
 
     def __init__(self) -> None:
-        self.known: dict[Pairs, Fields] = {}
+        self.known: dict[int, tuple[Headers, Fields]] = {}
 
-    def learn(self, pairs: Pairs) -> Fields:
-        """What is kept of a request that begins with these fields: no query, and nothing that must not be shown."""
-        values = dict(pairs)
-        hidden = {pair[0] for pair in pairs if isinstance(pair, NeverIndexedHeaderTuple)}
+    def learn(self, headers: Headers) -> Fields:
+        """Method, authority and path, as octets: no query, and nothing that must not be shown."""
+        pairs = headers.raw
+        values = dict(pairs[:PSEUDO_FIELDS])
+        hidden = {pair[0] for pair in pairs[:PSEUDO_FIELDS] if isinstance(pair, NeverIndexedHeaderTuple)}
         values |= dict.fromkeys(hidden, HIDDEN)
         names = (b":method", b":authority", b":path")
         method, authority, path = (values.get(name, b"") for name in names)
         fields = method[:MAX_VALUE], authority[:MAX_VALUE], path.split(b"?", 1)[0][:MAX_VALUE]
-        if not hidden and sum(len(name) + len(value) for name, value in pairs) <= MAX_REMEMBERED:
+        if sum(len(name) + len(value) for name, value in pairs) <= MAX_REMEMBERED:
             if len(self.known) >= MAX_KNOWN:
                 self.known.clear()
-            self.known[pairs] = fields
+            self.known[id(headers)] = (headers, fields)
         return fields

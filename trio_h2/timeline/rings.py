@@ -72,10 +72,10 @@ class Ring:
 
 
 class FrameRing(Ring):
-    """A ring of frames: number of the connection, stream ID, time, sent or not, type, flags and length."""
+    """A ring of frames: twice the connection's number, and 1 if it was sent; time, type, flags, stream ID, length."""
 
     def __init__(self, size: int) -> None:
-        super().__init__("IId?BBI", size)
+        super().__init__("IdBBII", size)
 
     def adder(
         self,
@@ -99,13 +99,14 @@ class FrameRing(Ring):
         """
         pack_into, buffer, turn, step = self.pack_into, self.buffer, self._turn, self._step
         following, last = self._next, len(buffer) - step
+        owner = 2 * number + sent
 
         def add(type_: int, flags: int, stream_id: int, length: int) -> None:
             place = following[0]
             following[0] = place + step
             if place == last:
                 turn()
-            pack_into(buffer, place, number, stream_id, now(), sent, type_, flags, length)
+            pack_into(buffer, place, owner, now(), type_, flags, stream_id, length)
             if type_ == DATA:
                 sender = senders.get(stream_id)
                 if sender is not None:

@@ -130,10 +130,11 @@ class Snapshot:
 
     def frames(self) -> Iterator[Frame]:
         """The rows of frames."""
-        for number, stream_id, time, sent, type_, flags, length in self._kept.frames:
-            connection = self._by_number.get(number)
+        for owner, time, type_, flags, stream_id, length in self._kept.frames:
+            connection = self._by_number.get(owner >> 1)
             if connection is not None:
-                yield Frame(number, stream_id, self.at(connection, time), sent, type_, flags, length)
+                at = self.at(connection, time)
+                yield Frame(connection.number, stream_id, at, bool(owner & 1), type_, flags, length)
 
     def credits(self) -> Iterator[Credit]:
         """The rows of credit."""
