@@ -18,9 +18,9 @@ from .exit_codes import ExitCode, Failure, failure_of
 from .get_options import Request
 from .locations import Location, redirected
 from .outputs import Output
+from .report import Report
 from .saying import printable, printable_octets
 from .session import Session
-from .write_out import Report
 
 __all__ = ["Transfer"]
 
