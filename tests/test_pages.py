@@ -23,6 +23,7 @@ PAGES = {
     "cancellation": 1,
     "grpc": 1,
     "streaming": 2,
+    "timeline": 4,
     "tls": 2,
     "tunnels": 1,
     "websocket": 1,

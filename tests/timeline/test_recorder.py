@@ -283,3 +283,22 @@ async def test_a_frame_on_a_stream_that_never_was_is_kept_and_no_stream(
     recording = timeline.recording()
     assert recording.streams == []
     assert [row.stream for row in recording.frames if row.type == 3] == [1]
+
+
+async def test_a_thread_may_look_while_streams_come_and_go() -> None:
+    timeline = Timeline()
+    recordings: list[Recording] = []
+
+    def look() -> None:
+        for _ in range(20):
+            recordings.append(timeline.recording())
+
+    async with in_memory(hello, trace=timeline) as connection:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, look)
+            for _ in range(200):
+                await connection.request("POST", "/", body=b"x" * 10_000)
+    for recording in recordings:
+        streams = [row.stream for row in recording.streams]
+        assert len(set(streams)) == len(streams)
+    assert len(timeline.recording().streams) == 200

@@ -145,7 +145,7 @@ class StreamRecord:
 
     def end_begun(self, now: float) -> None:
         """Count what has begun, in totals that are nobody else's."""
-        self.totals = {reason: copy(each) for reason, each in (self.totals or {}).items()}
+        self.totals = {reason: copy(each) for reason, each in list((self.totals or {}).items())}
         for reason, began in self.begun():
             self.waited(reason, began, now)
         if self.unread_since is not None:

@@ -58,8 +58,11 @@ class Snapshot:
         self._kept = kept
         self._by_number = {each.number: each for each in connections}
         self.ends = {each: each.now() if each.ended is None else each.ended for each in connections}
-        self._live = [(each, stream) for each in connections for stream in list(each.live.values())]
+        live = [(each, stream) for each in connections for stream in list(each.live.values())]
         self.streams = [(number, stream) for number, stream in kept.streams if number in self._by_number]
+        # This may be another thread than that of the connections, and a stream have been closed meanwhile.
+        over = {(number, stream.stream_id) for number, stream in self.streams}
+        self._live = [(each, stream) for each, stream in live if (each.number, stream.stream_id) not in over]
         for connection, stream in self._live:
             self.streams.append((connection.number, stream.until(self.ends[connection])))
 
