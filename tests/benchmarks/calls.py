@@ -169,8 +169,8 @@ async def as_side(side: str, run: Callable[[], Awaitable[object]]) -> None:
     await run()
 
 
-async def count(work: Work) -> Counts:
-    """Count it, after it was done for a while."""
+async def count(work: Work, trace: trio_h2.Trace | None = None) -> Counts:
+    """Count it, after it was done for a while; `trace` is the server's."""
     client_end, server_end = trio.testing.memory_stream_pair()
     counts: list[Counts] = []
 
@@ -196,7 +196,7 @@ async def count(work: Work) -> Counts:
                 callers.start_soon(caller)
 
     async with trio.open_nursery() as nursery:
-        serve = partial(trio_h2.serve_h2_connection, work.handler, server_end)
+        serve = partial(trio_h2.serve_h2_connection, work.handler, server_end, trace=trace)
         nursery.start_soon(as_side, "server", serve)
         nursery.start_soon(as_side, "client", client)
     return counts[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import trio_h2
 from tests.benchmarks.calls import WORK, count
 
 BOUNDS = {
@@ -33,3 +34,10 @@ async def test_counts_do_not_vary() -> None:
     first, second = [await count(WORK["a GET, one at once"]) for _ in range(2)]
     assert first.python == pytest.approx(second.python, rel=0.03)
     assert first.steps == pytest.approx(second.steps, rel=0.03)
+
+
+async def test_a_timeline_costs_a_request_few_calls() -> None:
+    """Three frames, and a stream that opens and closes: `python -m tests.benchmarks recorded` measures the time."""
+    work = WORK["a GET, 100 at once"]
+    plain, recorded = await count(work), await count(work, trio_h2.Timeline())
+    assert recorded.python["server"] - plain.python["server"] <= 12
