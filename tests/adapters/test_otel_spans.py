@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from opentelemetry import baggage, trace
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry import baggage, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 import trio_h2
@@ -61,6 +62,42 @@ async def test_a_request_is_a_span_on_both_sides_and_the_clients_is_the_parent(t
     scope = client.instrumentation_scope
     assert scope is not None
     assert (scope.name, scope.version) == ("trio_h2", trio_h2.__version__)
+
+
+class Delicate(SpanProcessor):
+    """It stumbles over some requests."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if "/start" in str(span.attributes):
+            raise LookupError("start")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if "/end" in str(span.attributes):
+            raise LookupError("end")
+
+
+async def test_what_is_plugged_in_and_raises_costs_one_span(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def extract(carrier: trio_h2.Headers, **others: Any) -> Context:
+        if carrier[":path"] == "/propagate":
+            raise LookupError("propagate")
+        return Context()
+
+    monkeypatch.setattr(propagate, "extract", extract)
+    telemetry.tracers.add_span_processor(Delicate())
+    paths = ["/start", "/end", "/propagate", "/"]
+    async with client_and_server(hello, trace=telemetry.trace, server_trace=telemetry.trace) as pair:
+        for path in paths:
+            assert (await pair.client.request("GET", path)).body == b"hello"
+    assert telemetry.broken == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "a plug-in of OpenTelemetry's SDK raised: a span, or its parent, is lost; this is said once"
+    ]
+    served = [str((span.attributes or {})["url.path"]) for span in telemetry.spans(SpanKind.SERVER)]
+    assert served == ["/end", "/propagate", "/"]  # what keeps them came before what stumbles over one
+    assert [point.count for point in telemetry.metrics()["http.server.request.duration"]] == [len(paths)]
+    assert set(telemetry.values("http.server.active_requests").values()) == {0}
 
 
 async def test_over_tcp_with_connect_and_serve_h2(telemetry: Telemetry) -> None:

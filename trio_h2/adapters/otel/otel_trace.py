@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import SpanKind, TracerProvider
+from opentelemetry.trace import Span, SpanKind, TracerProvider
 
 import trio_h2
 
 from .conventions import SCHEMA_URL, known_methods
 from .instruments import instruments_of
+from .plugged_in import PluggedIn
 from .propagation import context_from, fields_for
-from .request_facts import RequestFacts, peer_attributes
+from .request_facts import Attributes, RequestFacts, peer_attributes
 from .traced_request import TracedRequest, current_request
 
 __all__ = ["OTelTrace"]
+
+_LOST: Span = trace.INVALID_SPAN
 
 
 class OTelTrace(trio_h2.Trace):
@@ -50,6 +55,7 @@ class OTelTrace(trio_h2.Trace):
         self._tracer = trace.get_tracer("trio_h2", trio_h2.__version__, tracer_provider, SCHEMA_URL)
         self._instruments = instruments_of(meter_provider or metrics.get_meter_provider())
         self._known = known_methods()
+        self._plugged_in = PluggedIn()
         self._open: dict[trio_h2.Connection, dict[int, TracedRequest]] = {}
 
     # Connections
@@ -74,7 +80,7 @@ class OTelTrace(trio_h2.Trace):
         attributes = facts.client_attributes() | peer_attributes(connection, of_client=False)
         request = self._begin(facts, None, SpanKind.CLIENT, attributes)
         self._open[connection][number] = request
-        return fields_for(request.context)
+        return self._plugged_in.call(partial(fields_for, request.context), {})
 
     def request_settled(
         self, connection: trio_h2.Connection, number: int, stream_id: int | None, error: trio_h2.H2Error | None
@@ -84,7 +90,7 @@ class OTelTrace(trio_h2.Trace):
         if stream_id is not None:
             self._open[connection][stream_id] = request
         else:
-            self._instruments.client_took(request, *request.end(error, cancelled=error is None))
+            self._instruments.client_took(request, *self._end(request, error, cancelled=error is None))
 
     # A server's
 
@@ -94,7 +100,8 @@ class OTelTrace(trio_h2.Trace):
             return
         facts = RequestFacts(headers, self._known, None)
         attributes = facts.server_attributes() | peer_attributes(connection, of_client=True)
-        self._open[connection][stream_id] = self._begin(facts, context_from(headers), SpanKind.SERVER, attributes)
+        parent = self._plugged_in.call(partial(context_from, headers), Context())
+        self._open[connection][stream_id] = self._begin(facts, parent, SpanKind.SERVER, attributes)
         self._instruments.active_requests.add(1, facts.active_series())
 
     def handler_began(self, connection: trio_h2.Connection, stream_id: int) -> None:
@@ -108,9 +115,17 @@ class OTelTrace(trio_h2.Trace):
     def _begin(
         self, facts: RequestFacts, parent: Context | None, kind: SpanKind, attributes: dict[str, str | int]
     ) -> TracedRequest:
-        span = self._tracer.start_span(facts.name, context=parent, kind=kind, attributes=attributes)
+        start = partial(self._tracer.start_span, facts.name, context=parent, kind=kind, attributes=attributes)
+        span = self._plugged_in.call(start, _LOST)
         context = trace.set_span_in_context(span, parent)
         return TracedRequest(facts, span, context, client=kind is SpanKind.CLIENT)
+
+    def _end(
+        self, request: TracedRequest, error: trio_h2.H2Error | None, *, cancelled: bool = False
+    ) -> tuple[float, Attributes]:
+        took = request.end(error, cancelled=cancelled)
+        self._plugged_in.call(request.span.end, None)
+        return took
 
     def response_began(
         self, connection: trio_h2.Connection, stream_id: int, status: int, headers: trio_h2.Headers
@@ -125,7 +140,7 @@ class OTelTrace(trio_h2.Trace):
         request = self._open[connection].pop(stream_id, None)
         if request is None:
             return
-        seconds, series = request.end(error)
+        seconds, series = self._end(request, error)
         if isinstance(connection, trio_h2.ServerConnection):
             self._instruments.server_took(request, seconds, series)
             self._instruments.active_requests.add(-1, request.facts.active_series())

@@ -51,7 +51,7 @@ class TracedRequest:
         self.span.set_attribute("http.route", route)
 
     def end(self, error: trio_h2.H2Error | None, *, cancelled: bool = False) -> tuple[float, Attributes]:
-        """It is over: what ends the span is given; how many seconds it took, and the attributes of that.
+        """It is over, and its span is about to end; how many seconds it took, and the attributes of that.
 
         Args:
             error: why it was cut short, None if it was not.
@@ -68,7 +68,6 @@ class TracedRequest:
             self.span.set_attribute("error.type", kind)
             description = None if error is None or kind.isdigit() else str(error)[:MAX_VALUE]
             self.span.set_status(Status(StatusCode.ERROR, description))
-        self.span.end()
         return trio.current_time() - self._since, series
 
     def _error_type(self, error: trio_h2.H2Error | None) -> str | None:
