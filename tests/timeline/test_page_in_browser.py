@@ -134,3 +134,31 @@ async def test_what_peers_say_is_text_and_nothing_else(tmp_path: Path) -> None:
     assert HOSTILE in page.sentences()[0]
     [row] = page.table()
     assert row["request"] == f"GET {HOSTILE}"
+
+
+async def test_the_page_answers_keys_wheel_and_pointer(
+    run: tuple[trio_h2.Timeline, trio_h2.Timeline, Seen], tmp_path: Path
+) -> None:
+    """Its policy would not let a test's program run; without it the page is the same."""
+    client, _, seen = run
+    page = tmp_path / "client.html"
+    client.save(page)
+    script = await trio.Path(__file__).parent.joinpath("press.js").read_text()
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", await trio.Path(page).read_text())
+    await trio.Path(page).write_text(text.replace("</body>", f"<script>{{{script}}}</script></body>"))
+    shown = await opened(page, tmp_path / "profile")
+    [said] = re.findall(r'data-said="([^"]*)"', shown.dom)
+    lines = said.splitlines()
+    slow, every = f"stream {seen.slow_id}", "20 streams, 20 rows"
+    assert lines[0] == f"opened: {slow}, {every}"
+    assert re.fullmatch(rf"a sentence: stream \d+, {every}", lines[1])
+    assert re.fullmatch(rf"down: (stream \d+|connection 1.*), {every}", lines[2])
+    assert lines[3] == f"escape: Nothing chosen, {every}"
+    assert lines[4] == "search: Nothing chosen, 10 of 20 streams, 10 rows"
+    assert re.fullmatch(r"search and colour: Nothing chosen, (\d+) of 20 streams, \1 rows", lines[5])
+    assert re.fullmatch(r"colour: Nothing chosen, (\d+ of )?20 streams, \d+ rows", lines[6])
+    assert lines[7].startswith(f"{slow} GET {SLOW}  ·  ")
+    assert re.fullmatch(r".*; has data that nobody reads: 4\.\d+ s from 1\.\d+ s", lines[7])
+    assert lines[8] == f"click: stream 3, {every}"
+    assert lines[9] == f"at last: stream 3, {every}"
+    assert 'class="dark"' in shown.dom
