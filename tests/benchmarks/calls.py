@@ -20,6 +20,7 @@ import trio
 import trio.testing
 
 import trio_h2
+from tests.engine.helpers import whole_reads
 
 SIDE: ContextVar[str] = ContextVar("SIDE")
 OF_THE_MEASURE = ("/trio/testing/_memory_streams.py", "/trio/_core/_instrumentation.py", __file__)
@@ -170,7 +171,8 @@ async def as_side(side: str, run: Callable[[], Awaitable[object]]) -> None:
 
 
 async def count(work: Work, trace: trio_h2.Trace | None = None) -> Counts:
-    """Count it, after it was done for a while; `trace` is the server's."""
+    """Count it, after it was done for a while; `trace` is the server's. No slices: those end by time."""
+    whole_reads()
     client_end, server_end = trio.testing.memory_stream_pair()
     counts: list[Counts] = []
 
