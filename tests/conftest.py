@@ -12,6 +12,7 @@ import trustme
 from hypothesis import settings
 
 from tests.peers import TLSFiles
+from trio_h2.actors.slices import SLICE, Turn
 
 # No test is timed: a machine may be slow, or busy with others.
 settings.register_profile("untimed", settings.default, deadline=None)
@@ -24,6 +25,13 @@ def ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def still_slices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test has a clock that stands still while tasks run, slices of work do not end by time either."""
+    if {"autojump_clock", "mock_clock"} & set(request.fixturenames):
+        monkeypatch.setattr(Turn.__init__, "__defaults__", (lambda: 0.0, SLICE))
 
 
 @pytest.fixture(scope="session")

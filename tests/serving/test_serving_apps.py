@@ -210,6 +210,32 @@ async def test_stopping_while_the_app_starts_cancels_that(module: Write) -> None
         assert await served("starting:app", stopping) == 0
 
 
+async def test_stopping_in_the_moment_in_which_the_app_has_started_is_no_error(
+    module: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever comes first, the start that is cancelled or its end."""
+    module(
+        "just",
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.startup.complete'})\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.shutdown.complete'})\n",
+    )
+    for turns in range(20):
+        stopping = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop_after, turns, stopping)
+            assert await served("just:app", stopping) == 0
+    assert capsys.readouterr().err == ""
+
+
+async def stop_after(turns: int, stopping: trio.Event) -> None:
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    stopping.set()
+
+
 async def stop_when_blocked(stopping: trio.Event) -> None:
     await trio.testing.wait_all_tasks_blocked()
     stopping.set()

@@ -246,9 +246,9 @@ async def test_one_worker_more_and_one_less(tmp_path: Path) -> None:
         await command.has(2)
         command.send(signal.SIGTTIN)
         await command.has(3)
-        command.send(signal.SIGTTOU)
-        command.send(signal.SIGTTOU)
-        await command.has(2)
+        for number in (2, 1):
+            command.send(signal.SIGTTOU)
+            await command.has(number)
 
 
 async def test_a_reload_in_the_midst_of_another_and_then_an_end(tmp_path: Path) -> None:

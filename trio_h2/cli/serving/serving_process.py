@@ -92,11 +92,21 @@ def _check_extra() -> None:
 
 
 class _Started(trio.TaskStatus[trio_h2.H2Server]):
-    """Remembers the server that has started, and tells who wants to know."""
+    """Remembers the server that has started, and tells who wants to know.
+
+    Attributes:
+        server: None until it accepts connections.
+        given_up: Whether the start was cancelled, if it ends before it notices or not.
+    """
 
     def __init__(self, on_started: Callable[[trio_h2.H2Server], object]) -> None:
         self._on_started = on_started
         self.server: trio_h2.H2Server | None = None
+        self.given_up = False
+
+    def give_up(self) -> None:
+        """The start is cancelled."""
+        self.given_up = True
 
     def started(self, value: trio_h2.H2Server | None = None) -> None:
         """The server accepts connections."""
@@ -143,7 +153,7 @@ async def serve_sockets(
         nursery.cancel_scope.cancel()
     if failure is not None:
         return _exit_code(failure)
-    if not is_over and started.server is not None:
+    if not (is_over or started.given_up):
         complain("stopped before the app's shutdown was over: --grace had passed")
         return 1
     return 0
@@ -152,6 +162,7 @@ async def serve_sockets(
 async def _drain(started: _Started, stopping: trio.Event, grace: float, scope: trio.CancelScope) -> None:
     await stopping.wait()
     if started.server is None:
+        started.give_up()
         scope.cancel()
         return
     scope.deadline = trio.current_time() + grace + SPARE_SECONDS
