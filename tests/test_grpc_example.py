@@ -227,8 +227,9 @@ async def test_what_a_handler_raises_is_logged_and_not_told(caplog: pytest.LogCa
 
 async def test_grpcio_cancels_and_its_deadline_ends_the_handler() -> None:
     def deadline(channel: grpc.Channel) -> None:
+        channel.unary_unary(UNARY.path)(b"hello")  # connects, which may take a busy machine longer than the deadline
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(UNARY.path)(b"sleep", timeout=0.5)
+            channel.unary_unary(UNARY.path)(b"sleep", timeout=2)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
     def cancel(channel: grpc.Channel) -> None:
@@ -241,7 +242,7 @@ async def test_grpcio_cancels_and_its_deadline_ends_the_handler() -> None:
         await with_grpcio(port, deadline)
         with trio.fail_after(10):
             await handlers.cancelled.wait()
-        assert 0 < handlers.seconds <= 0.5
+        assert 0 < handlers.seconds <= 2
         handlers.sleeping, handlers.cancelled = trio.Event(), trio.Event()
         await with_grpcio(port, cancel)
 

@@ -13,7 +13,7 @@ import trio
 
 import trio_h2
 from tests.serving.command import Serving, serving
-from tests.serving.processes import alive, until
+from tests.serving.processes import alive, drops_signals, until
 from trio_h2.cli.serving import worker_process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers inherit sockets")
@@ -101,6 +101,7 @@ async def _fails(command: Serving, path: str) -> None:
 async def test_ctrl_c_while_workers_start_leaves_no_traceback(tmp_path: Path) -> None:
     async with serving(tmp_path, *TWO, ready=False) as command:
         pids = await _started_processes(command, 2)
+        await until(lambda: all(map(drops_signals, pids)))  # before that it is Python that starts
         command.send_all(signal.SIGINT)
         assert await command.ends() == 0
         assert not any(map(alive, pids))
