@@ -242,7 +242,7 @@ async def test_grpcio_cancels_and_its_deadline_ends_the_handler() -> None:
         await with_grpcio(port, deadline)
         with trio.fail_after(10):
             await handlers.cancelled.wait()
-        assert 0 < handlers.seconds <= 2
+        assert 0 < handlers.seconds < 2.1  # grpcio rounds up
         handlers.sleeping, handlers.cancelled = trio.Event(), trio.Event()
         await with_grpcio(port, cancel)
 
