@@ -763,6 +763,25 @@ async def test_shutdown_serves_what_is_in_the_backlog(
             nursery.start_soon(get_over, trio.SocketStream(trio.socket.from_stdlib_socket(each)))
 
 
+async def test_shutdown_serves_what_is_in_the_backlog_though_the_loop_is_held_up(mock_clock: MockClock) -> None:
+    """By a handler that blocks, say, or by the garbage collector: nothing is accepted in that time."""
+    mock_clock.rate = 1
+
+    async def blocks(stream: trio_h2.ServerStream) -> None:
+        mock_clock.jump(2)
+        await stream.respond(200)
+
+    config = Config(goaway_delay=1_000)  # what clients ask for after that is not answered
+    serve = partial(trio_h2.serve_h2, blocks, 0, host="127.0.0.1", config=config)
+
+    async with trio.open_nursery() as nursery:
+        server: trio_h2.H2Server = await nursery.start(serve)
+        connected = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+        nursery.start_soon(server.shutdown, 10_000)
+        for each in connected:
+            nursery.start_soon(get_over, trio.SocketStream(trio.socket.from_stdlib_socket(each)))
+
+
 async def test_a_server_that_was_shut_down_still_knows_its_port() -> None:
     async with trio.open_nursery() as nursery:
         server: trio_h2.H2Server = await nursery.start(partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1"))

@@ -37,14 +37,14 @@ NAMED = 10
 CHUNK = 100
 """Connections that a shutdown looks at in one step."""
 
-DRAIN_TIME = 0.5
-"""Seconds for which a shutdown goes on accepting what is in the backlog, if its grace is at least twice as long."""
-
 DRAIN_NUMBER = 1_000
 """Connections that a shutdown takes from the backlog."""
 
-DRAIN_LOOK = 0.01
-"""Seconds between two looks at whether there is a backlog."""
+DRAIN_LOOKS = 50
+"""How often a shutdown looks whether there still is a backlog: a number, for a loop that is held up accepts nothing."""
+
+DRAIN_PAUSE = 0.01
+"""Seconds between two looks."""
 
 
 class Ending(Protocol):
@@ -173,11 +173,11 @@ class Stopping(Generic[E]):
 
     async def _drain(self) -> None:
         """What is in the backlog has connected, and closing the listener on it would reset it: take some more time."""
-        now = trio.current_time()
-        with trio.move_on_at(min(now + DRAIN_TIME, (now + self._deadline) / 2)):
-            # Nothing says when a backlog is empty.
-            while not self.accepting.cancel_called and has_backlog(self._listeners):  # noqa: ASYNC110
-                await trio.sleep(DRAIN_LOOK)
+        with trio.move_on_at((trio.current_time() + self._deadline) / 2):
+            for _ in range(DRAIN_LOOKS):
+                if self.accepting.cancel_called or not has_backlog(self._listeners):
+                    break
+                await trio.sleep(DRAIN_PAUSE)
 
     def _stop_accepting(self) -> None:
         self.accepting.cancel()
