@@ -679,6 +679,28 @@ async def test_a_redirect_that_is_not_followed_is_said(capsys: pytest.CaptureFix
         assert tuple(capsys.readouterr()) == ("moved", "")
 
 
+@pytest.mark.parametrize(("status", "method", "follows"), [(303, None, "GET"), (302, None, "GET"), (303, "PUT", "PUT")])
+async def test_a_length_that_was_typed_goes_with_its_body(
+    capfdbinary: pytest.CaptureFixture[bytes], status: int, method: str | None, follows: str
+) -> None:
+    """curl 7.88 sends it with no body, which is reset; what else was typed goes on, with curl too."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        assert await stream.read() == (b"" if stream.request.path == "/b" else b"abc")
+        if stream.request.path == "/b":
+            headers = stream.request.headers
+            said = f"{stream.request.method} {headers.get('content-length')} {headers['content-language']}"
+            await stream.respond(200, [], said.encode())
+        else:
+            await stream.respond(status, [("location", "/b")])
+
+    typed = request_of(method, ["Content-Length: 3", "content-language: en"], b"abc", head=False, agent=None)
+    async with server_of(handler) as url:
+        options, context = GetOptions(request=typed, follow=True), client_context()
+        assert await get_module.get([parse_url(f"{url}/a")], options, ssl_context=context) == 0
+    assert capfdbinary.readouterr().out == f"{follows} None en".encode()
+
+
 async def say(answer: bytes, transport: trio.SocketStream) -> None:
     async with transport:
         try:

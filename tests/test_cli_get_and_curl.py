@@ -62,6 +62,8 @@ SAME = {
     "a redirect, headers and all": (0, "-Li {ca} {tls}/to/301"),
     "a POST and 302": (0, "-L -d a=b {ca} {tls}/to/302"),
     "a POST and 303": (0, "-L -d a=b {ca} {tls}/to/303"),
+    "a length of its own and 307": (0, "-L -H content-length:3 -d a=b {ca} {tls}/to/307"),
+    "a type of its own and 303": (0, "-L -H content-type:text/plain -H content-encoding:x -d a=b {ca} {tls}/to/303"),
     "a POST and 307": (0, "-L -d a=b {ca} {tls}/to/307"),
     "a POST that stays one": (0, "-L -X POST -d a=b {ca} {tls}/to/301"),
     "a redirect to another origin": (0, "-L -H authorization:x -H cookie:y -H x-a:z {ca} {tls}/away"),

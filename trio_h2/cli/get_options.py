@@ -55,9 +55,14 @@ class Request:
         changes = status == 303 and self.method != "HEAD"
         if changes or (status in (301, 302) and (self.body is not None or self.method == "POST")):
             method = self.method if self.keeps_method else "GET"
-            headers = tuple(field for field in request.headers if field != ("content-type", FORM))
+            headers = tuple(field for field in request.headers if not _of_the_body(field))
             request = attrs.evolve(request, method=method, body=None, headers=headers)
         return request
+
+
+def _of_the_body(field: tuple[str, str]) -> bool:
+    """Whether a redirect that drops the body drops this. What else -H says of it goes on, with curl too."""
+    return field[0] == "content-length" or field == ("content-type", FORM)
 
 
 @attrs.frozen(kw_only=True)
