@@ -858,6 +858,31 @@ async def test_a_request_waits_for_the_response_only_so_long(
         assert trio.current_time() == 4
 
 
+async def test_a_request_whose_time_is_over_costs_one_rst_stream(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """And its slot is free at once, for one that waits."""
+    network = Network(nursery)
+    network.serve = network.raw
+
+    async def in_time(pool: trio_h2.Pool) -> None:
+        with pytest.raises(trio_h2.RequestTimeoutError):
+            async with pool.stream("GET", URL, timeouts=trio_h2.Timeouts(read=4)):
+                pass
+
+    async with network.pool(max_connections_per_origin=1) as pool, trio.open_nursery() as requests:
+        requests.start_soon(in_time, pool)
+        peer = await network.next_peer()
+        await peer.handshake({3: 1})
+        await headers_of(peer, 1)
+        requests.start_soon(pool.request, "GET", URL)
+        assert await peer.expect_rst(1) == ErrorCodes.CANCEL
+        await headers_of(peer, 3)
+        assert trio.current_time() == 4
+        await peer.send(peer.headers(3, OK, end_stream=True))
+    assert len(of(peer.log, RstStreamFrame)) == 1
+
+
 async def test_each_request_has_its_own_time_for_the_response(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """In whatever order they begin, beside those that are answered in time, and again after a while without any."""
 
