@@ -100,6 +100,47 @@ async def test_what_is_plugged_in_and_raises_costs_one_span(
     assert set(telemetry.values("http.server.active_requests").values()) == {0}
 
 
+async def test_what_a_propagator_writes_that_cannot_be_sent_is_left_out(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Names become lower-case ones, the odd are dropped, said once, and everything else of the trace goes on."""
+    written = {
+        "uberctx-UserId": "42",
+        "uber-trace-id": "1:2:0:1",
+        "uberctx-who is it": "a secret",
+        "uberctx-näme": "x",
+        "uberctx-": "",
+        "x-line": "two\nlines",
+        "x-space": " around ",
+        "x-text": "tëxt",
+        ":path": "/other",
+        "Content-Length": "7",
+        "connection": "close",
+    }
+
+    def inject(carrier: dict[str, str], **others: Any) -> None:
+        carrier.update(written)
+
+    monkeypatch.setattr(propagate, "inject", inject)
+    came: list[trio_h2.Headers] = []
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        came.append(stream.request.headers)
+        await stream.respond(204)
+
+    async with client_and_server(handler, trace=telemetry.trace) as pair:
+        for _ in range(2):
+            assert (await pair.client.request("GET", "/")).status == 204
+    assert [dict(headers) for headers in came] == 2 * [
+        {"uberctx-userid": "42", "uber-trace-id": "1:2:0:1", "uberctx-": ""}
+    ]
+    assert telemetry.broken == []
+    assert len(telemetry.spans(SpanKind.CLIENT)) == 2
+    [record] = caplog.records
+    assert (record.levelname, "a secret" in record.getMessage()) == ("WARNING", False)
+    assert "'uberctx-who is it'" in record.getMessage()
+
+
 async def test_over_tcp_with_connect_and_serve_h2(telemetry: Telemetry) -> None:
     async with trio.open_nursery() as nursery:
         serve = partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1", trace=telemetry.trace)

@@ -15,7 +15,7 @@ import trio_h2
 from .conventions import SCHEMA_URL, known_methods
 from .instruments import instruments_of
 from .plugged_in import PluggedIn
-from .propagation import context_from, fields_for
+from .propagation import Injector, context_from
 from .request_facts import Attributes, RequestFacts, peer_attributes
 from .traced_request import TracedRequest, current_request
 
@@ -56,6 +56,7 @@ class OTelTrace(trio_h2.Trace):
         self._instruments = instruments_of(meter_provider or metrics.get_meter_provider())
         self._known = known_methods()
         self._plugged_in = PluggedIn()
+        self._injector = Injector()
         self._open: dict[trio_h2.Connection, dict[int, TracedRequest]] = {}
 
     # Connections
@@ -80,7 +81,7 @@ class OTelTrace(trio_h2.Trace):
         attributes = facts.client_attributes() | peer_attributes(connection, of_client=False)
         request = self._begin(facts, None, SpanKind.CLIENT, attributes)
         self._open[connection][number] = request
-        return self._plugged_in.call(partial(fields_for, request.context), {})
+        return self._plugged_in.call(partial(self._injector.fields_for, request.context), {})
 
     def request_settled(
         self, connection: trio_h2.Connection, number: int, stream_id: int | None, error: trio_h2.H2Error | None
