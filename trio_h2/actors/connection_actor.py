@@ -210,18 +210,24 @@ class ConnectionActor:
         machine, life, slice_, clock = self.machine, self.life, self._slice, self._slice.clock
         state = machine.state
         over = False
+        first: int | None = None
+        alone = True
         slice_.begin()
         for frame in machine.reader.feed(bytes(data)):
             if over:
                 await self._pause()
                 if life.cause is not None:
                     return
+            if alone:  # until there is a frame of another stream
+                stream_id = getattr(frame, "stream_id", 0)
+                alone, first = first is None or stream_id == first, stream_id
             for event in machine.receive_frame(frame):
                 ROUTES.get(type(event), keep)(self, event)
             if life.cause is not None or state.failure is not None:
                 break
             over = clock() >= slice_.until
         slice_.end()
+        self.writer.answers_alone(alone)
         self._settle()
 
     async def _pause(self) -> None:

@@ -277,23 +277,25 @@ class StreamActor(HandlerContract):
         outbox = self._context.machine.outbox
         self._cut_at = outbox.taken + outbox.size
         self._bind(self._context.machine.open_stream(fields, head, end_stream=end_stream))
-        if self._pump is not None and (body := self._pump.whole):
-            self._send_at_once(self._pump, body)
+        if not self._send_at_once():
+            self._context.writer.whole()
         tracer = self._context.tracer
         if tracer is not None:
             tracer.unqueued(self)
             tracer.request_settled(self, self.machine.stream_id, None)
             tracer.stream_opened(self.machine.stream_id, trusted_headers(fields))
-        self._context.writer.wake()
         if self.opened is not None:
             self.opened.set()
         self._wake()
 
-    def _send_at_once(self, pump: Pump, body: bytes) -> None:
-        """The fast path of most requests with a body: it goes with the header section, and no pump runs."""
-        if self._context.writer.cut_whole(self.machine, body, True):
-            pump.end()
-            self._pump = None
+    def _send_at_once(self) -> bool:
+        """The fast path of most requests with a body: it goes with the header section, and no pump runs. Did it?"""
+        pump = self._pump
+        if pump is None or not pump.whole or not self._context.writer.cut_whole(self.machine, pump.whole, True):
+            return False
+        pump.end()
+        self._pump = None
+        return True
 
     def unsent(self, taken: int) -> bool:
         """Whether its HEADERS come behind so many octets of what the connection has cut."""

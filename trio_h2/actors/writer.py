@@ -41,6 +41,7 @@ from ..trace import Tracer
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend
 from .under_tls import under_tls
+from .unwaiting import unwaiting_write
 
 __all__ = ["Writer"]
 
@@ -72,6 +73,10 @@ class Writer:
         self._limit = config.write_buffer_size
         self._min_send_rate = config.min_send_rate
         self._woken = trio.Event()
+        self._unwaiting = unwaiting_write(transport)
+        self._alone = False  # whether whoever sends next most likely is the only one to
+        self._writing = False
+        self._rest = b""  # of what a sender wrote in part
         self._taken = trio.lowlevel.ParkingLot()
         # In order; any sender may leave, at the same cost however many there are.
         self._ready: list[OrderedDict[PendingSend, None]] = [OrderedDict() for _ in range(URGENCY_LEVELS)]
@@ -100,8 +105,9 @@ class Writer:
         while True:
             if self._senders:
                 self._cut_for_waiting()
-            data = self._machine.take()
+            data = self._rest or self._machine.take()
             if data:
+                self._writing = True
                 if self._taken:
                     self._taken.unpark_all()
                 if self._min_send_rate:
@@ -113,6 +119,8 @@ class Writer:
                 if self._under_tls is not None and self._under_tls.failure is not None:
                     raise TransportFailed(self._under_tls.failure) from self._under_tls.failure
                 self._due = None
+                self._writing = False
+                self._rest = b""
                 self.bytes_sent += len(data)
                 continue
             if self._stopped:
@@ -123,6 +131,34 @@ class Writer:
     def wake(self) -> None:
         """There may be something to write."""
         self._woken.set()
+
+    def answers_alone(self, alone: bool) -> None:
+        """The reader has given out what it read; all of it to one stream, if `alone`."""
+        self._alone = alone
+
+    def whole(self) -> None:
+        """A call has cut all that it has: write it, or wake the task."""
+        if not (self._alone and self._write_at_once()):
+            self._woken.set()
+
+    def _write_at_once(self) -> bool:
+        """The fast path of an answer that no other will join: written in the task that made it. Whether that went.
+
+        It saves waking the task, and a turn of trio's loop. There is no checkpoint in it, so nothing cuts it in two but
+        the socket's buffer; then the rest is the task's, and nothing is written at once before that has left.
+        """
+        self._alone = False
+        if self._unwaiting is None or self._writing or self._rest or self._senders or self._stopped:
+            return False
+        data = self._machine.take()
+        sent = self._unwaiting(data)
+        self.bytes_sent += sent
+        if sent < len(data):
+            self._rest = data[sent:]
+            self._woken.set()
+        if self._taken:
+            self._taken.unpark_all()
+        return True
 
     def stop(self) -> None:
         """Write what is cut, then end the task."""
@@ -183,7 +219,7 @@ class Writer:
             return False
         if not machine.send_whole_response(stream, fields, head, body, trailers):
             return False
-        self._woken.set()
+        self.whole()
         return True
 
     def cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
@@ -194,7 +230,7 @@ class Writer:
         if not data or len(data) > machine.sendable(stream):
             return False
         machine.send_data(stream, data, end_stream=end_stream)
-        self._woken.set()
+        self.whole()
         return True
 
     @property
