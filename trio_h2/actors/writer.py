@@ -40,8 +40,8 @@ from ..protocol.stream_machine import StreamMachine
 from ..trace import Tracer
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend
+from .plain_sockets import plain_socket, write_socket
 from .under_tls import under_tls
-from .unwaiting import unwaiting_write
 
 __all__ = ["Writer"]
 
@@ -73,7 +73,7 @@ class Writer:
         self._limit = config.write_buffer_size
         self._min_send_rate = config.min_send_rate
         self._woken = trio.Event()
-        self._unwaiting = unwaiting_write(transport)
+        self._socket = plain_socket(transport)
         self._alone = False  # whether whoever sends next most likely is the only one to
         self._writing = False
         self._rest = b""  # of what a sender wrote in part
@@ -148,10 +148,10 @@ class Writer:
         the socket's buffer; then the rest is the task's, and nothing is written at once before that has left.
         """
         self._alone = False
-        if self._unwaiting is None or self._writing or self._rest or self._senders or self._stopped:
+        if self._socket is None or self._writing or self._rest or self._senders or self._stopped:
             return False
         data = self._machine.take()
-        sent = self._unwaiting(data)
+        sent = write_socket(self._socket, data)
         self.bytes_sent += sent
         if sent < len(data):
             self._rest = data[sent:]
