@@ -227,7 +227,7 @@ class ConnectionActor:
                 break
             over = clock() >= slice_.until
         slice_.end()
-        self.writer.answers_alone(alone)
+        self.writer.at_once.expect(alone=alone)
         self._settle()
 
     async def _pause(self) -> None:

@@ -1,4 +1,4 @@
-"""The writer: the only task that writes the transport, and the one place that decides whose DATA goes next.
+"""The writer: all that writes the transport, and the one place that decides whose DATA goes next.
 
 Theory of operation
 ===================
@@ -9,6 +9,9 @@ that has window and whose turn it is cuts into the outbox at once, in its own ta
 urgency and take turns of one frame within it, and the writer cuts for them as the transport makes room. RFC 9218
 section 10 lets responses of one urgency go one after another; they take turns here whether incremental or not, so
 that one long download does not hold up the rest.
+
+What is cut the writer's task writes, in the next turn of trio's loop: all that is cut in one turn leaves together. What
+needs no company the sender's task writes itself, if it can do so without waiting (`at_once.py`).
 
 The outbox is bounded by `Config.write_buffer_size`, checked before a frame is cut. Replies to the peer skip that
 bound, and the reader waits for them instead (`replies_taken`).
@@ -38,9 +41,9 @@ from ..protocol.field_rules import Fields
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import StreamMachine
 from ..trace import Tracer
+from .at_once import AtOnce
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend
-from .plain_sockets import plain_socket, write_socket
 from .under_tls import under_tls
 
 __all__ = ["Writer"]
@@ -57,6 +60,7 @@ class Writer:
     """Cuts DATA for waiting senders, and writes.
 
     Attributes:
+        at_once: what senders write themselves.
         bytes_sent: octets handed to the transport so far.
         scope: cancelled to give up a write that the peer does not take.
         ended: set when the task has ended and nobody writes any more.
@@ -73,10 +77,7 @@ class Writer:
         self._limit = config.write_buffer_size
         self._min_send_rate = config.min_send_rate
         self._woken = trio.Event()
-        self._socket = plain_socket(transport)
-        self._alone = False  # whether whoever sends next most likely is the only one to
         self._writing = False
-        self._rest = b""  # of what a sender wrote in part
         self._taken = trio.lowlevel.ParkingLot()
         # In order; any sender may leave, at the same cost however many there are.
         self._ready: list[OrderedDict[PendingSend, None]] = [OrderedDict() for _ in range(URGENCY_LEVELS)]
@@ -85,6 +86,7 @@ class Writer:
         self._starved_since: float | None = None
         self._stopped = False
         self._due: float | None = None
+        self.at_once = AtOnce(machine, transport)
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
         self.bytes_sent = 0
@@ -105,7 +107,7 @@ class Writer:
         while True:
             if self._senders:
                 self._cut_for_waiting()
-            data = self._rest or self._machine.take()
+            data = self.at_once.rest or self._machine.take()
             if data:
                 self._writing = True
                 if self._taken:
@@ -120,7 +122,7 @@ class Writer:
                     raise TransportFailed(self._under_tls.failure) from self._under_tls.failure
                 self._due = None
                 self._writing = False
-                self._rest = b""
+                self.at_once.taken()
                 self.bytes_sent += len(data)
                 continue
             if self._stopped:
@@ -132,33 +134,17 @@ class Writer:
         """There may be something to write."""
         self._woken.set()
 
-    def answers_alone(self, alone: bool) -> None:
-        """The reader has given out what it read; all of it to one stream, if `alone`."""
-        self._alone = alone
-
     def whole(self) -> None:
-        """A call has cut all that it has: write it, or wake the task."""
-        if not (self._alone and self._write_at_once()):
+        """A call has cut all that it has: write it in the caller's task, if that is quicker, or wake this one."""
+        at_once = self.at_once
+        if self._writing or self._senders or self._stopped or not at_once.wanted:
             self._woken.set()
-
-    def _write_at_once(self) -> bool:
-        """The fast path of an answer that no other will join: written in the task that made it. Whether that went.
-
-        It saves waking the task, and a turn of trio's loop. There is no checkpoint in it, so nothing cuts it in two but
-        the socket's buffer; then the rest is the task's, and nothing is written at once before that has left.
-        """
-        self._alone = False
-        if self._socket is None or self._writing or self._rest or self._senders or self._stopped:
-            return False
-        data = self._machine.take()
-        sent = write_socket(self._socket, data)
-        self.bytes_sent += sent
-        if sent < len(data):
-            self._rest = data[sent:]
+            return
+        self.bytes_sent += at_once.write()
+        if at_once.rest:
             self._woken.set()
         if self._taken:
             self._taken.unpark_all()
-        return True
 
     def stop(self) -> None:
         """Write what is cut, then end the task."""
