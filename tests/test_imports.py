@@ -257,6 +257,8 @@ HOUSE = {
             "stream_tasks",
             "under_tls",
             "writer",
+            "at_once",
+            "plain_sockets",
             "errors",
             "logs",
         )
