@@ -113,16 +113,15 @@ class Pool:
         tries = Tries(self._origins.retries)
         while True:
             connections = self._origins.to(where)
-            connection = await connections.acquire(tries, _FOREVER)
+            connection = connections.at_once() or await connections.acquire(tries, _FOREVER)
             pump = outgoing.pump()
             try:
                 return await connection.exchange(outgoing, pump, max_body)
-            except H2Error as error:
-                if not tries.again(error, repeatable=outgoing.repeatable(pump)):
+            except BaseException as error:
+                connections.serve()
+                if not isinstance(error, H2Error) or not tries.again(error, repeatable=outgoing.repeatable(pump)):
                     raise
                 failure = error
-            finally:
-                connections.serve()
             await tries.pause(failure)
 
     def stream(

@@ -98,10 +98,10 @@ class Pump:
             finally:
                 del error
 
-    def when_done(self, call: Callable[[], None]) -> None:
-        """Call this when nothing more is sent, whether all of it was or not: now, if that is so already."""
+    def when_done(self, call: Callable[[], None] | None) -> None:
+        """Call this when nothing more is sent, whether all of it was or not: now, if that is so already. None: nothing."""
         self._when_done = call
-        if self._done.is_set():
+        if call is not None and self._done.is_set():
             call()
 
     @property

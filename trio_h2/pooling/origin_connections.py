@@ -100,18 +100,18 @@ class OriginConnections:
 
     # Requests
 
+    def at_once(self) -> PooledConnection | None:
+        """A connection with room, as `acquire` gives it; None where there is a wait before."""
+        return self._with_room() if self._refusal is None and not self._waiting.count else None
+
     async def acquire(self, tries: Tries, timeouts: Timeouts) -> PooledConnection:
-        """A connection with room, for a request that begins before anybody else runs; `serve` has to follow it.
+        """A connection with room, for a request that begins before anybody else runs. If it does not, call `serve`.
 
         Raises H2Error: there is none, and its tries are used up.
         """
         if self._refusal is not None:
             await trio.lowlevel.checkpoint()
             raise raised(self._refusal)
-        if not self._waiting:
-            connection = self._with_room()
-            if connection is not None:
-                return connection
         turn = Turn(tries, timeouts)
         try:
             self._waiting.join(turn, again=tries.failed > 0)
@@ -139,12 +139,12 @@ class OriginConnections:
 
     def serve(self) -> None:
         """Give what room there is to those who wait, in order; if it is not enough, see to another connection."""
-        while self._waiting:
+        while self._waiting.count:
             connection = self._with_room()
             if connection is None:
                 break
             self._waiting.next().give(connection)
-        if not self._waiting:
+        if not self._waiting.count:
             self._forget_if_empty()
             return
         if self._opening is None and self._refusal is None and self._another_is_of_use():
@@ -197,9 +197,9 @@ class OriginConnections:
         """Open a transport; None if nobody waits for it any more."""
         self._judge_gone()
         while True:
-            if self._in_a_row and self._waiting:
+            if self._in_a_row and self._waiting.count:
                 await trio.sleep(back_off(self._in_a_row))
-            if not self._waiting:
+            if not self._waiting.count:
                 self._in_a_row = 0
                 return None
             try:
@@ -251,7 +251,7 @@ class OriginConnections:
     def _hurry(self) -> None:
         """An attempt has its whole time only while somebody waits for it."""
         if self._attempt is not None:
-            left_alone = math.inf if self._waiting else trio.current_time() + LEFT_ALONE
+            left_alone = math.inf if self._waiting.count else trio.current_time() + LEFT_ALONE
             self._attempt.deadline = min(self._attempt_ends, left_alone)
 
     # What becomes of them
@@ -271,7 +271,7 @@ class OriginConnections:
             self._leaving.add(connection)
             if connection.abandoned:
                 self._gone.append(connection)
-        if self._waiting:
+        if self._waiting.count:
             self.serve()
 
     def _remove(self, connection: PooledConnection) -> None:
@@ -289,7 +289,7 @@ class OriginConnections:
         self._refusal = refusal
         if self._opening is not None:
             self._opening.cancel()
-        while self._waiting:
+        while self._waiting.count:
             self._waiting.next().fail(raised(refusal))
         for connection in [*self._connections, *self._leaving]:
             connection.leave(drain=drain)
@@ -301,7 +301,7 @@ class OriginConnections:
             leaving=len(self._leaving),
             opening=self._opening is not None,
             streams=sum(each.streams for each in (*self._connections, *self._leaving)),
-            waiting=len(self._waiting),
+            waiting=self._waiting.count,
             opened=self._opened,
             failures=self._failures,
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import trio
 
 from ..actors.connection_actor import ConnectionActor
 from ..actors.pump import Pump
+from ..actors.stream_actor import StreamActor
 from ..client import connect_over
 from ..client_connection import ClientConnection, ClientStream
 from ..config import Config
@@ -45,9 +45,10 @@ class PooledConnection(connect_over):
         super().__init__(transport, authority=origin.authority, scheme=origin.scheme, config=config, trace=trace)
         self._idle_timeout = idle_timeout
         self._idle_since = trio.current_time()
-        self._on_change = partial(on_change, self)
+        self._on_change = on_change
         self._promised = 0
-        self._leaving = trio.Event()
+        self._left = False
+        self._leaving = trio.Event()  # set when it has left
         self._drain = True
         self._handle: ClientConnection | None = None
 
@@ -90,24 +91,28 @@ class PooledConnection(connect_over):
     def leave(self, *, drain: bool) -> None:
         """Close it, in its own task; with `drain` what is open may finish first."""
         self._drain = self._drain and drain
+        self._leave()
+
+    def _leave(self) -> None:
+        self._left = True
         self._leaving.set()
 
     def _idle(self) -> None:
         self._idle_since = trio.current_time()
         if not self.accepting:
-            self._leaving.set()
+            self._leave()
 
     def _changed(self) -> None:
-        self._on_change()
+        self._on_change(self)
         if self._actor.life.cause is not None:
-            self._leaving.set()
+            self._leave()
 
     # Who may use it
 
     @property
     def accepting(self) -> bool:
         """Whether it takes requests: no more after GOAWAY, its last stream ID or its end."""
-        return self._actor.ending.accepting and not self._leaving.is_set()
+        return self._actor.ending.accepting and not self._left
 
     @property
     def room(self) -> int:
@@ -127,7 +132,7 @@ class PooledConnection(connect_over):
     @property
     def abandoned(self) -> bool:
         """Whether it takes no more requests, and that was not the pool's own doing."""
-        return not self._actor.ending.accepting and not self._leaving.is_set()
+        return not self._actor.ending.accepting and not self._left
 
     def check_usable(self) -> None:
         """Raise why it takes no more requests."""
@@ -152,8 +157,11 @@ class PooledConnection(connect_over):
         """Make a request, and return the whole response; it has begun before the first wait."""
         return await exchange(self._actor, outgoing, pump, max_body)
 
-    async def open(self, outgoing: Outgoing, pump: Pump | None) -> tuple[ClientStream, Callable[[], None]]:
-        """Open a stream, before the first wait if there is room; with it, what resets it and ends what waits on it."""
+    async def open(self, outgoing: Outgoing, pump: Pump | None) -> StreamActor:
+        """Open a stream, before the first wait if there is room."""
+        return await open_stream(self._actor, outgoing, pump)
+
+    def handle(self, actor: StreamActor) -> ClientStream:
+        """What users hold of a stream of it."""
         assert self._handle is not None
-        actor = await open_stream(self._actor, outgoing, pump)
-        return ClientStream(actor, self._handle), partial(actor.close, linger=False)
+        return ClientStream(actor, self._handle)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 
 import trio
 
 from ..actors.errors import too_slow
 from ..actors.pump import Pump
+from ..actors.stream_actor import StreamActor
 from ..client_connection import ClientStream, EnteredOnce
 from ..exceptions import H2Error, RequestTimeoutError
 from ..exchange import Outgoing
 from ..timeouts import Timeouts
 from .origins import Origins, Where
-from .time_limits import TimeLimit
 from .tries import Tries
 
 __all__ = ["PooledStream"]
@@ -32,83 +30,81 @@ class PooledStream(EnteredOnce[ClientStream]):
         self._where = where
         self._outgoing = outgoing
         self._timeouts = timeouts
+        self._actor: StreamActor | None = None
         self._stream: ClientStream | None = None
         self._pump: Pump | None = None
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientStream:
         self._enter_once()
-        if self._waits_for_head:  # which is the checkpoint
+        outgoing, timeouts = self._outgoing, self._timeouts
+        # Whether nothing of the request is left to the user: then its response's headers are waited for.
+        whole = outgoing.body is not None or outgoing.end_stream
+        if whole:  # that wait is the checkpoint
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
         tries = Tries(self._origins.retries)
         while True:
             connections = self._origins.to(self._where)
-            connection = await connections.acquire(tries, self._timeouts)
-            self._pump = pump = self._outgoing.pump(self._timeouts.write)
-            opened = False
+            connection = connections.at_once() or await connections.acquire(tries, timeouts)
+            self._pump = pump = outgoing.pump(timeouts.write)
+            self._actor = None
             try:
-                stream, end = await connection.open(self._outgoing, pump)
-                opened = True
-                await self._begin(stream, pump, end)
-                self._stream = stream
-                return stream
-            except H2Error as error:
-                repeatable = not opened or self._outgoing.repeatable(pump)
-                if not tries.again(error, repeatable=repeatable):
+                self._actor = actor = await connection.open(outgoing, pump)
+                if whole:
+                    await self._head(actor, pump)
+                self._stream = connection.handle(actor)
+                return self._stream
+            except BaseException as error:
+                connections.serve()
+                opened = self._actor is not None
+                if opened:
+                    await self._leave(error)
+                repeatable = not opened or outgoing.repeatable(pump)
+                if not isinstance(error, H2Error) or not tries.again(error, repeatable=repeatable):
                     raise
                 failure = error
-            finally:
-                connections.serve()
             await tries.pause(failure)
 
-    @property
-    def _waits_for_head(self) -> bool:
-        """Whether nothing of the request is left to the user: it is entered when the response's headers have come."""
-        return self._outgoing.body is not None or self._outgoing.end_stream
-
-    async def _begin(self, stream: ClientStream, pump: Pump | None, end: Callable[[], None]) -> None:
-        """Wait for the response's headers, if nothing of the request is left to the user."""
-        if not self._waits_for_head:
-            return
-        try:
-            await self._head(stream, pump, end)
-        except BaseException as error:
-            await stream.__aexit__(type(error), error, None)
-            if pump is not None:
-                await pump.left()
-                pump.raise_error()
-            raise
-
-    async def _head(self, stream: ClientStream, pump: Pump | None, end: Callable[[], None]) -> None:
+    async def _head(self, actor: StreamActor, pump: Pump | None) -> None:
+        """Wait for the response's headers."""
         timeout = self._timeouts.read
         if timeout == math.inf:
-            await stream.response()
+            await actor.inbox.receive_head()
             return
-        limit = TimeLimit(timeout, end)
         limits = self._origins.limits
         if pump is None:
-            limits.begin(limit)
+            limits.begin(actor, timeout, actor.since)
         else:
-            pump.when_done(partial(limits.begin, limit))
+            pump.when_done(lambda: limits.begin(actor, timeout, trio.current_time()))
         try:
-            await stream.response()
+            await actor.inbox.receive_head()
         except H2Error:
-            if not limit.expired:
+            if not limits.expired(actor):
                 raise
             reason = f"no response came within {timeout} seconds"
-            raise too_slow(RequestTimeoutError(reason, phase="read", stream_id=stream.stream_id)) from None
+            raise too_slow(RequestTimeoutError(reason, phase="read", stream_id=actor.stream_id)) from None
         finally:
-            limits.take_back(limit)
+            if pump is not None:
+                pump.when_done(None)
+            limits.take_back(actor, timeout)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._stream is not None
+        await self._leave(error)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """Be done with the stream, as its own block is. Raises what the request's body did."""
+        assert self._actor is not None
         try:
-            await self._stream.__aexit__(kind, error, traceback)
+            if error is None:
+                assert self._stream is not None
+                await self._stream.aclose()
+            else:
+                self._actor.close(linger=False)
         finally:
             if self._pump is not None:
                 await self._pump.left()

@@ -12,48 +12,13 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-__all__ = ["TimeLimit", "TimeLimits"]
+from ..actors.stream_actor import StreamActor
 
-
-class TimeLimit:
-    """Of one wait. It begins when its owner says so, in `TimeLimits`.
-
-    Args:
-        seconds: how long the wait may last.
-        end_wait: called when that is over: it must neither wait nor raise.
-
-    Attributes:
-        ends_at: when it is over, on trio's clock; None before it has begun.
-        expired: whether it is over.
-        taken_back: whether there is nothing to limit any more.
-    """
-
-    __slots__ = ("end_wait", "ends_at", "expired", "seconds", "taken_back")
-
-    def __init__(self, seconds: float, end_wait: Callable[[], None]) -> None:
-        self.seconds = seconds
-        self.end_wait = end_wait
-        self.ends_at: float | None = None
-        self.expired = False
-        self.taken_back = False
-
-    def begin_at(self, now: float) -> float:
-        """It begins; when it is over."""
-        self.ends_at = ends_at = now + self.seconds
-        return ends_at
-
-    def take_back(self) -> None:
-        """There is nothing to limit any more."""
-        self.taken_back = True
-
-    def expire(self) -> None:
-        """The time is over."""
-        self.expired = True
-        self.end_wait()
+__all__ = ["TimeLimits"]
 
 
 class TimeLimits:
-    """Those of a pool. Owner of every field: this object.
+    """Those of a pool: a stream that waits for too long is closed. Owner of every field: this object.
 
     Args:
         start: starts a task, which the pool cancels in the end.
@@ -61,26 +26,37 @@ class TimeLimits:
 
     def __init__(self, start: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
         self._start = start
-        self._begun: dict[float, dict[TimeLimit, None]] = {}  # by their length, each in the order of their deadlines
+        self._begun: dict[float, dict[StreamActor, float]] = {}  # deadlines by their length, each in their order
+        self._expired: set[StreamActor] = set()
         self._sleep: trio.CancelScope | None = None
+        self._wakes_at = math.inf  # the deadline of that
 
-    def begin(self, limit: TimeLimit) -> None:
-        """It begins now, unless it was taken back before."""
-        if limit.taken_back:
-            return
-        deadline = limit.begin_at(trio.current_time())
-        self._begun.setdefault(limit.seconds, {})[limit] = None
+    def begin(self, actor: StreamActor, seconds: float, now: float) -> None:
+        """The stream may wait for so long from now on."""
+        deadlines = self._begun.get(seconds)
+        if deadlines is None:
+            self._begun[seconds] = deadlines = {}
+        deadlines[actor] = deadline = now + seconds
+        if deadline < self._wakes_at:
+            self._wake_at(deadline)
+
+    def take_back(self, actor: StreamActor, seconds: float) -> None:
+        """The stream's wait is over, in time or not, or never began."""
+        deadlines = self._begun.get(seconds)
+        if deadlines is None or deadlines.pop(actor, None) is None:
+            self._expired.discard(actor)
+
+    def expired(self, actor: StreamActor) -> bool:
+        """Whether the stream, whose limit was not taken back, was closed by it."""
+        return actor in self._expired
+
+    def _wake_at(self, deadline: float) -> None:
+        self._wakes_at = deadline
         if self._sleep is None:
             self._sleep = trio.CancelScope(deadline=deadline)
             self._start(self._watch)
-        elif deadline < self._sleep.deadline:
+        else:
             self._sleep.deadline = deadline
-
-    def take_back(self, limit: TimeLimit) -> None:
-        """The wait is over before its limit, or never began."""
-        limit.take_back()
-        if limit.ends_at is not None and not limit.expired:
-            del self._begun[limit.seconds][limit]
 
     async def _watch(self) -> None:
         """The task: sleep until a limit is over, as long as there are any."""
@@ -88,16 +64,17 @@ class TimeLimits:
             with self._sleep:
                 await trio.sleep_forever()
             self._expire(trio.current_time())
-            first = min((next(iter(limits)).ends_at or 0.0 for limits in self._begun.values()), default=math.inf)
-            self._sleep = trio.CancelScope(deadline=first) if self._begun else None
+            self._wakes_at = min((next(iter(each.values())) for each in self._begun.values()), default=math.inf)
+            self._sleep = trio.CancelScope(deadline=self._wakes_at) if self._begun else None
 
     def _expire(self, now: float) -> None:
-        for seconds, limits in list(self._begun.items()):
-            while limits:
-                limit = next(iter(limits))
-                if limit.ends_at is not None and limit.ends_at > now:
+        for seconds, deadlines in list(self._begun.items()):
+            while deadlines:
+                actor, deadline = next(iter(deadlines.items()))
+                if deadline > now:
                     break
-                del limits[limit]
-                limit.expire()
-            if not limits:
+                del deadlines[actor]
+                self._expired.add(actor)
+                actor.close(linger=False)
+            if not deadlines:
                 del self._begun[seconds]

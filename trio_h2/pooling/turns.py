@@ -95,14 +95,15 @@ class Line:
     """Those who wait, in order; any of them may leave, at the same cost however many there are.
 
     Who has had a turn, and has to wait again, is in front of all who have had none.
+
+    Attributes:
+        count: how many they are. Every request asks, so it is no `__len__`.
     """
 
     def __init__(self) -> None:
+        self.count = 0
         self._again: OrderedDict[Turn, None] = OrderedDict()
         self._new: OrderedDict[Turn, None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._again) + len(self._new)
 
     def __iter__(self) -> Iterator[Turn]:
         return chain(self._again, self._new)
@@ -115,12 +116,19 @@ class Line:
     def join(self, turn: Turn, *, again: bool) -> None:
         """It waits from now on; `again` if it has had a turn."""
         (self._again if again else self._new)[turn] = None
+        self._recount()
 
     def leave(self, turn: Turn) -> None:
         """It waits no more, if it did."""
         self._again.pop(turn, None)
         self._new.pop(turn, None)
+        self._recount()
 
     def next(self) -> Turn:
         """Whose turn it is; it waits no more."""
-        return (self._again or self._new).popitem(last=False)[0]
+        turn, _ = (self._again or self._new).popitem(last=False)
+        self._recount()
+        return turn
+
+    def _recount(self) -> None:
+        self.count = len(self._again) + len(self._new)
