@@ -99,7 +99,10 @@ class Pump:
                 del error
 
     def when_done(self, call: Callable[[], None] | None) -> None:
-        """Call this when nothing more is sent, whether all of it was or not: now, if that is so already. None: nothing."""
+        """Call this when nothing more is sent, whether all of it was or not; now, if that is so already. None: do not.
+
+        A second call replaces the first.
+        """
         self._when_done = call
         if call is not None and self._done.is_set():
             call()

@@ -60,7 +60,7 @@ class PooledStream(EnteredOnce[ClientStream]):
                 connections.serve()
                 opened = self._actor is not None
                 if opened:
-                    await self._leave(error)
+                    await self.__aexit__(type(error), error, None)
                 repeatable = not opened or outgoing.repeatable(pump)
                 if not isinstance(error, H2Error) or not tries.again(error, repeatable=repeatable):
                     raise
@@ -94,10 +94,6 @@ class PooledStream(EnteredOnce[ClientStream]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._leave(error)
-
-    async def _leave(self, error: BaseException | None) -> None:
-        """Be done with the stream, as its own block is. Raises what the request's body did."""
         assert self._actor is not None
         try:
             if error is None:

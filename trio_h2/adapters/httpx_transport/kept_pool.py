@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import trio
@@ -17,6 +18,12 @@ __all__ = ["KeptPool"]
 class KeptPool:
     """A pool, and the responses that are open. Owner of every field: this object.
 
+    Attributes:
+        pool: the pool; None while it is not open.
+        closed: Whether it is of no more use.
+        hold: close this response before the pool is closed, unless it is let go of.
+        let_go: this one is closed.
+
     A client of httpx leaves its transports in the order in which it entered them, and two clients may share one:
     blocks that do not nest. So the pool's block is a task of its own, a system task of trio's, which ends with the run
     if nobody closes it before.
@@ -27,23 +34,16 @@ class KeptPool:
 
     def __init__(self, block: AbstractAsyncContextManager[trio_h2.Pool]) -> None:
         self._block = block
-        self._pool: trio_h2.Pool | None = None
+        self.pool: trio_h2.Pool | None = None
+        self.closed = False
         self._responses: set[ResponseBody] = set()
+        self.hold: Callable[[ResponseBody], None] = self._responses.add
+        self.let_go: Callable[[ResponseBody], None] = self._responses.discard
         self._scope = trio.CancelScope()
         self._opened = trio.Event()
         self._closing = trio.Event()
         self._ended = trio.Event()
         self._error: Exception | None = None
-
-    @property
-    def pool(self) -> trio_h2.Pool | None:
-        """The pool; None while it is not open."""
-        return None if self._closing.is_set() or self._ended.is_set() else self._pool
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is of no more use."""
-        return self._closing.is_set() or self._ended.is_set()
 
     async def open(self) -> None:
         """Open the pool."""
@@ -57,22 +57,21 @@ class KeptPool:
     async def _keep(self) -> None:
         try:
             with self._scope:
-                async with self._block as self._pool:
+                async with self._block as pool:
+                    if not self.closed:
+                        self.pool = pool
                     self._opened.set()
                     await self._closing.wait()
         except Exception as error:  # in a system task it would end the run; who closes the pool raises it
             self._error = error
         finally:
+            self._close()
             self._ended.set()
             self._opened.set()
 
-    def hold(self, response: ResponseBody) -> None:
-        """Close this before the pool is closed, unless it is let go of."""
-        self._responses.add(response)
-
-    def let_go(self, response: ResponseBody) -> None:
-        """This one is closed."""
-        self._responses.discard(response)
+    def _close(self) -> None:
+        self.closed = True
+        self.pool = None
 
     async def close(self) -> None:
         """Close the responses that are open, let requests end for at most `Config.close_timeout`, and close the pool.
@@ -86,6 +85,7 @@ class KeptPool:
                 stack.push_async_callback(response.aclose)
 
     async def _close_pool(self) -> None:
+        self._close()
         self._closing.set()
         try:
             await self._ended.wait()

@@ -16,7 +16,7 @@ from .failures import failure_of
 from .kept_pool import KeptPool
 from .network_stream import NetworkStream
 from .pool_arguments import Cert, Limits, Verify, limits_arguments, proxy_arguments, tls_context
-from .request_parts import HttpxRequest, RequestBody, RequestParts, parts_of
+from .request_parts import HttpxRequest, block_of, origin_of
 from .response_body import ResponseBody
 
 __all__ = ["PoolTransport"]
@@ -172,53 +172,49 @@ class PoolTransport(Generic[RequestT, ResponseT]):
 
     # Requests
 
+    @trio.lowlevel.enable_ki_protection
     async def handle_async_request(self, request: RequestT) -> ResponseT:
         """Make a request; the response is there when its headers are.
 
         Raises RuntimeError if it is not open, or not run by trio; and the package's errors, each of which has that of
         trio_h2 as its `__cause__`.
         """
-        _check_trio()
         kept = self._kept
         pool = None if kept is None else kept.pool
         if kept is None or pool is None:
-            name = self._package.__name__
-            raise RuntimeError(
-                f"H2Transport is not open: use `async with {name}.AsyncClient(transport=H2Transport()) as client:`"
-            )
+            raise self._not_open()
         try:
-            parts = parts_of(self._package, request)
-            block = _stream(pool, parts)
+            block, sent, read_timeout = block_of(self._package, pool, request)
         except (ValueError, TypeError) as error:
             raise self._package.LocalProtocolError(str(error)) from error
-        if self._fallback is not None:
-            if parts.origin not in self._without_http2:
-                response = await self._exchange(parts, block, kept)
-                if response is not None:
-                    return response
-            return await self._fallback.handle_async_request(request)
-        response = await self._exchange(parts, block, kept)
-        assert response is not None
-        return response
-
-    @trio.lowlevel.enable_ki_protection
-    async def _exchange(
-        self, parts: RequestParts, block: AbstractAsyncContextManager[trio_h2.ClientStream], kept: KeptPool
-    ) -> ResponseT | None:
-        """The response; None if it is for the fallback to make the request."""
-        sent = parts.body if isinstance(parts.body, RequestBody) else None
+        if self._without_http2 and origin_of(self._package, request) in self._without_http2:
+            return await self._fall_back(request)
         try:
             stream = await block.__aenter__()
         except trio_h2.H2Error as error:
-            if isinstance(error, trio_h2.ALPNError) and self._fallback is not None:
-                self._remember(parts.origin)
-                return None
             if sent is not None and error is sent.raised:
                 raise
-            raise failure_of(self._package, error, sending=sent is not None and not sent.sent) from error
-        body = self._response_body(self._package, stream, block, sent, parts.timeouts.read, kept.let_go)
-        kept.hold(body)
-        return self._response(stream, body)
+            if self._fallback is None or not isinstance(error, trio_h2.ALPNError):
+                raise failure_of(self._package, error, sending=sent is not None and not sent.sent) from error
+        else:
+            body = self._response_body(self._package, stream, block, sent, read_timeout, kept.let_go)
+            kept.hold(body)
+            return self._response(stream, body)
+        self._remember(origin_of(self._package, request))
+        return await self._fall_back(request)
+
+    def _not_open(self) -> RuntimeError:
+        _check_trio()
+        name = self._package.__name__
+        return RuntimeError(
+            f"H2Transport is not open: use `async with {name}.AsyncClient(transport=H2Transport()) as client:`"
+        )
+
+    @trio.lowlevel.disable_ki_protection
+    async def _fall_back(self, request: RequestT) -> ResponseT:
+        """The response by the fallback, whose code may be interrupted."""
+        assert self._fallback is not None
+        return await self._fallback.handle_async_request(request)
 
     def _response(self, stream: trio_h2.ClientStream, body: ResponseBody) -> ResponseT:
         head = stream.head
@@ -240,22 +236,6 @@ class PoolTransport(Generic[RequestT, ResponseT]):
         if len(self._without_http2) >= MAX_REMEMBERED:
             del self._without_http2[next(iter(self._without_http2))]
         self._without_http2[origin] = None
-
-
-def _stream(pool: trio_h2.Pool, parts: RequestParts) -> AbstractAsyncContextManager[trio_h2.ClientStream]:
-    if parts.method == "CONNECT":
-        raise ValueError("CONNECT makes a tunnel: trio_h2.open_pool() gives one, by stream()")
-    return pool.stream(
-        parts.method,
-        parts.url,
-        headers=parts.headers,
-        end_stream=True if parts.body is None else None,
-        body=parts.body,
-        target=parts.target,
-        authority=parts.authority,
-        server_hostname=parts.server_hostname,
-        timeouts=parts.timeouts,
-    )
 
 
 def _check_trio() -> None:

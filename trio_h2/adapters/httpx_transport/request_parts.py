@@ -1,4 +1,4 @@
-"""`RequestParts`: a request of httpx's, as a pool takes it; `RequestBody`: what is sent of it chunk by chunk."""
+"""`block_of`: a request of httpx's, as a pool takes it; `RequestBody`: what is sent of it chunk by chunk."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import functools
 import inspect
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import ModuleType
 from typing import Any, Protocol
 
-import attrs
-
 import trio_h2
 
-__all__ = ["HttpxRequest", "RequestBody", "RequestParts", "parts_of"]
+__all__ = ["HttpxRequest", "RequestBody", "block_of", "origin_of"]
 
 _NOT_IN_HTTP2 = frozenset(
     (b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
@@ -70,39 +69,17 @@ class RequestBody:
                 await chunks.aclose()
 
 
-@attrs.define(eq=False)  # and not frozen, which is twice as slow to make
-class RequestParts:
-    """The arguments of `Pool.stream`.
+def block_of(
+    package: ModuleType, pool: trio_h2.Pool, request: HttpxRequest
+) -> tuple[AbstractAsyncContextManager[trio_h2.ClientStream], RequestBody | None, float]:
+    """The block of a request's stream, not entered yet; its body, where its user makes that; and its read timeout.
 
-    Attributes:
-        origin: whom it goes to: scheme, host and port as a URL, and the name that TLS verifies if it is another.
+    Raises UnsupportedProtocol for a URL of another scheme, ValueError or TypeError for what makes no request.
     """
-
-    method: str
-    url: str
-    target: str
-    authority: str | None
-    headers: list[tuple[bytes, bytes]]
-    body: bytes | RequestBody | None
-    server_hostname: str | None
-    timeouts: trio_h2.Timeouts
-
-    @property
-    def origin(self) -> tuple[str, str | None]:
-        return self.url, self.server_hostname
-
-
-def parts_of(package: ModuleType, request: HttpxRequest) -> RequestParts:
-    """Take a request apart.
-
-    Raises UnsupportedProtocol for a URL of another scheme, ValueError or TypeError for extensions that make no sense.
-    """
-    url = request.url
-    scheme = url.scheme
-    if scheme not in ("http", "https"):
-        what = f"the URL's scheme is {scheme!r}" if scheme else "the URL has no scheme"
-        raise package.UnsupportedProtocol(f"{what}: it must start with http:// or https://")
-    extensions = request.extensions
+    method = request.method
+    if method == "CONNECT":
+        raise ValueError("CONNECT makes a tunnel: trio_h2.open_pool() gives one, by stream()")
+    url, server_hostname = origin_of(package, request)
     authority: str | None = None
     headers = []
     for name, value in request.headers.raw:
@@ -111,17 +88,36 @@ def parts_of(package: ModuleType, request: HttpxRequest) -> RequestParts:
             headers.append((name, value.strip(b" \t")))  # which HTTP/1.1 allows around a value, and HTTP/2 does not
         elif name == b"host" and authority is None:
             authority = value.decode("ascii")
-    target = extensions.get("target", url.raw_path)
-    return RequestParts(
-        method=request.method,
-        url=f"{scheme}://{url.netloc.decode('ascii')}",
+    extensions = request.extensions
+    target = extensions.get("target", request.url.raw_path)
+    timeouts = _timeouts_of(extensions.get("timeout", {}))
+    body = _body_of(package, request.stream)
+    block = pool.stream(
+        method,
+        url,
+        headers=headers,
+        end_stream=True if body is None else None,
+        body=body,
         target=target.decode("ascii") if isinstance(target, bytes) else target,
         authority=authority,
-        headers=headers,
-        body=_body_of(package, request.stream),
-        server_hostname=extensions.get("sni_hostname") if scheme == "https" else None,
-        timeouts=_timeouts_of(extensions.get("timeout", {})),
+        server_hostname=server_hostname,
+        timeouts=timeouts,
     )
+    return block, body if isinstance(body, RequestBody) else None, timeouts.read
+
+
+def origin_of(package: ModuleType, request: HttpxRequest) -> tuple[str, str | None]:
+    """Whom a request goes to: scheme, host and port as a URL, and the name that TLS verifies if it is another.
+
+    Raises UnsupportedProtocol for a URL of another scheme.
+    """
+    url = request.url
+    scheme = url.scheme
+    if scheme not in ("http", "https"):
+        what = f"the URL's scheme is {scheme!r}" if scheme else "the URL has no scheme"
+        raise package.UnsupportedProtocol(f"{what}: it must start with http:// or https://")
+    server_hostname = request.extensions.get("sni_hostname") if scheme == "https" else None
+    return f"{scheme}://{url.netloc.decode('ascii')}", server_hostname
 
 
 def _body_of(package: ModuleType, stream: Any) -> bytes | RequestBody | None:

@@ -59,7 +59,10 @@ class ResponseBody:
         if stream is None:
             raise self._package.StreamClosed
         try:
-            chunk = await self._receive(stream)
+            try:
+                chunk = stream.receive_nowait()  # a small response is all there, and costs no wake-up more
+            except trio.WouldBlock:
+                chunk = await self._wait(stream)
         except trio_h2.H2Error as error:
             await self.aclose()  # which raises what the request's body did, if that was it
             sending = self._sent is not None and not self._sent.sent
@@ -70,11 +73,7 @@ class ResponseBody:
             self._extensions["trailers"] = self._package.Headers(trailers.raw)
         raise StopAsyncIteration
 
-    async def _receive(self, stream: trio_h2.ClientStream) -> bytes:
-        try:
-            return stream.receive_nowait()  # a small response is all there, and costs no wake-up more
-        except trio.WouldBlock:
-            pass
+    async def _wait(self, stream: trio_h2.ClientStream) -> bytes:
         if self._read_timeout == math.inf:
             return await stream.receive_some()
         with trio.move_on_after(self._read_timeout):
@@ -91,8 +90,11 @@ class ResponseBody:
         self._stream = None
         self._on_closed(self)
         # As if it was left by an error: that is no checkpoint, so nothing can come between.
-        await block.__aexit__(_Done, _Done(), None)
+        await block.__aexit__(_Done, _DONE, None)
 
 
 class _Done(Exception):
     """Nothing more is wanted of a response."""
+
+
+_DONE = _Done()
