@@ -1,29 +1,31 @@
-"""What a request costs in counts, which hardly vary with the machine: `python -m tests.benchmarks calls`.
+"""What a request costs in counts, which do not vary with the machine: `python -m tests.benchmarks calls`.
 
-Both sides run over memory streams in one process. Counted are the calls of Python functions and of C functions (a
-coroutine that is resumed counts as called), the steps of tasks, each for the side whose task made them, and the turns
-of trio's loop. What trio's loop itself calls between steps, and the memory streams, count for nobody. How many objects
-are made is not counted: CPython does not tell.
+Both sides run in one process: under a clock that stands still, the tasks of a turn in order (trio throws dice for it),
+with no garbage collection. Three times over: to count calls of Python and of C functions, steps of tasks and turns of
+trio's loop, over memory streams; to count the objects made, likewise; and to count system calls, over a pair of
+sockets. What counts for whom, `meters.py` says.
 """
 
 from __future__ import annotations
 
-import sys
+import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from functools import partial
-from types import FrameType
+from typing import TypeVar
+from unittest.mock import patch
 
 import attrs
 import trio
 import trio.testing
+from trio._core import _run as trio_run
 
 import trio_h2
+from tests.benchmarks.meters import SIDE, SIDES, Calls, Meter, Objects, SystemCalls
 from tests.engine.helpers import whole_reads
 
-SIDE: ContextVar[str] = ContextVar("SIDE")
-OF_THE_MEASURE = ("/trio/testing/_memory_streams.py", "/trio/_core/_instrumentation.py", __file__)
+M = TypeVar("M", bound=Meter)
+Ends = tuple[trio.abc.Stream, trio.abc.Stream]
 MIB = 1 << 20
 BROWSER = [
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36"),
@@ -47,50 +49,18 @@ class Counts:
     Attributes:
         python, c, steps: calls of Python functions, of C functions, and steps of tasks, by side.
         turns: of trio's loop.
+        objects: made, by side.
+        system: calls of the kernel for a socket, by side.
+        polls: turns of trio's loop over sockets; each is one system call more, for both sides.
     """
 
     python: dict[str, float]
     c: dict[str, float]
     steps: dict[str, float]
     turns: float
-
-
-class Meter(trio.abc.Instrument):
-    """Counts while it is an instrument of trio's loop."""
-
-    def __init__(self) -> None:
-        self.python: Counter[str] = Counter()
-        self.c: Counter[str] = Counter()
-        self.steps: Counter[str] = Counter()
-        self.turns = 0
-        self._side = ""
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        side = task.context.get(SIDE)
-        if side is not None:
-            self._side = side
-            self.steps[side] += 1
-            sys.setprofile(self._count)
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        sys.setprofile(None)
-
-    def before_io_wait(self, timeout: float) -> None:
-        self.turns += 1
-
-    def _count(self, frame: FrameType, event: str, argument: object) -> None:
-        if frame.f_code.co_filename.endswith(OF_THE_MEASURE):
-            return
-        if event == "call":
-            self.python[self._side] += 1
-        elif event == "c_call":
-            self.c[self._side] += 1
-
-    def counts(self, times: int) -> Counts:
-        def each(counter: Counter[str]) -> dict[str, float]:
-            return {side: counter[side] / times for side in ("server", "client")}
-
-        return Counts(each(self.python), each(self.c), each(self.steps), self.turns / times)
+    objects: dict[str, float]
+    system: dict[str, float]
+    polls: float
 
 
 @attrs.frozen
@@ -165,26 +135,84 @@ WORK = {
 }
 
 
+class StillClock(trio.abc.Clock):
+    """Time that stands still, asked for in as many calls as trio's own clock."""
+
+    def start_clock(self) -> None:
+        pass
+
+    def current_time(self) -> float:
+        return 1000.0
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return max(0.0, deadline - 1000.0)
+
+
+class NoDice:
+    """In place of what trio throws each turn, to run its tasks forwards or backwards."""
+
+    def random(self) -> float:
+        return 0.0
+
+
 async def as_side(side: str, run: Callable[[], Awaitable[object]]) -> None:
     SIDE.set(side)
     await run()
 
 
-async def count(work: Work, trace: trio_h2.Trace | None = None) -> Counts:
-    """Count it, after it was done for a while; `trace` is the server's. No slices: those end by time."""
+def count(work: Work, trace: trio_h2.Trace | None = None) -> Counts:
+    """Count it; `trace` is the server's."""
+
+    def each(counter: Counter[str]) -> dict[str, float]:
+        return {side: counter[side] / work.times for side in SIDES}
+
+    calls = metered(work, Calls(), trace=trace)
+    objects = metered(work, Objects(), trace=trace)
+    system = metered(work, SystemCalls(), socket_pair, trace=trace)
+    return Counts(
+        each(calls.python),
+        each(calls.c),
+        each(calls.steps),
+        calls.turns / work.times,
+        each(objects.made),
+        each(system.made),
+        system.turns / work.times,
+    )
+
+
+def metered(
+    work: Work,
+    meter: M,
+    ends: Callable[[], Ends] = trio.testing.memory_stream_pair,
+    trace: trio_h2.Trace | None = None,
+) -> M:
+    """The meter after it has counted: the same each time, for nothing is left to the clock or to chance."""
+    gc.collect()
+    gc.disable()
+    try:
+        with patch.object(trio_run, "_r", NoDice()), patch.object(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", False):
+            trio.run(run, work, meter, ends, trace, clock=StillClock())
+    finally:
+        gc.enable()
+    return meter
+
+
+def socket_pair() -> Ends:
+    near, far = trio.socket.socketpair()
+    return trio.SocketStream(near), trio.SocketStream(far)
+
+
+async def run(work: Work, meter: Meter, ends: Callable[[], Ends], trace: trio_h2.Trace | None) -> None:
+    """Have the meter count once it was done for a while. No slices: those end by time."""
     whole_reads()
-    client_end, server_end = trio.testing.memory_stream_pair()
-    counts: list[Counts] = []
+    client_end, server_end = ends()
 
     async def client() -> None:
         async with trio_h2.connect_over(client_end, authority="example.org") as connection:
             await repeat(connection, work.times // 4)
-            meter = Meter()
-            trio.lowlevel.add_instrument(meter)
+            meter.start()
             await repeat(connection, work.times)
-            trio.lowlevel.remove_instrument(meter)
-            sys.setprofile(None)
-            counts.append(meter.counts(work.times))
+            meter.stop()
 
     async def repeat(connection: trio_h2.ClientConnection, times: int) -> None:
         left = iter(range(times))
@@ -201,14 +229,22 @@ async def count(work: Work, trace: trio_h2.Trace | None = None) -> Counts:
         serve = partial(trio_h2.serve_h2_connection, work.handler, server_end, trace=trace)
         nursery.start_soon(as_side, "server", serve)
         nursery.start_soon(as_side, "client", client)
-    return counts[0]
+
+
+HEADS = ("Python", "C", "steps", "objects", "system")
+
+
+def column(figure: float) -> str:
+    return f"{figure:10.3f}" if figure < 1 else f"{figure:10,.1f}"
 
 
 def table() -> str:
-    columns = f"{'Python':>10}{'C':>10}{'steps':>10}"
-    lines = [f"{'':30}{'server':>30}{'client':>30}", f"{'':30}{columns}{columns}{'turns':>10}"]
+    columns = "".join(f"{head:>10}" for head in HEADS)
+    sides = "".join(f"{side:>{len(columns)}}" for side in SIDES)
+    lines = [f"{'':30}{sides}", f"{'':30}{columns}{columns}{'turns':>10}{'polls':>10}"]
     for name, work in WORK.items():
-        counts = trio.run(count, work)
-        row = [one[side] for side in ("server", "client") for one in (counts.python, counts.c, counts.steps)]
-        lines.append(f"{name:30}" + "".join(f"{figure:10,.1f}" for figure in [*row, counts.turns]))
+        counts = count(work)
+        by_side = (counts.python, counts.c, counts.steps, counts.objects, counts.system)
+        row = [one[side] for side in SIDES for one in by_side]
+        lines.append(f"{name:30}" + "".join(map(column, [*row, counts.turns, counts.polls])))
     return "\n".join(lines)
