@@ -7,6 +7,7 @@ steps, what its memory streams do and what the harness does count for nobody.
 from __future__ import annotations
 
 import gc
+import os
 import select
 import socket
 import sys
@@ -20,6 +21,9 @@ import trio
 SIDE: ContextVar[str] = ContextVar("SIDE")
 SIDES = ("server", "client")
 OF_THE_MEASURE = ("/trio/testing/_memory_streams.py", "/trio/_core/_instrumentation.py", "/tests/benchmarks/calls.py")
+PLAIN = (os.read, os.write, os.readv, os.writev)
+"""Nothing but sockets is read or written here."""
+
 NEVER = 1 << 30
 
 
@@ -87,7 +91,7 @@ class Calls(Profiler):
 
 
 class SystemCalls(Profiler):
-    """Calls that go to the kernel for a socket: its methods (send, recv), and what epoll is told (register, modify).
+    """Calls that go to the kernel for a socket: its methods, plain reads and writes, and what epoll is told.
 
     trio polls once in each turn, for both sides, which `turns` counts.
     """
@@ -100,8 +104,8 @@ class SystemCalls(Profiler):
     def _called(self, frame: FrameType, event: str, argument: Any) -> None:
         if self._side is None or event != "c_call":
             return
-        # Python itself knows a socket's fileno.
-        if isinstance(argument.__self__, socket.socket | select.epoll) and argument.__name__ != "fileno":
+        of_socket = isinstance(argument.__self__, socket.socket | select.epoll)
+        if argument in PLAIN or (of_socket and argument.__name__ != "fileno"):  # which Python itself knows
             self.by_name[argument.__name__] += 1
             self.made[self._side] += 1
 
