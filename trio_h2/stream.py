@@ -21,6 +21,9 @@ from .wording import number
 
 __all__ = ["Stream", "check_max_body"]
 
+# Named here, because to make a union takes longer than to look in it.
+OCTETS = (bytes, bytearray, memoryview)
+
 
 class Stream(trio.abc.HalfCloseableStream):
     """What a client's and a server's stream share.
@@ -81,7 +84,8 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def __anext__(self) -> bytes:
         """As `receive_some()`, until the body's end."""
-        data = await self.receive_some()
+        self._ask_for_body()
+        data = await self._actor.inbox.receive_some(None)
         if not data:
             raise StopAsyncIteration
         return data
@@ -102,7 +106,7 @@ class Stream(trio.abc.HalfCloseableStream):
             ProtocolError: the header section has not been sent.
             TypeError: `data` is not bytes-like.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, OCTETS):
             raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
         await self._actor.send_all(data)
 

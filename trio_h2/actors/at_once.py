@@ -6,6 +6,8 @@ one write, which is right where many send; and where one does, that is two steps
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from ..protocol.connection_machine import ConnectionMachine
@@ -22,25 +24,23 @@ class AtOnce:
     """Writes to a plain socket without waiting. Owner of every field: this object.
 
     Attributes:
+        alone: Whether whoever sends next most likely is alone, so that its frames need no company.
+        enough: of so many octets it does not matter: they are worth a write. None of either where there is no socket.
         rest: what the socket did not take. It is the task's to write, before anything else.
     """
 
-    __slots__ = ("_alone", "_machine", "_socket", "rest")
+    __slots__ = ("_machine", "_socket", "alone", "enough", "rest")
 
     def __init__(self, machine: ConnectionMachine, transport: trio.abc.SendStream) -> None:
         self._machine = machine
         self._socket = plain_socket(transport)
-        self._alone = False
+        self.enough: float = math.inf if self._socket is None else ENOUGH
+        self.alone = False
         self.rest = b""
 
     def expect(self, *, alone: bool) -> None:
         """The reader has given out a read; if all of it was one stream's, whoever sends next most likely is alone."""
-        self._alone = alone
-
-    @property
-    def wanted(self) -> bool:
-        """Whether what is cut now needs no company, and can be written."""
-        return (self._alone or self._machine.outbox.size >= ENOUGH) and self._socket is not None and not self.rest
+        self.alone = alone and self._socket is not None
 
     def write(self) -> int:
         """Take what is cut and write it; how many octets went.
@@ -48,7 +48,7 @@ class AtOnce:
         There is no checkpoint in it, so nothing but a socket that is full cuts it in two (invariant 2).
         """
         assert self._socket is not None
-        self._alone = False
+        self.alone = False
         data = self._machine.take()
         sent = write_socket(self._socket, data)
         self.rest = data[sent:]

@@ -262,7 +262,8 @@ class Sending:
         """Send octets of the body, and with `end_stream` the end."""
         if self.failure is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
-        self.check_sending()
+        if self._busy or self.failure is not None or self.closed_by_user:
+            self.check_sending()
         before, self._unfinished = self._unfinished, True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -288,8 +289,9 @@ class Sending:
         if writer.failure is not None:
             return False
         stream = self.machine
-        self._check_open_half(stream)
-        if stream.discards_body:
+        if self._broken or self.inbox.ended or not stream.can_send:
+            self._check_open_half(stream)
+        if stream.sending.bodiless and stream.discards_body:
             return True
         if not writer.cut_whole(stream, data, end_stream):
             return False

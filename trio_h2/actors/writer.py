@@ -137,7 +137,8 @@ class Writer:
     def whole(self) -> None:
         """A call has cut all that it has: write it in the caller's task, if that is quicker, or wake this one."""
         at_once = self.at_once
-        if self._writing or self._senders or self._stopped or not at_once.wanted:
+        wanted = at_once.alone or self._machine.outbox.size >= at_once.enough
+        if not wanted or at_once.rest or self._writing or self._senders or self._stopped:
             self._woken.set()
             return
         self.bytes_sent += at_once.write()
@@ -213,9 +214,8 @@ class Writer:
         machine = self._machine
         if type(data) is not bytes or machine.outbox.size >= self._limit or (self._senders and self._others_wait):
             return False
-        if not data or len(data) > machine.sendable(stream):
+        if not data or not machine.send_whole(stream, data, end_stream=end_stream):
             return False
-        machine.send_data(stream, data, end_stream=end_stream)
         self.whole()
         return True
 

@@ -362,6 +362,27 @@ class Sender:
         if end_stream and stream.send_end():
             self.table.close(stream, CloseReason.ENDED)
 
+    def send_whole(self, stream: StreamMachine, data: bytes, *, end_stream: bool) -> bool:
+        """The fast path of `sendable` and `send_data` for what fits in one frame; if it does not, nothing is sent.
+
+        Raises: as `send_data`.
+
+        Returns: whether it was cut.
+        """
+        length = len(data)
+        room = min(stream.outbound.available, self.outbound.available)
+        if length > room or length > self.outbox.max_frame_size or length > self._max_frame_size:
+            return False
+        stream.send_body(length, end_stream=end_stream)
+        self._budgets.count_data_sent(length, room)
+        stream.sending.count(length)
+        stream.outbound.consume(length)
+        self.outbound.consume(length)
+        self.outbox.data(stream.stream_id, data, end_stream=end_stream)
+        if end_stream and stream.send_end():
+            self.table.close(stream, CloseReason.ENDED)
+        return True
+
     def end_stream(self, stream: StreamMachine) -> None:
         """End our half with an empty DATA frame, which needs no window (6.9.1). Raises as `send_data`."""
         self.send_data(stream, b"", end_stream=True)

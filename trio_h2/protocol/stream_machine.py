@@ -388,6 +388,9 @@ class StreamMachine:
 
         Raises: as `send` and `check_body`.
         """
+        half = self.sending
+        if half.expected is None and half.phase is Phase.BODY and self.state is _S.OPEN:
+            return  # as most: no length was promised, and the state stays as it is
         if self.state in _CAN_SEND:
             self.check_body(count, end_stream=end_stream)
         self.send(Input.SEND_DATA)
