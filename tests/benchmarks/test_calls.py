@@ -17,7 +17,7 @@ BOUNDS = {
     "a browser's GET, 100 at once": (193, 310, 0.11),
     "1 MiB down": (2_800, 4_000, 62),
     "1 MiB up": (4_300, 2_900, 66),
-    "100 messages there and back": (29_500, 27_500, 1_080),
+    "100 messages there and back": (28_800, 27_300, 1_060),
 }
 """The server's calls of Python functions, the client's, and the turns of trio's loop.
 
@@ -30,7 +30,7 @@ OBJECTS = {
     "a browser's GET, 100 at once": (117, 155),
     "1 MiB down": (1_210, 1_750),
     "1 MiB up": (1_910, 1_290),
-    "100 messages there and back": (12_100, 11_900),
+    "100 messages there and back": (11_400, 11_300),
 }
 """Objects that the server makes, and the client, as CPython 3.11 counts them: later ones count fewer."""
 

@@ -24,6 +24,7 @@ import trio_h2
 from tests.engine.helpers import (
     GET,
     OK,
+    POST,
     RawPeer,
     at_rest,
     client_and_server,
@@ -388,3 +389,31 @@ async def test_a_body_read_as_it_comes_in_tiny_pieces_is_kept_in_large_ones(auto
         assert len(body) == 2
         await it.receive(it.peer.data(1, end_stream=True))
     assert b"".join(body) == b"".join(pieces)
+
+
+@pytest.mark.parametrize("max_bytes", [None, 3_000, 3_001, 100])
+async def test_what_is_waited_for_is_taken_as_what_is_there(max_bytes: int | None, autojump_clock: MockClock) -> None:
+    """The fast path of a chunk that comes alone, and the other: the same pieces, and the same credit."""
+    pieces: dict[str, list[bytes]] = {"waited for": [], "there": []}
+    come = trio.Event()
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        how = stream.request.headers["how"]
+        if how == "there":
+            await come.wait()
+        while piece := await stream.receive_some(max_bytes):
+            pieces[how].append(piece)
+        await stream.respond(200)
+
+    async with raw_client(handler) as peer:
+        for stream_id, how in ((1, "waited for"), (3, "there")):
+            await peer.send(peer.headers(stream_id, [*POST, ("how", how)]))
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send(peer.data(stream_id, b"x" * 3_000))
+            await trio.testing.wait_all_tasks_blocked()
+            come.set()
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send(peer.data(stream_id, b"y" * 3_001), peer.data(stream_id, b"z", end_stream=True))
+            await peer.expect(HeadersFrame, stream_id=stream_id)
+    assert pieces["waited for"] == pieces["there"]
+    assert b"".join(pieces["there"]) == b"x" * 3_000 + b"y" * 3_001 + b"z"

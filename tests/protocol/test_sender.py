@@ -540,3 +540,44 @@ def test_rfc9113_4_2_no_frame_is_longer_than_the_peer_allows() -> None:
     peer = h.RawPeer(client=True, config=Config(max_outbound_frame_size=100))
     stream = h.open_request(peer.machine, h.POST, end=False)
     assert peer.machine.sendable(stream) == 100
+
+
+# The fast path of small DATA
+
+
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize("fields", [h.POST, [*h.POST, h.length(300)]])
+def test_a_whole_frame_is_cut_as_send_data_cuts_it(fields: h.Fields, *, end: bool) -> None:
+    """By `send_whole` or by `sendable` and `send_data`: the same octets, and the same state after them."""
+    results = []
+    for whole in (True, False):
+        peer, stream = asking(fields)
+        for data, last in ((b"x" * 100, False), (b"y" * 200, end)):
+            if whole:
+                assert peer.machine.send_whole(stream, data, end_stream=last)
+            else:
+                assert len(data) <= peer.machine.sendable(stream)
+                peer.machine.send_data(stream, data, end_stream=last)
+        results.append((h.state_of(peer.machine), peer.machine.take()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("size", [16_384, 16_385, 65_535, 65_536])
+def test_what_does_not_fit_in_one_frame_is_not_begun(size: int) -> None:
+    peer, stream = asking()
+    before = h.state_of(peer.machine)
+    fits = size <= peer.machine.sendable(stream)
+    assert fits == (size == 16_384)
+    assert peer.machine.send_whole(stream, bytes(size), end_stream=False) == fits
+    assert fits or h.state_of(peer.machine) == before
+
+
+def test_a_whole_frame_is_held_to_what_send_data_is_held_to() -> None:
+    peer, stream = asking([*h.POST, h.length(10)])
+    machine = peer.machine
+    refuses(machine, lambda: machine.send_whole(stream, b"x" * 11, end_stream=False), InvalidBodyLengthError)
+    refuses(machine, lambda: machine.send_whole(stream, b"x" * 9, end_stream=True), InvalidBodyLengthError)
+    assert machine.send_whole(stream, b"x" * 10, end_stream=True)
+    refuses(machine, lambda: machine.send_whole(stream, b"x", end_stream=False), StreamClosedError)
+    peer, stream = serving()
+    refuses(peer.machine, lambda: peer.machine.send_whole(stream, b"x", end_stream=False), ProtocolError)
