@@ -239,56 +239,93 @@ def h2_server(port: int) -> None:
     asyncio.run(serve())
 
 
-def h2_client(port: int, count: int, streams: int) -> float:
+class H2Stream:
+    """One stream's messages in a task: a buffer, and the future of whoever waits for the next."""
+
+    def __init__(self, protocol: Any, stream_id: int) -> None:
+        self.protocol = protocol
+        self.stream_id = stream_id
+        self.buffer = b""
+        self.ended = False
+        self.waiter: asyncio.Future[None] | None = None
+
+    def put(self, data: bytes, *, ended: bool = False) -> None:
+        self.buffer += data
+        self.ended = self.ended or ended
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    async def receive(self, size: int) -> bytes:
+        while len(self.buffer) < size and not self.ended:
+            self.waiter = asyncio.get_running_loop().create_future()
+            await self.waiter
+        message, self.buffer = self.buffer[:size], self.buffer[size:]
+        return message
+
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        self.protocol.h2.send_data(self.stream_id, data, end_stream=end)
+        self.protocol.write()
+
+
+def h2_tasks_server(port: int) -> None:
+    """As ours and grpclib's: what is received on a stream is given to a task, which answers."""
     from h2 import events
 
-    class Stream:
-        """One stream's messages: a buffer, and the future of whoever waits for the next."""
+    class TasksProtocol(h2_protocol(client_side=False)):
+        def __init__(self) -> None:
+            super().__init__()
+            self.streams: dict[int, H2Stream] = {}
+            self.tasks: set[asyncio.Task[None]] = set()
 
-        def __init__(self, protocol: Any) -> None:
-            self.protocol = protocol
-            self.stream_id = protocol.h2.get_next_available_stream_id()
-            protocol.streams[self.stream_id] = self
-            self.buffer = b""
-            self.ended = False
-            self.waiter: asyncio.Future[None] | None = None
-            fields = [(":method", "POST"), (":scheme", "http"), (":authority", HOST), (":path", "/")]
-            protocol.h2.send_headers(self.stream_id, fields)
-            protocol.write()
+        def handle(self, event: Any) -> None:
+            if isinstance(event, events.RequestReceived):
+                self.streams[event.stream_id] = stream = H2Stream(self, event.stream_id)
+                self.tasks.add(asyncio.ensure_future(self.echo(stream)))
+            elif isinstance(event, events.DataReceived):
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                self.streams[event.stream_id].put(event.data)
+            elif isinstance(event, events.StreamEnded):
+                self.streams[event.stream_id].put(b"", ended=True)
 
-        def wake(self) -> None:
-            if self.waiter is not None and not self.waiter.done():
-                self.waiter.set_result(None)
+        async def echo(self, stream: H2Stream) -> None:
+            self.h2.send_headers(stream.stream_id, [(":status", "200")])
+            while message := await stream.receive(len(MESSAGE)):
+                stream.send(message)
+            stream.send(b"", end=True)
 
-        async def receive(self, size: int) -> bytes:
-            while len(self.buffer) < size and not self.ended:
-                self.waiter = asyncio.get_running_loop().create_future()
-                await self.waiter
-            message, self.buffer = self.buffer[:size], self.buffer[size:]
-            return message
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(TasksProtocol, HOST, port)
+        await server.serve_forever()
 
-        def send(self, data: bytes, *, end: bool = False) -> None:
-            self.protocol.h2.send_data(self.stream_id, data, end_stream=end)
-            self.protocol.write()
+    asyncio.run(serve())
+
+
+def h2_client(port: int, count: int, streams: int) -> float:
+    from h2 import events
 
     class ClientProtocol(h2_protocol(client_side=True)):
         def __init__(self) -> None:
             super().__init__()
-            self.streams: dict[int, Stream] = {}
+            self.streams: dict[int, H2Stream] = {}
 
         def handle(self, event: Any) -> None:
             if isinstance(event, events.DataReceived):
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                stream = self.streams[event.stream_id]
-                stream.buffer += event.data
-                stream.wake()
+                self.streams[event.stream_id].put(event.data)
             elif isinstance(event, events.StreamEnded):
-                self.streams[event.stream_id].ended = True
-                self.streams[event.stream_id].wake()
+                self.streams[event.stream_id].put(b"", ended=True)
             elif isinstance(event, events.StreamReset | events.ConnectionTerminated):
                 raise AssertionError(event)
 
-    async def exchange(stream: Stream) -> None:
+        def open(self) -> H2Stream:
+            stream_id = self.h2.get_next_available_stream_id()
+            self.streams[stream_id] = stream = H2Stream(self, stream_id)
+            fields = [(":method", "POST"), (":scheme", "http"), (":authority", HOST), (":path", "/")]
+            self.h2.send_headers(stream_id, fields)
+            self.write()
+            return stream
+
+    async def exchange(stream: H2Stream) -> None:
         stream.send(MESSAGE)
         check_back(await stream.receive(len(MESSAGE)))
 
@@ -296,7 +333,7 @@ def h2_client(port: int, count: int, streams: int) -> float:
         _, protocol = await asyncio.get_running_loop().create_connection(ClientProtocol, HOST, port)
 
         async def one_stream(share: Iterator[int], warmed: Warmed) -> None:
-            stream = Stream(protocol)
+            stream = protocol.open()
             for _ in range(WARM_UP):
                 await exchange(stream)
             await warmed()
@@ -315,8 +352,18 @@ def h2_client(port: int, count: int, streams: int) -> float:
     return asyncio.run(call())
 
 
-SERVERS = {"trio_h2": trio_h2_server, "grpclib": grpclib_server, "h2 on asyncio": h2_server}
-CLIENTS = {"trio_h2": trio_h2_client, "grpclib": grpclib_client, "h2 on asyncio": h2_client}
+SERVERS = {
+    "trio_h2": trio_h2_server,
+    "grpclib": grpclib_server,
+    "h2 on asyncio": h2_server,
+    "h2 on asyncio, tasks": h2_tasks_server,
+}
+CLIENTS = {
+    "trio_h2": trio_h2_client,
+    "grpclib": grpclib_client,
+    "h2 on asyncio": h2_client,
+    "h2 on asyncio, tasks": h2_client,
+}
 
 
 def main(name: str, port: str, count: str = "", streams: str = "") -> None:

@@ -332,9 +332,11 @@ class Inbox:
             await trio.lowlevel.checkpoint()
             self.claim("stream")
         else:
-            self.claim("stream")
+            if self._waits or self.consumer != "stream":
+                self.claim("stream")
             item = await self._wait()
-            if type(item) is Chunk and self._is_all(item, max_bytes):
+            limit = TAKE_UP_TO if max_bytes is None else max_bytes
+            if type(item) is Chunk and self._queued == 1 and len(item.data) <= limit:
                 return self._take_all(item)
             self._note(item)
         while True:
@@ -363,12 +365,8 @@ class Inbox:
             raise trio.WouldBlock
         return b""
 
-    def _is_all(self, chunk: Chunk, max_bytes: int | None) -> bool:
-        """Whether that chunk, which was waited for, is all there is, and all of it is wanted."""
-        return self._queued == 1 and len(chunk.data) <= (TAKE_UP_TO if max_bytes is None else max_bytes)
-
     def _take_all(self, chunk: Chunk) -> bytes:
-        """The fast path of most messages, for `_note` and `_take`: there is nothing before the chunk or behind it."""
+        """The fast path, for `_note` and `_take`, of a chunk that was waited for, wholly wanted and all there is."""
         self._queued = 0
         self._last = None
         data = chunk.data

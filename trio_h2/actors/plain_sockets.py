@@ -23,16 +23,15 @@ def plain_socket(transport: object) -> trio.socket.SocketType | None:
     return transport.socket
 
 
-# The socket is asked for its number each time: one that was closed has none any more, and its old one is another's.
-
-
 async def read_socket(socket: trio.socket.SocketType, size: int) -> bytes:
     """As `SocketStream.receive_some`, and always a wait. Raises what that raises."""
     while True:
-        if socket.fileno() < 0:
+        number = socket.fileno()
+        if number < 0:
             raise trio.ClosedResourceError("this socket was already closed")
-        await trio.lowlevel.wait_readable(socket)
+        await trio.lowlevel.wait_readable(number)
         try:
+            # Asked for once more: a socket that was closed has no number, and its old one may be another's by now.
             return os.read(socket.fileno(), size)
         except BlockingIOError:
             pass

@@ -265,7 +265,8 @@ class ConnectionInboundWindow(InboundWindow):
     @property
     def due(self) -> bool:
         """Whether there is enough credit for a WINDOW_UPDATE. What growth added, and is held now, asks for no more."""
-        return self.unannounced * 2 >= self.target - min(self.held, self.widened)
+        twice = self.unannounced * 2
+        return twice >= self.target - self.widened and twice >= self.target - min(self.held, self.widened)
 
     def widen(self, wanted: int) -> int:
         """Grow by up to `wanted` octets, and hold credit back by as much earlier; by how much?
