@@ -219,6 +219,7 @@ def h2_protocol(client_side: bool) -> Any:
 
 
 def h2_server(port: int) -> None:
+    """The least that answers: in the callback that received, with no task."""
     from h2 import events
 
     class EchoProtocol(h2_protocol(client_side=False)):
@@ -268,7 +269,7 @@ class H2Stream:
 
 
 def h2_tasks_server(port: int) -> None:
-    """As ours and grpclib's: what is received on a stream is given to a task, which answers."""
+    """What is received on a stream is given to a task, which answers: as ours and grpclib's do."""
     from h2 import events
 
     class TasksProtocol(h2_protocol(client_side=False)):
