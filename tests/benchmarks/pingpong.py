@@ -357,13 +357,13 @@ SERVERS = {
     "trio_h2": trio_h2_server,
     "grpclib": grpclib_server,
     "h2 on asyncio": h2_server,
-    "h2 on asyncio, tasks": h2_tasks_server,
+    "h2 on asyncio with tasks": h2_tasks_server,
 }
 CLIENTS = {
     "trio_h2": trio_h2_client,
     "grpclib": grpclib_client,
     "h2 on asyncio": h2_client,
-    "h2 on asyncio, tasks": h2_client,
+    "h2 on asyncio with tasks": h2_client,
 }
 
 

@@ -30,7 +30,7 @@ def load(streams: int) -> Load:
 
 
 LOADS = (load(1), load(100))
-PEERS = ("grpclib", "h2 on asyncio, tasks", "h2 on asyncio")
+PEERS = ("grpclib", "h2 on asyncio with tasks", "h2 on asyncio")
 
 WORKLOADS = (
     Workload(
