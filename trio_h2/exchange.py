@@ -58,7 +58,7 @@ class Outgoing:
         """What sends the body and the trailers, once; None where there is nothing to send or the user sends."""
         if self.body is None:
             return None
-        expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.fields)
+        expects = any(value.lower() == b"100-continue" for name, value in self.fields if name == b"expect")
         body = self.body
         if not isinstance(body, bytes | bytearray | memoryview):
             body = partial(chunks_of, body)

@@ -328,12 +328,12 @@ class Inbox:
     async def receive_some(self, max_bytes: int | None) -> bytes:
         """Wait for octets of the body; b"" at its end. Raises the stream's failure."""
         # Where there is something to wait for, the wait is the checkpoint.
-        if self._held is not None or self._queued or self.ended or self.failure is not None:
+        waits = self._held is None and not (self._queued or self.ended or self.failure is not None)
+        if not waits:
             await trio.lowlevel.checkpoint()
+        if self._waits or self.consumer != "stream":
             self.claim("stream")
-        else:
-            if self._waits or self.consumer != "stream":
-                self.claim("stream")
+        if waits:
             item = await self._wait()
             limit = TAKE_UP_TO if max_bytes is None else max_bytes
             if type(item) is Chunk and self._queued == 1 and len(item.data) <= limit:

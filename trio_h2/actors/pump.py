@@ -56,10 +56,11 @@ class Pump:
         self._body = body
         self._trailers = trailers
         self._write_timeout = write_timeout
-        self._expect_continue = expect_continue
-        self._proceed = trio.Event()
-        self._done = trio.Event()
-        self._scope = trio.CancelScope()
+        self._proceed = trio.Event() if expect_continue else None
+        self._done = False
+        self._left = None if isinstance(body, Octets) else trio.Event()
+        self._scope: trio.CancelScope | None = None
+        self._stopped = False
         self._error: BaseException | None = None
         self._when_done: Callable[[], None] | None = None
         self.begun = False
@@ -67,21 +68,24 @@ class Pump:
 
     def answered(self, status: str) -> None:
         """A response has come: to a pump that waits for a 100 the final one says whether the body is wanted."""
-        if status == "100":
+        if self._proceed is None or self._proceed.is_set():
+            return
+        if status == "100" or status.startswith("2"):
             self._proceed.set()
-        elif self._expect_continue and not self._proceed.is_set() and not status.startswith("1"):
-            if status.startswith("2"):
-                self._proceed.set()
-            else:
-                self.stop()
+        elif not status.startswith("1"):
+            self.stop()
 
     def stop(self) -> None:
         """The rest is not wanted any more."""
-        self._scope.cancel()
+        self._stopped = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     def end(self) -> None:
         """The pump has ended, or never runs."""
-        self._done.set()
+        self._done = True
+        if self._left is not None:
+            self._left.set()
         if self._when_done is not None:
             self._when_done()
 
@@ -104,27 +108,29 @@ class Pump:
         A second call replaces the first.
         """
         self._when_done = call
-        if call is not None and self._done.is_set():
+        if call is not None and self._done:
             call()
 
     @property
     def whole(self) -> bytes | None:
         """The body, where it is octets that nothing has to precede or to follow; else None."""
-        alone = self._trailers is None and not self._expect_continue
+        alone = self._trailers is None and self._proceed is None
         return self._body if alone and type(self._body) is bytes else None
 
     async def left(self) -> None:
         """Wait until the caller's iterator, if there is one, is no longer run."""
-        if not isinstance(self._body, bytes | bytearray | memoryview):
+        if self._left is not None:
             with trio.CancelScope(shield=True):
-                await self._done.wait()
+                await self._left.wait()
 
     # In the stream's task
 
     async def run(self, stream: Sending, continue_timeout: float) -> None:
         """Send all of it, until `stop`. Raises as sending calls do, and what the caller's iterator does."""
-        with self._scope:
-            if self._expect_continue:
+        with trio.CancelScope() as self._scope:
+            if self._stopped:
+                self._scope.cancel()
+            if self._proceed is not None:
                 with trio.move_on_after(continue_timeout):
                     await self._proceed.wait()
             await self._send(stream)
