@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,16 +14,17 @@ import trio
 from tests.benchmarks import calls
 from tests.benchmarks.bench import ROOT, Bench, open_bench, require_programs
 from tests.benchmarks.docs import as_json, from_json, write_results, write_section
-from tests.benchmarks.model import RefusedError, Results, Side, Workload
+from tests.benchmarks.model import Results, Side, Workload
 from tests.benchmarks.plot import draw
-from tests.benchmarks.profile import PROFILES, profile
-from tests.benchmarks.report import machine, table
+from tests.benchmarks.profile import PROFILES, owner_rows, profile
+from tests.benchmarks.report import aligned, machine, markdown_table, summary, table
 from tests.benchmarks.runner import run_workload
+from tests.benchmarks.runtimes import Runtime
 from tests.benchmarks.workloads import find_workloads
 
 WORKLOADS = find_workloads()
 OUTPUT = ROOT / ".benchmarks"
-CALLS = "calls"
+CALLS, PROFILE = "calls", "profile"
 ROUNDS, QUICK_ROUNDS, QUICK_HASTE = 5, 2, 4.0
 
 
@@ -34,7 +37,8 @@ def parse_arguments() -> argparse.Namespace:
         "names",
         nargs="*",
         metavar="name",
-        help=f"workloads, all by default: {', '.join(WORKLOADS)}; or `calls` alone, which counts in place of measuring",
+        help=f"workloads, all by default: {', '.join(WORKLOADS)}; or `{CALLS}`, which counts in place of measuring; or "
+        f"`{PROFILE}`, which prints where the time goes, and which of these, all by default: {', '.join(PROFILES)}",
     )
     parser.add_argument("--rounds", type=int, help=f"measurements of each side (default: {ROUNDS})")
     parser.add_argument("--quick", action="store_true", help="short measurements, few rounds: does everything work?")
@@ -46,50 +50,62 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--docs", action="store_true", help="rewrite the results in docs/performance.md, too")
     parser.add_argument("--load", type=Path, metavar="JSON", help="measure nothing, take the figures of that file")
     parser.add_argument(
-        "--profile",
-        action="store_true",
-        help=f"print where the time of one side goes, in place of figures: {', '.join(PROFILES)}",
+        "--python",
+        action="append",
+        default=[],
+        metavar="VERSION=PATH",
+        help="another Python, such as 3.13=/usr/bin/python3.13; the others are looked for on PATH",
+    )
+    parser.add_argument(
+        "--before", type=Path, metavar="TREE", help="an older checkout: measure its trio_h2 beside the one here"
     )
     arguments = parser.parse_args()
-    known = PROFILES if arguments.profile else WORKLOADS
-    if arguments.names == [CALLS]:
-        return arguments
-    arguments.names = arguments.names or list(known)
+    check_arguments(parser, arguments)
+    return arguments
+
+
+def check_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Fill in what was not given, and end with an error for what is wrong."""
+    for pair in arguments.python:
+        if not re.fullmatch(r"\d+\.\d+=.+", pair):
+            parser.error(f"--python {pair!r} is not VERSION=PATH")
+    arguments.python = dict(pair.split("=", 1) for pair in arguments.python)
+    if arguments.before is not None and not (arguments.before / "trio_h2" / "__init__.py").exists():
+        parser.error(f"--before {arguments.before} is no checkout: it has no trio_h2")
+    arguments.what, known = None, WORKLOADS
+    if arguments.names[:1] in ([CALLS], [PROFILE]):
+        arguments.what, *arguments.names = arguments.names
+        known = PROFILES if arguments.what == PROFILE else {}
     for name in arguments.names:
         if name not in known:
-            parser.error(f"no workload {name!r}; there are: {', '.join(known)}")
+            parser.error(f"there is no {name!r} in {', '.join(known) or arguments.what}")
+    arguments.names = arguments.names or list(known)
     if arguments.rounds is None:
         arguments.rounds = QUICK_ROUNDS if arguments.quick else ROUNDS
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
-    return arguments
 
 
-def chosen_sides(workload: Workload, names: list[str] | None) -> list[Side]:
+def chosen_sides(workload: Workload, names: list[str] | None, with_before: bool) -> list[Side]:
     sides = [side for side in workload.sides if names is None or side.name in names]
+    sides = [side for side in sides if with_before or not side.runtime.before]
     if not sides:
         raise SystemExit(f"{workload.name} has none of these sides; it has: {[side.name for side in workload.sides]}")
     return sides
 
 
-def measured(bench: Bench, arguments: argparse.Namespace, name: str) -> Results | None:
-    """The results of a workload; None, and a word why, when a load was refused."""
-
+def measured(bench: Bench, arguments: argparse.Namespace, name: str) -> Results:
     async def run() -> Results:
         return await run_workload(
             bench,
             WORKLOADS[name],
-            sides=chosen_sides(WORKLOADS[name], arguments.side),
+            sides=chosen_sides(WORKLOADS[name], arguments.side, arguments.before is not None),
             rounds=arguments.rounds,
             haste=QUICK_HASTE if arguments.quick else 1.0,
             requests=arguments.requests,
         )
 
-    try:
-        return trio.run(run)
-    except RefusedError as error:
-        print(f"{name}: refused: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr, flush=True)
-        return None
+    return trio.run(run)
 
 
 def write_output(directory: Path, all_results: list[Results]) -> None:
@@ -101,51 +117,63 @@ def write_output(directory: Path, all_results: list[Results]) -> None:
 
 
 def print_profiles(arguments: argparse.Namespace) -> None:
-    texts = []
+    profiles = []
     with open_bench() as bench:
         for name in arguments.names:
-            texts.append(trio.run(profile, bench, name))
-            print(texts[-1], end="\n\n", flush=True)
+            profiles.append(trio.run(profile, bench, name))
+            print(profiles[-1].text(), end="\n\n", flush=True)
+    print("\n".join(aligned(owner_rows(profiles), texts=1)))
     if arguments.docs:
-        write_section("profile", "\n\n".join(f"```\n{text}\n```" for text in texts))
+        texts = [f"```\n{each.text()}\n```" for each in profiles]
+        write_section("profile", "\n\n".join([markdown_table(owner_rows(profiles), texts=1), *texts]))
+
+
+def print_calls(arguments: argparse.Namespace) -> None:
+    tables = [calls.table()]
+    if arguments.before is not None:
+        with open_bench(before=arguments.before) as bench, bench.running_on(Runtime(before=True)):
+            argv = [*bench.runtimes.command(Runtime(before=True)), "-m", "tests.benchmarks", CALLS]
+        tables.insert(0, subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip())
+        tables = [f"{when}:\n{table}" for when, table in zip(("before", "now"), tables, strict=True)]
+    text = "\n\n".join(tables)
+    print(text)
+    if arguments.docs:
+        write_section(CALLS, f"```\n{text}\n```")
 
 
 def measure_all(arguments: argparse.Namespace) -> list[Results]:
     """Measure, print and keep each workload as it is done."""
     all_results: list[Results] = []
     print(machine(), end="\n\n", flush=True)
-    with open_bench() as bench:
+    with open_bench(arguments.python, arguments.before) as bench:
         for name in arguments.names:
-            results = measured(bench, arguments, name)
-            if results is not None:
-                all_results.append(results)
-                print(table(results), end="\n\n", flush=True)
-                write_output(arguments.output, all_results)
+            all_results.append(measured(bench, arguments, name))
+            print(table(all_results[-1]), end="\n\n", flush=True)
+            write_output(arguments.output, all_results)
     return all_results
 
 
 def loaded(path: Path) -> list[Results]:
     all_results = from_json(json.loads(path.read_text()), WORKLOADS)
-    print("\n\n".join(map(table, all_results)))
+    print("\n\n".join(map(table, all_results)), end="\n\n")
     return all_results
 
 
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.names == [CALLS]:
-        counted = calls.table()
-        print(counted)
-        if arguments.docs:
-            write_section("calls", f"```\n{counted}\n```")
+    if arguments.what == CALLS:
+        print_calls(arguments)
         return
-    require_programs("taskset", "h2load", "nghttpd", "curl")
-    if arguments.profile:
+    if arguments.load is None:
+        require_programs("taskset", "h2load", "nghttpd", "curl")
+    if arguments.what == PROFILE:
         print_profiles(arguments)
         return
     all_results = loaded(arguments.load) if arguments.load is not None else measure_all(arguments)
+    print(summary(all_results))
     if arguments.docs:
         write_results(all_results, WORKLOADS)
-    if arguments.load is None and len(all_results) < len(arguments.names):
+    if arguments.load is None and any(results.failed for results in all_results):
         sys.exit(1)
 
 

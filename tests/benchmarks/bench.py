@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,9 @@ import trio
 import trustme
 
 from tests.benchmarks.model import RefusedError, Running, Side
+from tests.benchmarks.runtimes import HERE, ROOT, Runtime, Runtimes
 from tests.peers import Completed, TLSFiles, free_port, run_program, run_server
 
-ROOT = Path(__file__).parent.parent.parent
 HOST = "127.0.0.1"
 
 MIB = 2**20
@@ -38,7 +37,9 @@ SEARCH_PATH = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
 class Bench:
     """Where everything runs."""
 
-    def __init__(self, side_core: int, load_core: int, directory: Path) -> None:
+    def __init__(self, side_core: int, load_core: int, directory: Path, *, runtimes: Runtimes | None = None) -> None:
+        self.runtimes = runtimes or Runtimes(directory)
+        self._runtime = HERE
         self.side_core = side_core
         self.load_core = load_core
         self.both_cores = f"{side_core},{load_core}"
@@ -86,9 +87,34 @@ class Bench:
             raise RefusedError(f"exit code {completed.returncode}:\n{completed.errors}{completed.text}")
         return completed
 
+    @contextmanager
+    def running_on(self, runtime: Runtime) -> Iterator[None]:
+        """What the programs of a side run on while the block lasts. AbsentError when that is not there."""
+        self.runtimes.command(runtime)
+        self._runtime = runtime
+        try:
+            yield
+        finally:
+            self._runtime = HERE
+
+    def program(self, module: str, *arguments: object) -> list[str]:
+        """The command line of a program of the harness that is of the side."""
+        return [*self.runtimes.command(self._runtime), "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
+
+    def load_program(self, module: str, *arguments: object) -> list[str]:
+        """Likewise of one that belongs to no side, and is the same for all."""
+        return [*self.runtimes.command(HERE), "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
+
     async def run_ours(self, core: int, module: str, *arguments: object) -> Any:
-        """Run a program of the harness, `tests.benchmarks.<module>`, and return the JSON that it wrote."""
-        completed = await self.run(core, *ours(module, *arguments))
+        """Run a program of the side, `tests.benchmarks.<module>`, and return the JSON that it wrote."""
+        return await self._reported(core, self.program(module, *arguments))
+
+    async def run_load(self, module: str, *arguments: object) -> Any:
+        """Run a program of the harness that puts the side under load, likewise."""
+        return await self._reported(self.load_core, self.load_program(module, *arguments))
+
+    async def _reported(self, core: int, argv: list[str]) -> Any:
+        completed = await self.run(core, *argv)
         try:
             return json.loads(completed.text)
         except ValueError:
@@ -118,23 +144,19 @@ class Bench:
             yield running
 
 
-def ours(module: str, *arguments: object) -> list[str]:
-    """The command line of a program of the harness."""
-    return [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
-
-
 def pinned(core: int | str, argv: Any) -> list[str]:
     return ["taskset", "--cpu-list", str(core), *map(str, argv)]
 
 
 @contextmanager
-def open_bench() -> Iterator[Bench]:
-    """A bench on the first two cores that this process may use."""
+def open_bench(pythons: Mapping[str, str] | None = None, before: Path | None = None) -> Iterator[Bench]:
+    """A bench on the first two cores that this process may use; for the rest see Runtimes."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("the benchmarks need two cores: one for the side, one for the load")
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
-        yield Bench(cores[0], cores[1], Path(directory))
+        runtimes = Runtimes(Path(directory), pythons, before)
+        yield Bench(cores[0], cores[1], Path(directory), runtimes=runtimes)
 
 
 def require_programs(*names: str) -> None:
@@ -146,6 +168,25 @@ def require_programs(*names: str) -> None:
 
 # Sides --------------------------------------------------------------------------------------------
 
+NEEDS = {
+    "hypercorn-trio": ("hypercorn",),
+    "hypercorn-asyncio": ("hypercorn",),
+    "hypercorn-uvloop": ("hypercorn", "uvloop"),
+    "granian": ("granian", "uvloop"),
+    "h2corn": ("h2corn", "uvloop"),
+    "node": ("node",),
+    "httpcore": ("httpcore",),
+    "httpcore2": ("httpcore2",),
+    "httpx2": ("httpx2",),
+    "trio_h2 in httpx2": ("httpx2",),
+    "niquests": ("niquests",),
+    "grpclib": ("grpclib",),
+    "grpcio": ("grpc",),
+    "h2 on asyncio": ("h2",),
+    "h2 in memory": ("h2",),
+}
+"""What a side cannot do without, by its name."""
+
 
 def server_side(
     name: str, app: str, *, tls: bool = False, called: str | None = None, on_both_cores: bool = False
@@ -156,12 +197,12 @@ def server_side(
     async def start(bench: Bench) -> AsyncIterator[Running]:
         port = free_port()
         files = [bench.tls.certificate, bench.tls.key] if tls else []
-        argv = ours("servers", name, app, port, *files)
+        argv = bench.program("servers", name, app, port, *files)
         core = bench.both_cores if on_both_cores else bench.side_core
         async with bench.serve(core, name, argv, port, "https" if tls else "http") as running:
             yield running
 
-    return Side(called or name, start)
+    return Side(called or name, start, needs=NEEDS.get(name, ()))
 
 
 def client_side(name: str) -> Side:
@@ -172,7 +213,7 @@ def client_side(name: str) -> Side:
         async with bench.serve_nghttpd(bench.load_core, name, options=WIDE_WINDOWS) as running:
             yield running
 
-    return Side(name, start)
+    return Side(name, start, needs=NEEDS.get(name, ()))
 
 
 @asynccontextmanager

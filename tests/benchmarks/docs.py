@@ -10,7 +10,7 @@ from typing import Any
 from tests.benchmarks.bench import ROOT
 from tests.benchmarks.model import Results, Workload
 from tests.benchmarks.plot import draw
-from tests.benchmarks.report import markdown
+from tests.benchmarks.report import before_rows, markdown, markdown_table, target_rows
 
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
@@ -50,12 +50,16 @@ def write_results(new: Sequence[Results], workloads: dict[str, Workload], page: 
     all_results = merged(old, new, workloads)
     figures.write_text(json.dumps(as_json(all_results), indent=1) + "\n")
     draw(all_results, picture)
+    machines = dict.fromkeys(line for results in all_results for line in results.machine.splitlines())
     sections = [
-        "\n\n".join(dict.fromkeys(results.machine for results in all_results)),
+        "\n\n".join(machines),
+        "### The targets, and what was reached",
+        markdown_table(target_rows(all_results)),
+        *(["### Before and after", markdown_table(before, texts=3)] if (before := before_rows(all_results)) else []),
         f"![The figures of the tables below, as bars and lines]({picture.name})",
         *map(markdown, all_results),
     ]
-    write_section("results", "\n\n".join(sections), page)
+    write_section("results", "\n\n".join(filter(None, sections)), page)
 
 
 def write_section(section: str, text: str, page: Path = PAGE) -> None:

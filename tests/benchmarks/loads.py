@@ -23,20 +23,21 @@ def h2load(
     upload: int = 0,
     unit: str = "requests/s",
     name: str | None = None,
+    options: tuple[str, ...] = (),
 ) -> Load:
     """This many connections of this many concurrent streams each; every answer has a body of so many bytes.
 
-    With `upload`, every request has a body of so many bytes.
+    With `upload`, every request has a body of so many bytes. More `options` may be given.
     """
-    options = [f"-c{connections}", f"-m{streams}"]
+    size = [f"-c{connections}", f"-m{streams}"]
 
     async def measure(bench: Bench, running: Running, amount: int) -> float:
         body_option = [f"-d{bench.zeros(upload)}"] if upload else []
-        argv = ["h2load", *options, *body_option, f"-n{amount}", running.url + path]
+        argv = ["h2load", *size, *options, *body_option, f"-n{amount}", running.url + path]
         completed = await bench.run(bench.load_core, *argv)
         return requests_per_second(completed.text, body=body)
 
-    return Load(name or " ".join(["h2load", *options]), unit, measure, amount, SECONDS)
+    return Load(name or " ".join(["h2load", *size]), unit, measure, amount, SECONDS)
 
 
 def requests_per_second(output: str, *, body: int) -> float:
@@ -64,9 +65,7 @@ def prepared(connections: int, streams: int, kind: str, *, amount: int) -> Load:
     """The harness's own load of requests that are encoded before the clock starts (`load.py`)."""
 
     async def measure(bench: Bench, running: Running, amount: int) -> float:
-        report = await bench.run_ours(
-            bench.load_core, "load", "requests", running.port, kind, amount, connections, streams
-        )
+        report = await bench.run_load("load", "requests", running.port, kind, amount, connections, streams)
         return rate(report, requests=amount)
 
     return Load(f"-c{connections} -m{streams}", "requests/s", measure, amount, SECONDS)

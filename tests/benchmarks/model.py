@@ -5,8 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.runtimes import HERE, Runtime
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -49,6 +51,28 @@ class Side:
     """What to do in place of the load's own `measure`, for a side that speaks no HTTP."""
     cannot: tuple[str, ...] = ()
     """The names of loads that it is not put under."""
+    needs: tuple[str, ...] = ()
+    """The modules and programs without which it is absent."""
+    runtime: Runtime = HERE
+    """What its programs run on."""
+
+
+def on_python(version: str, side: Side) -> Side:
+    """The same side on another Python."""
+    return replace(side, name=f"{side.name} ({version})", runtime=replace(side.runtime, python=version))
+
+
+OURS, BEFORE = "trio_h2", ", before"
+
+
+def before(side: Side) -> Side:
+    """The same side with the trio_h2 of the older checkout."""
+    return replace(side, name=side.name + BEFORE, runtime=replace(side.runtime, before=True))
+
+
+def and_before(*sides: Side) -> tuple[Side, ...]:
+    """Each of these, and after it the same from before."""
+    return tuple(each for side in sides for each in (side, before(side)))
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,12 @@ class Target:
     at_least: float | None = None
     at_most: float | None = None
 
+    @property
+    def bound(self) -> float:
+        bound = self.at_least if self.at_least is not None else self.at_most
+        assert bound is not None
+        return bound
+
     def reached(self, figure: float) -> bool:
         return (self.at_least is None or figure >= self.at_least) and (self.at_most is None or figure <= self.at_most)
 
@@ -92,6 +122,9 @@ class Workload:
     """The name of the load that the others are compared with, where the loads are steps of a growth."""
 
 
+FAILED = "failed"
+
+
 @dataclass
 class Results:
     """The figures of one workload, by load and side, in the order of the rounds."""
@@ -101,10 +134,17 @@ class Results:
     taken: str = ""
     """When, as a date."""
     machine: str = ""
-    """On what: a sentence."""
+    """On what: sentences, each a line."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """The sides that were not measured, or not to the end, and why."""
 
     def add(self, load: str, side: str, figure: float) -> None:
         self.figures.setdefault((load, side), []).append(figure)
+
+    def note(self, sentence: str) -> None:
+        """One more sentence on what the figures are taken on, once."""
+        if sentence and sentence not in self.machine.splitlines():
+            self.machine += f"\n{sentence}"
 
     def has(self, load: str, side: str) -> bool:
         return (load, side) in self.figures
@@ -140,11 +180,35 @@ class Results:
         assert self.workload.series is not None
         return self.median(load, side) / self.median(self.workload.series, side)
 
+    @property
+    def failed(self) -> bool:
+        """Did a side that is there fail?"""
+        return any(why.startswith(FAILED) for why in self.missing.values())
+
+    def rounds(self) -> list[Results]:
+        """The figures of each round by themselves; a side that was not measured in a round is missing there."""
+        number = max(map(len, self.figures.values()), default=0)
+        return [
+            replace(self, figures={key: [all_of[one]] for key, all_of in self.figures.items() if one < len(all_of)})
+            for one in range(number)
+        ]
+
+    def before(self) -> Results:
+        """As if what the older checkout has reached were our figures. Without it, none of ours."""
+        others = {key: figures for key, figures in self.figures.items() if not key[1].startswith(OURS)}
+        older = {
+            (load, side.removesuffix(BEFORE)): figures
+            for (load, side), figures in self.figures.items()
+            if side.endswith(BEFORE)
+        }
+        return replace(self, figures=others | older)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.workload.name,
             "taken": self.taken,
             "machine": self.machine,
+            "missing": self.missing,
             "figures": [
                 {"load": load, "side": side, "figures": figures} for (load, side), figures in self.figures.items()
             ],
@@ -153,12 +217,10 @@ class Results:
     @classmethod
     def from_json(cls, workload: Workload, data: dict[str, Any]) -> Results:
         figures = {(row["load"], row["side"]): row["figures"] for row in data["figures"]}
-        return cls(workload, figures, data["taken"], data["machine"])
+        return cls(workload, figures, data["taken"], data["machine"], data.get("missing", {}))
 
 
 # Targets ------------------------------------------------------------------------------------------
-
-OURS = "trio_h2"
 
 
 def times(load: str, against: str, at_least: float, *, side: str = OURS) -> Target:
@@ -167,13 +229,14 @@ def times(load: str, against: str, at_least: float, *, side: str = OURS) -> Targ
     return Target(says, lambda results: results.ratio(load, side, against), at_least=at_least)
 
 
-def ahead_of(load: str, *others: str) -> Target:
-    """Our figure is above that of each of these sides."""
+def ahead_of(load: str, *others: str, at_least: float = 1.0) -> Target:
+    """Our figure is at least so many times that of each of these sides."""
 
     def figure(results: Results) -> float:
         return min(results.ratio(load, OURS, other) for other in others)
 
-    return Target(f"ahead of {' and '.join(others)} under {load}", figure, at_least=1.0)
+    says = f"ahead of {' and '.join(others)}" if at_least == 1 else f"{at_least:g} x the best of {', '.join(others)}"
+    return Target(f"{says} under {load}", figure, at_least=at_least)
 
 
 def flat(side: str, loads: tuple[str, ...], within: float) -> Target:

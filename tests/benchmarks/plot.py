@@ -10,8 +10,8 @@ from tests.benchmarks.model import OURS, Results
 from tests.benchmarks.report import number
 
 COLOURS = ("#9aa5b1", "#b8926a", "#7f9c7a", "#a98bb0", "#c2b280", "#8fb3c4")
-OUR_COLOURS = ("#c8372d", "#e58a7f")
-"""Ours, and ours a second time (over TLS)."""
+OUR_COLOURS = ("#c8372d", "#e58a7f", "#a3453d", "#efb9b2")
+"""Ours, and ours again: over TLS, before, on another Python."""
 
 COLUMNS = 2
 
@@ -24,6 +24,9 @@ def draw(all_results: Sequence[Results], path: Path) -> None:
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 9})
     from matplotlib import pyplot
 
+    all_results = [results for results in all_results if results.figures]
+    if not all_results:
+        return
     heights = [1.2 + 0.22 * _bars(results) for results in all_results]
     lines = -(-len(heights) // COLUMNS)
     tallest = [max(heights[line * COLUMNS : (line + 1) * COLUMNS]) for line in range(lines)]
@@ -51,7 +54,7 @@ def _bars(results: Results) -> int:
 
 
 def _colours(results: Results) -> dict[str, str]:
-    theirs, own = iter(COLOURS * 2), iter(OUR_COLOURS)
+    theirs, own = iter(COLOURS * 2), iter(OUR_COLOURS * 2)
     return {side.name: next(own if side.name.startswith(OURS) else theirs) for side in results.workload.sides}
 
 
@@ -93,11 +96,12 @@ def _label(results: Results, load: str, side: str) -> str:
 def _growth_panel(axis: Any, results: Results) -> None:
     """For each side its rate at every step, as a part of the rate at the first."""
     colours = _colours(results)
-    steps = [load for load in results.loads() if load.seconds is not None]
-    for side in results.sides(steps[0].name):
+    steps = [load for load in results.workload.loads if load.seconds is not None]
+    assert results.workload.series is not None
+    for side in results.sides(results.workload.series):
         measured = [(place, load.name) for place, load in enumerate(steps) if results.has(load.name, side)]
         places = [place for place, _ in measured]
-        first = results.median(steps[0].name, side)
+        first = results.median(results.workload.series, side)
         spreads = [results.spread(load, side) for _, load in measured]
         growth = [results.growth(load, side) for _, load in measured]
         axis.plot(places, growth, marker="o", color=colours[side], label=side)

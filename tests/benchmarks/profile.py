@@ -15,12 +15,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from tests.benchmarks.bench import MIB, WIDE_WINDOWS, Bench, ours
+from tests.benchmarks.bench import MIB, WIDE_WINDOWS, Bench
 from tests.benchmarks.loads import h2load, prepared
 from tests.benchmarks.model import Load
 from tests.benchmarks.runner import next_amount
@@ -31,10 +31,10 @@ from tests.peers import free_port
 PERIOD = 0.002
 """Seconds of processor time between two samples, where the kernel's clock ticks that often."""
 
-FUNCTIONS = 15
+FUNCTIONS = 10
 """How many functions are shown."""
 
-SMALLEST = 0.005
+SMALLEST = 0.01
 """The smallest share of a part that is shown."""
 
 Counts = collections.Counter[tuple[str, str]]
@@ -86,7 +86,11 @@ def main(file: str, module: str, *arguments: str) -> None:
 
 # Reading ------------------------------------------------------------------------------------------
 
-SYSTEM_CALLS = {"trio/_socket.py": "send and receive (system calls)", "trio/_core/_io_epoll.py": "epoll"}
+SYSTEM_CALLS = {
+    "trio/_socket.py": "send and receive (system calls)",
+    "trio_h2/actors/plain_sockets.py": "send and receive (system calls)",
+    "trio/_core/_io_epoll.py": "epoll",
+}
 
 
 def part(file: str) -> str:
@@ -115,22 +119,73 @@ def shares(counts: Counts, key: Callable[[str, str], str]) -> list[tuple[str, fl
     return [(name, count / total) for name, count in grouped.most_common()]
 
 
-def as_text(title: str, counts: Counts, seconds: float, requests: int, unit: str) -> str:
-    """Two tables, by part and by function: shares of the processor time, and what that is for one request."""
-    each = seconds / requests * 1e6
+OWNERS = {
+    "trio": ("trio", "outcome", "sniffio", "sortedcontainers"),
+    "hpack": ("hpack",),
+    "hyperframe": ("hyperframe",),
+    "the kernel": tuple(SYSTEM_CALLS.values()),
+    "attrs": ("attrs", "attr"),
+    "the standard library": ("the standard library",),
+}
+"""Whose part is whose; ours is by file."""
 
-    def line(name: str, share: float) -> str:
-        return f"  {share:6.1%} {share * each:9,.1f} µs  {name}"
 
-    parts = shares(counts, lambda file, function: part(file))
-    functions = shares(counts, lambda file, function: f"{part(file)}: {function}")
-    lines = [
-        f"{title}: {each:,.1f} µs of processor time for one {unit}, of {requests:,}; {sum(counts.values()):,} samples",
-        *(line(name, share) for name, share in parts if share >= SMALLEST),
-        "",
-        *(line(name, share) for name, share in functions[:FUNCTIONS]),
-    ]
-    return "\n".join(lines)
+def owner(part: str) -> str:
+    return next((name for name, parts in OWNERS.items() if part in parts), part)
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """A profile that was taken: samples by file and function, and the processor time of so many requests."""
+
+    title: str
+    unit: str
+    counts: Counts
+    seconds: float
+    requests: int
+
+    @property
+    def each(self) -> float:
+        """Microseconds for a request."""
+        return self.seconds / self.requests * 1e6
+
+    def text(self) -> str:
+        """Two tables, by part and by function: shares of the processor time, and what that is for one request."""
+        parts = shares(self.counts, lambda file, function: part(file))
+        functions = shares(self.counts, lambda file, function: f"{part(file)}: {function}")
+        lines = [
+            f"{self.title}: {self.each:,.1f} µs of processor time for one {self.unit}, of {self.requests:,}; "
+            f"{sum(self.counts.values()):,} samples",
+            *(self._line(name, share) for name, share in parts if share >= SMALLEST),
+            "",
+            *(self._line(name, share) for name, share in functions[:FUNCTIONS]),
+        ]
+        return "\n".join(lines)
+
+    def _line(self, name: str, share: float) -> str:
+        return f"  {share:6.1%} {share * self.each:9,.1f} µs  {name}"
+
+
+def owner_rows(profiles: Sequence[Profiled]) -> list[tuple[str, ...]]:
+    """What each owner has of each profile: others' libraries, then ours by file, then what is left."""
+    owned = [dict(shares(each.counts, lambda file, function: owner(part(file)))) for each in profiles]
+    names = {name for shares_of in owned for name, share in shares_of.items() if share >= SMALLEST}
+    ours = [name for name in names if name.startswith("trio_h2/")]
+    ours.sort(key=lambda name: -max(shares_of.get(name, 0) for shares_of in owned))
+    others = [*OWNERS, *sorted(names - set(ours) - set(OWNERS))]
+    rows = [("owner", *(each.title for each in profiles))]
+    rows.append(("all of it", *(f"{each.each:,.1f} µs for a {each.unit}" for each in profiles)))
+
+    def row(name: str, parts: Callable[[dict[str, float]], float]) -> None:
+        figures = [(parts(shares_of), each) for shares_of, each in zip(owned, profiles, strict=True)]
+        rows.append((name, *(f"{share:.1%}, {share * each.each:,.1f} µs" for share, each in figures)))
+
+    for name in others:
+        row(name, lambda shares_of, name=name: shares_of.get(name, 0.0))
+    row("trio_h2", lambda shares_of: sum(share for name, share in shares_of.items() if name.startswith("trio_h2/")))
+    for name in ours:
+        row(f"of that {name.removeprefix('trio_h2/')}", lambda shares_of, name=name: shares_of.get(name, 0.0))
+    return rows
 
 
 # The profiles there are ---------------------------------------------------------------------------
@@ -146,7 +201,7 @@ def of_server(app: str, load: Load, side: str = "trio_h2") -> Profile:
 
     async def run(bench: Bench, file: Path) -> int:
         port = free_port()
-        argv = ours("profile", file, "servers", side, app, port)
+        argv = bench.program("profile", file, "servers", side, app, port)
         async with bench.serve(bench.side_core, "trio_h2", argv, port) as running:
             first = await load.measure(bench, running, load.amount)
             amount = next_amount(first, load, haste=1.0)
@@ -198,14 +253,14 @@ PROFILES: dict[str, tuple[str, str, Profile]] = {
 """Title, what is counted, and how to run it."""
 
 
-async def profile(bench: Bench, name: str) -> str:
-    """Take one profile, and return it as text."""
+async def profile(bench: Bench, name: str) -> Profiled:
+    """Take one profile."""
     title, unit, run = PROFILES[name]
     file = bench.directory / f"profile-{name}"
     requests = await run(bench, file)
     sampled = json.loads(file.read_text())
     counts: Counts = collections.Counter({(path, function): count for path, function, count in sampled["rows"]})
-    return as_text(title, counts, sampled["seconds"], requests, unit)
+    return Profiled(title, unit, counts, sampled["seconds"], requests)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from itertools import pairwise
 
-from tests.benchmarks.model import Load, Results, Target
+from tests.benchmarks.model import BEFORE, Load, Results, Target
 
 PACKAGES = (
     "trio-h2",
@@ -69,42 +70,114 @@ def row(results: Results, load: Load, side: str) -> Row:
     return tuple(cells)
 
 
-def verdicts(results: Results) -> list[str]:
-    """A sentence for each target of which everything was measured."""
-    sentences = []
-    for target in results.workload.targets:
-        try:
-            figure = target.figure(results)
-        except KeyError:
-            continue
-        sentences.append(verdict(target, figure))
-    return sentences
+# Targets ------------------------------------------------------------------------------------------
 
 
-def verdict(target: Target, figure: float) -> str:
-    bound = target.at_least if target.at_least is not None else target.at_most
-    assert bound is not None
-    wanted = f"at least {bound:g}" if target.at_least is not None else f"at most {bound:g}"
-    outcome = "reached" if target.reached(figure) else f"missed by {abs(1 - figure / bound):.0%}"
-    return f"{target.says}: {number(figure)}, {wanted}: {outcome}"
+def target_rows(all_results: Sequence[Results], *, named: bool = True) -> list[Row]:
+    """A row for each target of which everything was measured, below the head; [] if there is none.
+
+    `named` has the workload's name in front. What was before is in it if that was measured anywhere.
+    """
+    reached = [
+        (results, target, spread_of(target, results), spread_of(target, results.before()))
+        for results in all_results
+        for target in results.workload.targets
+    ]
+    reached = [row for row in reached if row[2] is not None]
+    if not reached:
+        return []
+    with_before = any(older is not None for *_, older in reached)
+    head = ["workload", "target", *(["before", "spread"] if with_before else []), "wanted", "reached", "spread"]
+    rows = [tuple([*head, "short by"][not named :])]
+    for results, target, now, older in reached:
+        assert now is not None
+        cells = [results.workload.name, target.says, *(figure_cells(older) if with_before else [])]
+        cells += [wanted(target), *figure_cells(now), short_by(target, now[0])]
+        rows.append(tuple(cells[not named :]))
+    return rows
+
+
+def spread_of(target: Target, results: Results) -> tuple[float, float, float] | None:
+    """The target's figure, and the least and the most that it is in a round; None if something was not measured."""
+    figures = []
+    for each in (results, *results.rounds()):
+        with suppress(KeyError):  # not every side has to be there to the last round
+            figures.append(target.figure(each))
+    return (figures[0], min(figures[1:]), max(figures[1:])) if figures else None
+
+
+def figure_cells(figure: tuple[float, float, float] | None) -> list[str]:
+    return ["-", "-"] if figure is None else [number(figure[0]), between(figure[1:])]
+
+
+def wanted(target: Target) -> str:
+    return f"at {'least' if target.at_least is not None else 'most'} {target.bound:g}"
+
+
+def short_by(target: Target, figure: float) -> str:
+    """Nothing if it is reached; else how far it is from there, as a part of the target."""
+    return "-" if target.reached(figure) else f"{abs(1 - figure / target.bound):.0%}"
+
+
+# Before and after ---------------------------------------------------------------------------------
+
+
+def before_rows(all_results: Sequence[Results]) -> list[Row]:
+    """A row for each load and side that was measured before and after, below the head; [] if there is none."""
+    rows = [("workload", "load", "side", "before", "spread", "after", "spread", "x before", "spread")]
+    for results in all_results:
+        for load in results.loads():
+            for side in results.sides(load.name):
+                older = side + BEFORE
+                if results.has(load.name, older):
+                    rows.append((results.workload.name, load.name, side, *before_cells(results, load, side, older)))
+    return rows if len(rows) > 1 else []
+
+
+def before_cells(results: Results, load: Load, side: str, older: str) -> Row:
+    medians = [
+        cell
+        for each in (older, side)
+        for cell in (f"{number(results.median(load.name, each))} {load.unit}", between(results.spread(load.name, each)))
+    ]
+    return (
+        *medians,
+        number(results.ratio(load.name, side, older)),
+        between(results.ratio_spread(load.name, side, older)),
+    )
+
+
+# Whole workloads ----------------------------------------------------------------------------------
+
+
+def missing(results: Results) -> list[str]:
+    return [f"{side} is missing: {why}" for side, why in results.missing.items()]
 
 
 def rounds(results: Results) -> str:
     counts = {len(figures) for figures in results.figures.values()}
-    least, most = min(counts), max(counts)
-    return f"{most} round{'s' if most > 1 else ''}" if least == most else f"{least} to {most} rounds"
+    least, most = min(counts, default=0), max(counts, default=0)
+    return f"{most} round{'' if most == 1 else 's'}" if least == most else f"{least} to {most} rounds"
 
 
 def table(results: Results) -> str:
     """What the command prints for a workload."""
     workload = results.workload
     lines = [f"{workload.name}: {workload.about} ({rounds(results)})", *aligned(rows(results))]
-    lines += [f"  {verdict}" for verdict in verdicts(results)]
+    if targets := target_rows([results], named=False):
+        lines += ["", *aligned(targets, texts=1)]
+    lines += [f"  {sentence}" for sentence in missing(results)]
     return "\n".join(lines)
 
 
-def aligned(table: Sequence[Row]) -> list[str]:
-    """In columns; a load that stands in the row above is not said again."""
+def summary(all_results: Sequence[Results]) -> str:
+    """What the command prints at the end: all the targets, and what was before."""
+    tables = [(target_rows(all_results), 2), (before_rows(all_results), 3)]
+    return "\n\n".join("\n".join(aligned(rows, texts=texts)) for rows, texts in tables if rows)
+
+
+def aligned(table: Sequence[Row], texts: int = 2) -> list[str]:
+    """In columns, so many of text and then numbers; a load that stands in the row above is not said again."""
     shown = [*table[:1]]
     for before, cells in pairwise(table):
         shown.append(("", *cells[1:]) if cells[0] == before[0] else cells)
@@ -112,7 +185,7 @@ def aligned(table: Sequence[Row]) -> list[str]:
     return [
         "  "
         + "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
+            cell.ljust(width) if column < texts else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ).rstrip()
         for cells in shown
@@ -120,21 +193,25 @@ def aligned(table: Sequence[Row]) -> list[str]:
 
 
 def markdown(results: Results) -> str:
-    """The same for a page: a section with a table and the verdicts."""
+    """The same for a page: a section with a table, the targets, and what is missing."""
     workload = results.workload
-    head, *body = rows(results)
-    lines = [
+    parts = [
         f"### {workload.name}",
-        "",
         f"{workload.about[0].upper()}{workload.about[1:]}. Taken on {results.taken}, {rounds(results)}.",
-        "",
-        _line(head),
-        _line(["---", "---", *("---:" for _ in head[2:])]),
-        *map(_line, body),
-        "",
-        *(f"- {verdict}" for verdict in verdicts(results)),
+        markdown_table(rows(results)),
+        markdown_table(target_rows([results], named=False), texts=1),
+        "\n".join(f"- {sentence}" for sentence in missing(results)),
     ]
-    return "\n".join(lines).rstrip()
+    return "\n\n".join(filter(None, parts))
+
+
+def markdown_table(rows: Sequence[Row], texts: int = 2) -> str:
+    """A table for a page: so many columns of text, then numbers. Nothing for no rows."""
+    if not rows:
+        return ""
+    head, *body = rows
+    under = tuple("---" if column < texts else "---:" for column in range(len(head)))
+    return "\n".join(map(_line, (head, under, *body)))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import trio
+
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.model import Load, RefusedError, Results, Running, Side, Workload
+from tests.benchmarks.model import FAILED, Load, RefusedError, Results, Running, Side, Workload
 from tests.benchmarks.report import machine
+from tests.benchmarks.runtimes import AbsentError, check_present
 
 T = TypeVar("T")
 
@@ -26,21 +29,45 @@ async def run_workload(
     """All figures of a workload.
 
     `haste` divides the length of each measurement; `requests` fixes how many requests make one, whatever it takes.
+    A side that is absent, does not start or fails a load is left out from then on, and named as missing.
     """
     results = Results(workload, taken=datetime.now(UTC).date().isoformat(), machine=machine())
     for number in range(rounds):
         for side in in_turn(workload.sides if sides is None else sides, number):
+            if side.name in results.missing:
+                continue
             print(f"{workload.name}: round {number + 1} of {rounds}, {side.name}", file=sys.stderr, flush=True)
-            async with side.start(bench) as running:
-                for load in in_order(workload.loads, number):
-                    if load.name in side.cannot:
-                        continue
-                    try:
-                        figure = await measure(bench, side, load, running, haste=haste, requests=requests)
-                    except RefusedError as error:
-                        raise RefusedError(f"{side.name} under {load.name}: {error}") from None
-                    results.add(load.name, side.name, figure)
+            try:
+                check_present(side.needs)
+                with bench.running_on(side.runtime):
+                    results.note(bench.runtimes.says(side.runtime, side.name))
+                    await measure_side(bench, side, results, number, haste, requests)
+            except AbsentError as error:
+                results.missing[side.name] = str(error)
+            except (AssertionError, RefusedError, trio.TooSlowError) as error:
+                results.missing[side.name] = f"{FAILED} in round {number + 1}: {first_line(error)}"
+                notes = getattr(error, "__notes__", ())
+                print(f"{workload.name}: {side.name}: {error}", *notes, sep="\n", file=sys.stderr, flush=True)
     return results
+
+
+async def measure_side(
+    bench: Bench, side: Side, results: Results, number: int, haste: float, requests: int | None
+) -> None:
+    """A side's part of a round. An AssertionError says that it did not start, or did not run to the end."""
+    async with side.start(bench) as running:
+        for load in in_order(results.workload.loads, number):
+            if load.name in side.cannot:
+                continue
+            try:
+                figure = await measure(bench, side, load, running, haste=haste, requests=requests)
+            except RefusedError as error:
+                raise RefusedError(f"under {load.name}: {error}") from None
+            results.add(load.name, side.name, figure)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def in_turn(things: Sequence[T], number: int) -> list[T]:

@@ -28,7 +28,7 @@ def echoes(carrier: str, name: str) -> Load:
     """A message under way on each of the WebSockets (`echoes.py`)."""
 
     async def measure(bench: Bench, running: Running, amount: int) -> float:
-        report = await bench.run_ours(bench.load_core, "echoes", running.port, carrier, amount, WEBSOCKETS)
+        report = await bench.run_load("echoes", running.port, carrier, amount, WEBSOCKETS)
         return rate(report, requests=amount)
 
     return Load(name, "messages/s", measure, 1_000, SECONDS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tests.benchmarks.bench import client_side
 from tests.benchmarks.loads import SECONDS, client
-from tests.benchmarks.model import Workload, times
+from tests.benchmarks.model import OURS, Workload, and_before, times
 
 IN_HTTPX2 = "trio_h2 in httpx2"
-SIDES = tuple(client_side(name) for name in ("trio_h2", "httpcore", "httpcore2", "httpx2", IN_HTTPX2, "niquests"))
+OTHERS = tuple(client_side(name) for name in ("httpcore", "httpcore2", "httpx2", IN_HTTPX2, "niquests"))
+SIDES = (*and_before(client_side(OURS)), *OTHERS)
 
 SMALL = tuple(
     client("small", name=f"{at_once} at once", unit="requests/s", amount=200, seconds=SECONDS, at_once=at_once)
@@ -23,7 +24,8 @@ WORKLOADS = (
         loads=SMALL,
         baseline="httpcore",
         targets=(
-            *(times(load.name, "httpcore", 4) for load in SMALL),
+            times(SMALL[0].name, "httpcore", 7.5),
+            times(SMALL[1].name, "httpcore", 8.5),
             times("20 at once", "httpx2", 3, side=IN_HTTPX2),
         ),
     ),
@@ -33,6 +35,6 @@ WORKLOADS = (
         sides=SIDES,
         loads=BULK,
         baseline="httpcore",
-        targets=tuple(times(load.name, "httpcore", 4) for load in BULK),
+        targets=(times("download", "httpcore", 5), times("upload", "httpcore", 6)),
     ),
 )

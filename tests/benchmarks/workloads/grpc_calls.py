@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.benchmarks.bench import Bench, ours
+from tests.benchmarks.bench import NEEDS, Bench
 from tests.benchmarks.loads import SECONDS, rate
 from tests.benchmarks.model import Load, Running, Side, Workload, times
 from tests.peers import free_port
@@ -15,10 +15,10 @@ def side(name: str) -> Side:
     @asynccontextmanager
     async def start(bench: Bench) -> AsyncIterator[Running]:
         port = free_port()
-        async with bench.serve(bench.side_core, name, ours("grpc_calls", name, port), port) as running:
+        async with bench.serve(bench.side_core, name, bench.program("grpc_calls", name, port), port) as running:
             yield running
 
-    return Side(name, start)
+    return Side(name, start, needs=NEEDS.get(name, ()))
 
 
 def load(name: str, kind: str, unit: str, at_once: int = 1) -> Load:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.benchmarks.bench import ROOT, Bench, client_side, ours, pinned, server_side
+from tests.benchmarks.bench import ROOT, Bench, client_side, pinned, server_side
 from tests.benchmarks.clients import LARGE
 from tests.benchmarks.model import Load, RefusedError, Running, Side, Target, Workload
 from tests.peers import free_port, run_server
@@ -30,7 +30,7 @@ async def link_to(bench: Bench, port: int, report: dict[str, Any]) -> AsyncItera
     """The URL of a link to that port; what it carried is in `report` after the block."""
     own = free_port()
     log = bench.directory / f"link-{own}"
-    argv = pinned(bench.load_core, ours("proxy", own, port, ROUND_TRIP, MEGABITS))
+    argv = pinned(bench.load_core, bench.load_program("proxy", own, port, ROUND_TRIP, MEGABITS))
     async with run_server("link", argv, port=own, scheme="http", log=log, cwd=ROOT) as peer:
         yield peer.url
     report.update(json.loads(log.read_text()))

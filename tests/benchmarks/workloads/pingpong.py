@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.benchmarks.bench import Bench, ours
+from tests.benchmarks.bench import NEEDS, Bench
 from tests.benchmarks.loads import SECONDS, rate
-from tests.benchmarks.model import Load, Running, Side, Workload, ahead_of
+from tests.benchmarks.model import OURS, Load, Running, Side, Workload, ahead_of, and_before
 from tests.peers import free_port
 
 
@@ -15,10 +15,10 @@ def side(name: str) -> Side:
     @asynccontextmanager
     async def start(bench: Bench) -> AsyncIterator[Running]:
         port = free_port()
-        async with bench.serve(bench.side_core, name, ours("pingpong", name, port), port) as running:
+        async with bench.serve(bench.side_core, name, bench.program("pingpong", name, port), port) as running:
             yield running
 
-    return Side(name, start)
+    return Side(name, start, needs=NEEDS.get(name, ()))
 
 
 def load(streams: int) -> Load:
@@ -36,9 +36,11 @@ WORKLOADS = (
     Workload(
         name="pingpong",
         about="100 bytes there and back, the next ones when they are back; client and server of the same library",
-        sides=tuple(side(name) for name in ("trio_h2", *PEERS)),
+        sides=(*and_before(side(OURS)), *map(side, PEERS)),
         loads=LOADS,
         baseline="grpclib",
-        targets=tuple(ahead_of(load.name, *PEERS) for load in LOADS),
+        targets=tuple(
+            ahead_of(load.name, *PEERS, at_least=bound) for load, bound in zip(LOADS, (1.4, 1.6), strict=True)
+        ),
     ),
 )
