@@ -116,5 +116,6 @@ def _growth_panel(axis: Any, results: Results) -> None:
     axis.set_xticks(range(len(steps)), [load.name.partition(" ")[0] for load in steps])
     axis.set_ylim(bottom=0)
     axis.set_ylabel("requests/s, over the first step")
-    axis.legend(frameon=False, loc="lower left")
+    if axis.lines:
+        axis.legend(frameon=False, loc="lower left")
     _frame(axis, results, steps[0].name.partition(" ")[2] + "s")

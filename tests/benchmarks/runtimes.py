@@ -7,6 +7,7 @@ same rules as the one here.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,13 +87,19 @@ def probed(python: str, version: str) -> str:
     try:
         ran = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, check=True, timeout=60)
     except subprocess.CalledProcessError as error:
-        raise AbsentError(f"{python}: {(error.stderr.strip() or 'failed').splitlines()[-1]}") from None
+        raise AbsentError(f"{python}: {reason(error.stderr)}") from None
     except OSError as error:
         raise AbsentError(f"{python}: {error.strerror}") from None
     found = ran.stdout.strip()
     if not found.startswith(f"{version}."):
         raise AbsentError(f"{python} is {found}")
     return found
+
+
+def reason(errors: str) -> str:
+    """The line that says most: the error below a traceback, or the first."""
+    lines = [line for line in errors.splitlines() if line.strip()] or ["it failed"]
+    return next((line for line in lines if re.match(r"\w+Error: ", line)), lines[0])
 
 
 def check_present(names: tuple[str, ...]) -> None:

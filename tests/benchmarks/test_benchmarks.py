@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import collections
 import json
-import os
 import struct
-import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import hpack
 import pytest
-import trio
-import trio.testing
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage
 
-from tests.benchmarks import bench, docs, echoes, load, loads, profile, proxy, report, runner, wire
+from tests.benchmarks import bench, echoes, load, loads, report, runner, wire
+from tests.benchmarks.example import FIGURES, never, results, workload
 from tests.benchmarks.memory import batches, serve
-from tests.benchmarks.model import Load, RefusedError, Results, Running, Side, Target, Workload, ahead_of, flat, times
+from tests.benchmarks.model import (
+    Load,
+    RefusedError,
+    Results,
+    Running,
+    Side,
+    Target,
+    ahead_of,
+    before,
+    flat,
+    on_python,
+    times,
+)
 from tests.benchmarks.workloads import find_workloads
 from tests.benchmarks.workloads.link import check_size, third_second
-from tests.peers import require_program, run_program
-
-
-async def never(bench: bench.Bench, running: Running, amount: int) -> float:
-    raise AssertionError
-
-
-def workload(**changes: object) -> Workload:
-    arguments: dict[str, object] = {
-        "name": "example",
-        "about": "an example",
-        "sides": tuple(Side(name, bench.nothing) for name in ("trio_h2", "peer", "other")),
-        "loads": (Load("one", "requests/s", never, 10, 1.0), Load("many", "requests/s", never, 10, 1.0)),
-        "baseline": "peer",
-    }
-    return Workload(**{**arguments, **changes})  # type: ignore[arg-type]
-
-
-def results(figures: dict[tuple[str, str], list[float]], **changes: object) -> Results:
-    return Results(workload(**changes), figures, "2020-02-02", "Some Python on some machine.")
-
-
-FIGURES = {
-    ("one", "trio_h2"): [100.0, 120.0, 200.0],
-    ("one", "peer"): [10.0, 30.0, 20.0],
-    ("many", "trio_h2"): [60.0, 90.0, 90.0],
-}
-
 
 # Statistics ---------------------------------------------------------------------------------------
 
@@ -79,8 +60,24 @@ def test_growth_is_against_the_first_step() -> None:
     assert results(FIGURES, series="one").growth("many", "trio_h2") == 0.75
 
 
+def test_rounds_by_themselves() -> None:
+    taken = results({("one", "trio_h2"): [1.0, 2.0], ("one", "peer"): [3.0]})
+    assert [each.figures for each in taken.rounds()] == [
+        {("one", "trio_h2"): [1.0], ("one", "peer"): [3.0]},
+        {("one", "trio_h2"): [2.0]},
+    ]
+    assert results({}).rounds() == []
+
+
+def test_what_was_before_stands_for_ours() -> None:
+    names = ("trio_h2", "trio_h2, before", "trio_h2, TLS", "trio_h2, TLS, before", "peer")
+    taken = results({("one", name): [float(number)] for number, name in enumerate(names)})
+    assert taken.before().figures == {("one", "trio_h2"): [1.0], ("one", "trio_h2, TLS"): [3.0], ("one", "peer"): [4.0]}
+
+
 def test_figures_survive_json() -> None:
     taken = results(FIGURES)
+    taken.missing["other"] = "not installed"
     again = Results.from_json(taken.workload, json.loads(json.dumps(taken.as_json())))
     assert again == taken
 
@@ -91,6 +88,7 @@ def test_targets() -> None:
     assert times("one", "peer", 5).reached(6)
     assert not times("one", "peer", 7).reached(6)
     assert ahead_of("one", "peer").figure(taken) == 6
+    assert not ahead_of("one", "peer", at_least=7).reached(6)
     assert flat("trio_h2", ("one", "many"), within=0.15).figure(taken) == 0.75
     assert not flat("trio_h2", ("one", "many"), within=0.15).reached(0.75)
     assert flat("trio_h2", ("one", "many"), within=0.15).reached(0.85)
@@ -166,13 +164,55 @@ async def test_rounds_warm_up_and_skip_what_a_side_cannot() -> None:
     }
 
 
-async def test_refusal_says_who_and_under_what() -> None:
-    async def refuse(bench: bench.Bench, running: Running, amount: int) -> float:
-        raise RefusedError("one request failed")
+async def test_a_side_that_fails_is_left_out_from_then_on() -> None:
+    calls: list[str] = []
 
-    chosen = workload(loads=(Load("one", "requests/s", refuse, 1),))
-    with pytest.raises(RefusedError, match="trio_h2 under one: one request failed"):
-        await runner.run_workload(bench.Bench(0, 1, Path()), chosen, rounds=1)
+    async def run(bench: bench.Bench, running: Running, amount: int) -> float:
+        calls.append("shared")
+        return 100.0
+
+    async def refuse(bench: bench.Bench, running: Running, amount: int) -> float:
+        calls.append("failing")
+        if calls.count("failing") == 2:
+            raise RefusedError("one request failed\nmore of it")
+        return 50.0
+
+    sides = (Side("trio_h2", bench.nothing), Side("peer", bench.nothing, measure=refuse))
+    chosen = workload(sides=sides, loads=(Load("one", "requests/s", run, 1),))
+    taken = await runner.run_workload(bench.Bench(0, 1, Path()), chosen, rounds=3)
+    assert taken.missing == {"peer": "failed in round 2: under one: one request failed"}
+    assert taken.failed
+    assert taken.figures == {("one", "trio_h2"): [100.0] * 3, ("one", "peer"): [50.0]}
+    assert taken.ratio("one", "trio_h2") == 2
+
+
+async def test_a_side_that_is_absent_is_named() -> None:
+    async def run(bench: bench.Bench, running: Running, amount: int) -> float:
+        return 100.0
+
+    @asynccontextmanager
+    async def does_not_start(bench: bench.Bench) -> AsyncIterator[Running]:
+        raise AssertionError("other did not start: exit code 1")
+        yield
+
+    ours = Side("trio_h2", bench.nothing)
+    sides = (
+        ours,
+        on_python("3.98", ours),
+        before(ours),
+        Side("peer", bench.nothing, needs=("trio", "no_such_module")),
+        Side("other", does_not_start),
+    )
+    chosen = workload(sides=sides, loads=(Load("one", "requests/s", run, 1),))
+    taken = await runner.run_workload(bench.Bench(0, 1, Path()), chosen, rounds=2)
+    assert taken.missing == {
+        "trio_h2 (3.98)": "there is no python3.98 on PATH; --python 3.98=PATH names one",
+        "trio_h2, before": "--before TREE names the older checkout",
+        "peer": "no_such_module not installed",
+        "other": "failed in round 1: other did not start: exit code 1",
+    }
+    assert taken.figures == {("one", "trio_h2"): [100.0, 100.0]}
+    assert "peer is missing: no_such_module not installed" in report.table(taken)
 
 
 # Reading figures ----------------------------------------------------------------------------------
@@ -218,119 +258,6 @@ def test_third_second_of_a_link() -> None:
         check_size(80, [50, 50])
     with pytest.raises(RefusedError, match="the client saw"):
         check_size(101, [50, 50])
-
-
-# Reports ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("figure", "text"),
-    [(0.1234, "0.123"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (12_345.6, "12,346")],
-)
-def test_numbers(figure: float, text: str) -> None:
-    assert report.number(figure) == text
-
-
-TARGETS = (times("one", "peer", 5), times("one", "peer", 8), times("one", "other", 1))
-
-
-def test_table() -> None:
-    lines = report.table(results(FIGURES, targets=TARGETS)).splitlines()
-    assert lines[0] == "example: an example (3 rounds)"
-    assert " ".join(lines[2].split()) == "one trio_h2 120 requests/s 100 to 200 6.00 4.00 to 10.0"
-    assert " ".join(lines[3].split()) == "peer 20.0 requests/s 10.0 to 30.0 1.00 1.00 to 1.00"
-    assert " ".join(lines[4].split()) == "many trio_h2 90.0 requests/s 60.0 to 90.0 - -"
-    assert lines[5:] == [
-        "  5 x peer under one: 6.00, at least 5: reached",
-        "  8 x peer under one: 6.00, at least 8: missed by 25%",
-    ]
-
-
-def test_table_of_a_series() -> None:
-    text = report.table(results(FIGURES, series="one"))
-    assert "x first step" in text
-    assert "0.750" in text
-
-
-def test_markdown() -> None:
-    text = report.markdown(results(FIGURES, targets=TARGETS))
-    assert text.startswith("### example\n\nAn example. Taken on 2020-02-02, 3 rounds.\n\n| load | side | median |")
-    assert "| one | trio_h2 | 120 requests/s | 100 to 200 | 6.00 | 4.00 to 10.0 |" in text
-    assert text.endswith("- 8 x peer under one: 6.00, at least 8: missed by 25%")
-
-
-PAGE = "# Title\n\n<!-- results: begin -->\nold\n<!-- results: end -->\n\nThe end.\n"
-
-
-def test_page_section_is_replaced() -> None:
-    assert docs.replaced(PAGE, "results", "new") == PAGE.replace("old", "\nnew\n")
-    with pytest.raises(ValueError, match="profile: begin"):
-        docs.replaced(PAGE, "profile", "new")
-
-
-def test_page_keeps_what_was_not_measured_anew(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    page = tmp_path / "page.md"
-    page.write_text(PAGE)
-    first, second = results(FIGURES), results(FIGURES, name="second", series="one")
-    known = {taken.workload.name: taken.workload for taken in (first, second)}
-    docs.write_results([second], known, page)
-    docs.write_results([first], known, page)
-    text = page.read_text()
-    assert text.index("### example") < text.index("### second")
-    assert text.count("Some Python on some machine.") == 1
-    assert "old" not in text
-    assert "](page.svg)" in text
-    assert (tmp_path / "page.svg").read_text().rstrip().endswith("</svg>")
-    assert docs.from_json(json.loads((tmp_path / "page.json").read_text()), known) == [first, second]
-
-
-# The link -----------------------------------------------------------------------------------------
-
-
-def test_token_bucket_keeps_the_rate() -> None:
-    bucket = proxy.TokenBucket(rate=1000, burst=100)
-    # The burst passes at once; then every hundred bytes take a tenth of a second.
-    assert [bucket.take(5.0, 100) for _ in range(4)] == pytest.approx([5.0, 5.1, 5.2, 5.3])
-
-
-def test_token_bucket_saves_no_more_than_the_burst() -> None:
-    bucket = proxy.TokenBucket(rate=1000, burst=100)
-    bucket.take(0.0, 100)
-    assert bucket.take(1000.0, 100) == 1000.0
-    assert bucket.take(1000.0, 100) == pytest.approx(1000.1)
-
-
-def test_token_bucket_makes_up_for_lateness_within_the_burst() -> None:
-    bucket = proxy.TokenBucket(rate=1000, burst=100)
-    passed = bucket.take(0.0, 300)
-    assert passed == pytest.approx(0.2)
-    assert bucket.take(passed + 0.05, 50) == pytest.approx(0.25)
-
-
-def test_meter_counts_by_second() -> None:
-    meter = proxy.Meter(start=10.0)
-    assert meter.report() == []
-    for now, size in ((10.1, 5), (10.9, 6), (12.0, 7)):
-        meter.count(now, size)
-    assert meter.report() == [11, 0, 7]
-
-
-async def test_link_delays_and_limits(autojump_clock: trio.testing.MockClock) -> None:
-    near, source = trio.testing.memory_stream_pair()
-    sink, far = trio.testing.memory_stream_pair()
-    link = proxy.Link(delay=2.0, rate=proxy.PIECE)
-    arrived: list[tuple[float, int]] = []
-    start = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.carry, source, sink, proxy.Meter(start))
-        await near.send_all(bytes(4 * proxy.PIECE))
-        await near.send_eof()
-        async for data in far:
-            arrived.append((trio.current_time() - start, len(data)))
-    assert sum(size for _, size in arrived) == 4 * proxy.PIECE
-    # The burst is a hundredth of a second's worth, so the first piece takes all but that.
-    assert [when for when, _ in arrived] == pytest.approx([2.99, 3.99, 4.99, 5.99])
 
 
 # Prepared requests and their answers --------------------------------------------------------------
@@ -436,74 +363,3 @@ def test_the_message_of_an_echo_is_one_frame() -> None:
     assert isinstance(message, BytesMessage)
     assert message.message_finished
     assert server.send(BytesMessage(bytes(message.data))) == echoes.ECHO
-
-
-# Profiles -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [
-        ("/any/where/trio_h2/protocol/codec.py", "trio_h2/protocol/codec.py"),
-        ("/any/site-packages/trio/_core/_run.py", "trio"),
-        ("/any/site-packages/trio/_socket.py", "send and receive (system calls)"),
-        ("/any/site-packages/trio/_core/_io_epoll.py", "epoll"),
-        ("/any/where/tests/benchmarks/servers.py", "the handler or caller"),
-        ("<attrs generated init trio_h2.events.Event>", "attrs"),
-        ("/usr/lib/python3.11/contextlib.py", "the standard library"),
-    ],
-)
-def test_parts_of_a_profile(file: str, name: str) -> None:
-    assert profile.part(file) == name
-
-
-def test_profile_text() -> None:
-    counts = collections.Counter({("/x/trio_h2/a.py", "f"): 6, ("/x/trio_h2/a.py", "g"): 2, ("/x/y.py", "h"): 2})
-    text = profile.as_text("a test", counts, seconds=0.5, requests=1000, unit="request")
-    first, *lines = text.splitlines()
-    assert first == "a test: 500.0 µs of processor time for one request, of 1,000; 10 samples"
-    assert lines[0].split() == ["80.0%", "400.0", "µs", "trio_h2/a.py"]
-    assert lines[-1].split()[:2] == ["20.0%", "100.0"]
-
-
-# The command --------------------------------------------------------------------------------------
-
-
-TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the side and one for the load")
-
-
-async def command(name: str, directory: Path, *sides: str) -> tuple[str, Any]:
-    """Measure some sides of a workload once, with 100 requests; what was printed, and what was kept."""
-    for program, package in (("h2load", "nghttp2-client"), ("nghttpd", "nghttp2-server"), ("curl", "curl")):
-        require_program(program, package=package)
-    pytest.importorskip("matplotlib")
-    completed = await run_program(
-        sys.executable,
-        *("-m", "tests.benchmarks", name, "--rounds=1", "--requests=100", f"--output={directory}"),
-        *(f"--side={side}" for side in sides),
-        seconds=120,
-    )
-    (taken,) = json.loads((directory / "latest.json").read_text())["workloads"]
-    assert {row["side"] for row in taken["figures"]} == set(sides)
-    assert all(len(row["figures"]) == 1 and row["figures"][0] > 0 for row in taken["figures"])
-    assert (directory / "latest.svg").exists()
-    return completed.text, taken
-
-
-@TWO_CORES
-async def test_command_measures_hello(tmp_path: Path) -> None:
-    pytest.importorskip("hypercorn")
-    require_program("node", package="nodejs")
-    text, _ = await command("hello", tmp_path, "trio_h2", "hypercorn-trio", "node", "h2 in memory")
-    assert "10 x hypercorn-trio under h2load -c1 -m100" in text
-
-
-@TWO_CORES
-@pytest.mark.parametrize("name", ["asgi", "asgi_ws"])
-async def test_command_measures_servers_of_apps(tmp_path: Path, name: str) -> None:
-    sides = ("trio_h2", "granian", "h2corn")
-    for package in ("starlette", *sides[1:]):
-        pytest.importorskip(package)
-    _, taken = await command(name, tmp_path, *sides)
-    loads = {row["load"] for row in taken["figures"] if row["side"] == "trio_h2"}
-    assert loads == {each.name for each in find_workloads()[name].loads}
