@@ -24,7 +24,10 @@ HOST = "127.0.0.1"
 TLSPaths = tuple[str, str] | None
 
 MANY = 20_000
-"""Streams that a client may have open at once, for the workload that opens very many."""
+"""Streams that a client may have open at once, and connections, for the workloads that open very many."""
+
+HELD_HEADERS = MANY * 1024
+"""Octets of the header fields of all these streams."""
 
 
 # trio_h2 ------------------------------------------------------------------------------------------
@@ -67,11 +70,14 @@ def run_trio_h2(app: str, port: int, tls: TLSPaths, recorded: bool = False) -> N
     import trio_h2
 
     context = None if tls is None else server_context(tls)
-    config = trio_h2.Config(max_concurrent_streams=MANY) if app == "idle" else None
+    limits: dict[str, Any] = {}
+    if app == "idle":
+        limits["config"] = trio_h2.Config(max_concurrent_streams=MANY, max_held_headers=HELD_HEADERS)
+        limits["max_connections"] = MANY
 
     async def serve() -> None:
         trace = trio_h2.Timeline() if recorded else None
-        await trio_h2.serve_h2(NATIVE[app], port, host=HOST, ssl_context=context, config=config, trace=trace)
+        await trio_h2.serve_h2(NATIVE[app], port, host=HOST, ssl_context=context, trace=trace, **limits)
 
     trio.run(serve)
 

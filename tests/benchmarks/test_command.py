@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.bench import open_bench
 from tests.benchmarks.model import OURS, before
 from tests.benchmarks.runtimes import HERE, ROOT, AbsentError, Runtime, Runtimes, check_present
-from tests.benchmarks.workloads import find_workloads
+from tests.benchmarks.workloads import find_workloads, growth
 from tests.peers import require_program, run_program
 
 # What a side runs on ------------------------------------------------------------------------------
@@ -135,6 +136,15 @@ async def test_command_measures_before_and_after_on_another_python(tmp_path: Pat
     assert {row["side"] for row in taken["figures"]} >= set(sides[:2])
     assert set(taken["missing"]) == (set() if THIS == "3.13" else {sides[2]})
     assert "x before" in completed.text
+
+
+@TWO_CORES
+async def test_a_server_bears_what_growth_opens() -> None:
+    """More idle streams and connections than it allows by default."""
+    with open_bench() as bench:
+        async with growth.OURS.start(bench) as running:
+            report = await growth.grow(bench, running, 100, 7_000, 1_100)
+    assert report["requests"] == 100
 
 
 async def test_command_refuses_what_is_no_checkout(tmp_path: Path) -> None:
