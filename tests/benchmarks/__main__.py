@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import trio
@@ -16,10 +17,10 @@ from tests.benchmarks.bench import ROOT, Bench, open_bench, require_programs
 from tests.benchmarks.docs import as_json, from_json, write_results, write_section
 from tests.benchmarks.model import Results, Side, Workload
 from tests.benchmarks.plot import draw
-from tests.benchmarks.profile import PROFILES, owner_rows, profile
+from tests.benchmarks.profile import BY_OWNER, PROFILES, owner_rows, profile
 from tests.benchmarks.report import aligned, machine, markdown_table, summary, table
 from tests.benchmarks.runner import run_workload
-from tests.benchmarks.runtimes import Runtime
+from tests.benchmarks.runtimes import Runtime, Runtimes
 from tests.benchmarks.workloads import find_workloads
 
 WORKLOADS = find_workloads()
@@ -122,23 +123,32 @@ def print_profiles(arguments: argparse.Namespace) -> None:
         for name in arguments.names:
             profiles.append(trio.run(profile, bench, name))
             print(profiles[-1].text(), end="\n\n", flush=True)
-    print("\n".join(aligned(owner_rows(profiles), texts=1)))
+    by_owner = [each for name, each in zip(arguments.names, profiles, strict=True) if name in BY_OWNER] or profiles
+    print("\n".join(aligned(owner_rows(by_owner), texts=1)))
     if arguments.docs:
         texts = [f"```\n{each.text()}\n```" for each in profiles]
-        write_section("profile", "\n\n".join([markdown_table(owner_rows(profiles), texts=1), *texts]))
+        write_section("profile", "\n\n".join([markdown_table(owner_rows(by_owner), texts=1), *texts]))
 
 
 def print_calls(arguments: argparse.Namespace) -> None:
-    tables = [calls.table()]
-    if arguments.before is not None:
-        with open_bench(before=arguments.before) as bench, bench.running_on(Runtime(before=True)):
-            argv = [*bench.runtimes.command(Runtime(before=True)), "-m", "tests.benchmarks", CALLS]
-        tables.insert(0, subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip())
-        tables = [f"{when}:\n{table}" for when, table in zip(("before", "now"), tables, strict=True)]
-    text = "\n\n".join(tables)
+    text = (
+        calls.table()
+        if arguments.before is None
+        else f"before:\n{older_calls(arguments.before)}\n\nnow:\n{calls.table()}"
+    )
     print(text)
     if arguments.docs:
         write_section(CALLS, f"```\n{text}\n```")
+
+
+def older_calls(tree: Path) -> str:
+    """The same table for the older checkout's trio_h2."""
+    with tempfile.TemporaryDirectory() as directory:
+        argv = [*Runtimes(Path(directory), before=tree).command(Runtime(before=True)), "-m", "tests.benchmarks", CALLS]
+        ran = subprocess.run(argv, stdout=subprocess.PIPE, text=True)
+    if ran.returncode:
+        raise SystemExit(f"{tree} cannot be counted: see above")
+    return ran.stdout.rstrip()
 
 
 def measure_all(arguments: argparse.Namespace) -> list[Results]:

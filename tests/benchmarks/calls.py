@@ -231,6 +231,7 @@ async def run(work: Work, meter: Meter, ends: Callable[[], Ends], trace: trio_h2
         nursery.start_soon(as_side, "client", client)
 
 
+SMALL_GET, WANTED = "a GET, 100 at once", 200
 HEADS = ("Python", "C", "steps", "objects", "system")
 
 
@@ -241,10 +242,15 @@ def column(figure: float) -> str:
 def table() -> str:
     columns = "".join(f"{head:>10}" for head in HEADS)
     sides = "".join(f"{side:>{len(columns)}}" for side in SIDES)
+    small_get = 0.0
     lines = [f"{'':30}{sides}", f"{'':30}{columns}{columns}{'turns':>10}{'polls':>10}"]
     for name, work in WORK.items():
         counts = count(work)
+        if name == SMALL_GET:
+            small_get = counts.python["server"]
         by_side = (counts.python, counts.c, counts.steps, counts.objects, counts.system)
         row = [one[side] for side in SIDES for one in by_side]
         lines.append(f"{name:30}" + "".join(map(column, [*row, counts.turns, counts.polls])))
+    outcome = "reached" if small_get <= WANTED else f"short by {small_get / WANTED - 1:.0%}"
+    lines += ["", f"Python calls of {SMALL_GET}, server: {small_get:,.1f}, wanted at most {WANTED}: {outcome}"]
     return "\n".join(lines)

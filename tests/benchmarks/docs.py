@@ -50,16 +50,19 @@ def write_results(new: Sequence[Results], workloads: dict[str, Workload], page: 
     all_results = merged(old, new, workloads)
     figures.write_text(json.dumps(as_json(all_results), indent=1) + "\n")
     draw(all_results, picture)
+    before = before_rows(all_results)
+    targets = [
+        markdown_table(target_rows(all_results)),
+        *(["What we do ourselves, before and after:", markdown_table(before, texts=3)] if before else []),
+    ]
+    write_section("targets", "\n\n".join(targets), page)
     machines = dict.fromkeys(line for results in all_results for line in results.machine.splitlines())
     sections = [
         "\n\n".join(machines),
-        "### The targets, and what was reached",
-        markdown_table(target_rows(all_results)),
-        *(["### Before and after", markdown_table(before, texts=3)] if (before := before_rows(all_results)) else []),
         f"![The figures of the tables below, as bars and lines]({picture.name})",
         *map(markdown, all_results),
     ]
-    write_section("results", "\n\n".join(filter(None, sections)), page)
+    write_section("results", "\n\n".join(sections), page)
 
 
 def write_section(section: str, text: str, page: Path = PAGE) -> None:

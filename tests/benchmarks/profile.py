@@ -166,6 +166,12 @@ class Profiled:
         return f"  {share:6.1%} {share * self.each:9,.1f} µs  {name}"
 
 
+def ceiling(shares_of: dict[str, float], profiled: Profiled) -> str:
+    """What no engine on trio gets above, on this Python and this core."""
+    floor = (shares_of.get("trio", 0.0) + shares_of.get("the kernel", 0.0)) * profiled.each
+    return f"{1e6 / floor:,.0f} {profiled.unit}s/s at most" if floor else "-"
+
+
 def owner_rows(profiles: Sequence[Profiled]) -> list[tuple[str, ...]]:
     """What each owner has of each profile: others' libraries, then ours by file, then what is left."""
     owned = [dict(shares(each.counts, lambda file, function: owner(part(file)))) for each in profiles]
@@ -180,6 +186,7 @@ def owner_rows(profiles: Sequence[Profiled]) -> list[tuple[str, ...]]:
         figures = [(parts(shares_of), each) for shares_of, each in zip(owned, profiles, strict=True)]
         rows.append((name, *(f"{share:.1%}, {share * each.each:,.1f} µs" for share, each in figures)))
 
+    rows.append(("if there were trio and the kernel alone", *map(ceiling, owned, profiles)))
     for name in others:
         row(name, lambda shares_of, name=name: shares_of.get(name, 0.0))
     row("trio_h2", lambda shares_of: sum(share for name, share in shares_of.items() if name.startswith("trio_h2/")))
@@ -251,6 +258,9 @@ PROFILES: dict[str, tuple[str, str, Profile]] = {
     "client_upload": ("the client, an upload", "MiB", of_client("upload", 1_000)),
 }
 """Title, what is counted, and how to run it."""
+
+BY_OWNER = ("hello", "browser")
+"""The profiles that are also shown by owner; all that were taken if none of these was."""
 
 
 async def profile(bench: Bench, name: str) -> Profiled:

@@ -25,6 +25,7 @@ def test_numbers(figure: float, text: str) -> None:
 
 
 TARGETS = (times("one", "peer", 5), times("one", "peer", 8), times("one", "other", 1))
+BEFORE_AND_AFTER = tuple(Side(name, bench.nothing) for name in ("trio_h2", "trio_h2, before", "peer"))
 WITH_BEFORE = {**FIGURES, ("one", "trio_h2, before"): [50.0, 60.0, 70.0]}
 
 
@@ -46,8 +47,7 @@ def test_table() -> None:
 
 
 def test_targets_before_and_after() -> None:
-    sides = tuple(Side(name, bench.nothing) for name in ("trio_h2", "trio_h2, before", "peer"))
-    taken = results(WITH_BEFORE, targets=TARGETS, sides=sides)
+    taken = results(WITH_BEFORE, targets=TARGETS, sides=BEFORE_AND_AFTER)
     assert report.target_rows([results({}), taken]) == [
         ("workload", "target", "before", "spread", "wanted", "reached", "spread", "short by"),
         ("example", "5 x peer under one", "3.00", "2.00 to 5.00", "at least 5", "6.00", "4.00 to 10.0", "-"),
@@ -112,7 +112,10 @@ def test_markdown() -> None:
     assert text.endswith("\n| 8 x peer under one | at least 8 | 6.00 | 4.00 to 10.0 | 25% |")
 
 
-PAGE = "# Title\n\n<!-- results: begin -->\nold\n<!-- results: end -->\n\nThe end.\n"
+PAGE = (
+    "# Title\n\n<!-- targets: begin -->\n<!-- targets: end -->\n\n"
+    "<!-- results: begin -->\nold\n<!-- results: end -->\n\nThe end.\n"
+)
 
 
 def test_page_section_is_replaced() -> None:
@@ -125,12 +128,16 @@ def test_page_keeps_what_was_not_measured_anew(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    first, second = results(FIGURES), results(FIGURES, name="second", series="one")
+    first = results(WITH_BEFORE, sides=BEFORE_AND_AFTER, targets=TARGETS)
+    second = results(FIGURES, name="second", series="one")
     known = {taken.workload.name: taken.workload for taken in (first, second)}
     docs.write_results([second], known, page)
     docs.write_results([first], known, page)
     text = page.read_text()
     assert text.index("### example") < text.index("### second")
+    assert "| example | 5 x peer under one | 3.00 | 2.00 to 5.00 | at least 5 | 6.00 |" in text
+    assert "| example | one | trio_h2 | 60.0 requests/s | 50.0 to 70.0 | 120 requests/s |" in text
+    assert text.index("| workload | target |") < text.index("### example")
     assert text.count("Some Python on some machine.") == 1
     assert "old" not in text
     assert "](page.svg)" in text
@@ -183,6 +190,7 @@ def test_profile_by_owner() -> None:
     assert profile.owner_rows([ours, other]) == [
         ("owner", "a test", "another"),
         ("all of it", "500.0 µs for a request", "1,000.0 µs for a body"),
+        ("if there were trio and the kernel alone", "3,333 requests/s at most", "-"),
         ("trio", "40.0%, 200.0 µs", "0.0%, 0.0 µs"),
         ("hpack", "0.0%, 0.0 µs", "0.0%, 0.0 µs"),
         ("hyperframe", "0.0%, 0.0 µs", "0.0%, 0.0 µs"),
