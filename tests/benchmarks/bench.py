@@ -183,6 +183,7 @@ NEEDS = {
     "grpclib": ("grpclib",),
     "grpcio": ("grpc",),
     "h2 on asyncio": ("h2",),
+    "h2 on asyncio with tasks": ("h2",),
     "h2 in memory": ("h2",),
 }
 """What a side cannot do without, by its name."""
