@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from collections import Counter
@@ -81,11 +82,36 @@ async def test_of_another_transport_nothing_is_known(autojump_clock: MockClock) 
 
 
 async def test_those_who_answer_together_write_together(autojump_clock: MockClock) -> None:
+    """The first of them that goes on writes for all, and wakes no writer."""
+    steps = Steps()
     async with raw_client(hello, transports=socket_pair()) as peer:
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(steps)
         await peer.send(*(peer.headers(stream_id, GET, end_stream=True) for stream_id in range(1, 21, 2)))
         await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(steps)
         written = await peer.transport.receive_some(2**16)
         assert written.count(b"hello") == 10
+    assert steps.of["_run_writer"] == 0
+
+
+async def test_enough_leaves_before_all_have_answered(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        there.append(readable(peers[0].transport))
+        await stream.respond(200, (), bytes(ENOUGH // 5))
+
+    def readable(transport: trio.abc.Stream) -> bool:
+        assert isinstance(transport, trio.SocketStream)
+        return bool(select.select([transport.socket], [], [], 0)[0])
+
+    there: list[bool] = []
+    peers: list[RawPeer] = []
+    async with raw_client(handler, transports=socket_pair()) as peer:
+        peers.append(peer)
+        await peer.send(*(peer.headers(stream_id, GET, end_stream=True) for stream_id in range(1, 21, 2)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert there == [False] * 5 + [True] * 5
+        await peer.sync()
 
 
 async def conversation(make: Make) -> list[bytes]:

@@ -1,19 +1,19 @@
 """AtOnce: what senders write themselves, in place of the writer's task.
 
-The task runs in the turn of trio's loop after the one in which it is woken. So all that is cut in one turn leaves in
-one write, which is right where many send; and where one does, that is two steps of a task and a turn for nothing.
+What is cut in one turn of trio's loop is to leave in one write, which the writer's task would make in the next turn.
+Who cuts something and then has its checkpoint goes on in that turn, too: it can as well write all that is cut, and the
+task need not be woken, which takes two steps of it. Where one sender is alone there is no need to wait for the next turn,
+and where enough is cut there is none either.
 """
 
 from __future__ import annotations
-
-import math
 
 import trio
 
 from ..protocol.connection_machine import ConnectionMachine
 from .plain_sockets import plain_socket, write_socket
 
-__all__ = ["AtOnce"]
+__all__ = ["ENOUGH", "AtOnce"]
 
 ENOUGH = 4096
 """Octets that are worth a write of their own, however many others have something to send: the peer works on them while
@@ -25,22 +25,22 @@ class AtOnce:
 
     Attributes:
         alone: Whether whoever sends next most likely is alone, so that its frames need no company.
-        enough: of so many octets it does not matter: they are worth a write. None of either where there is no socket.
+        busy: Whether nothing can be written so: there is no plain socket, or it is full.
         rest: what the socket did not take. It is the task's to write, before anything else.
     """
 
-    __slots__ = ("_machine", "_socket", "alone", "enough", "rest")
+    __slots__ = ("_machine", "_socket", "alone", "busy", "rest")
 
     def __init__(self, machine: ConnectionMachine, transport: trio.abc.SendStream) -> None:
         self._machine = machine
         self._socket = plain_socket(transport)
-        self.enough: float = math.inf if self._socket is None else ENOUGH
         self.alone = False
+        self.busy = self._socket is None
         self.rest = b""
 
     def expect(self, *, alone: bool) -> None:
         """The reader has given out a read; if all of it was one stream's, whoever sends next most likely is alone."""
-        self.alone = alone and self._socket is not None
+        self.alone = alone
 
     def write(self) -> int:
         """Take what is cut and write it; how many octets went.
@@ -52,8 +52,10 @@ class AtOnce:
         data = self._machine.take()
         sent = write_socket(self._socket, data)
         self.rest = data[sent:]
+        self.busy = sent < len(data)
         return sent
 
     def taken(self) -> None:
         """The task has written the rest."""
         self.rest = b""
+        self.busy = self._socket is None

@@ -185,6 +185,7 @@ class Sending:
         self._busy = True  # as in `send_all`
         await trio.lowlevel.cancel_shielded_checkpoint()
         self._busy = False
+        self._context.writer.yielded()
         return True
 
     @trio.lowlevel.enable_ki_protection
@@ -272,6 +273,7 @@ class Sending:
                 self._busy = True
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 self._busy = False
+                self._context.writer.yielded()
             else:
                 await self.ready_to_send()
                 await self.send_body(data, end_stream=end_stream)
@@ -283,7 +285,7 @@ class Sending:
     def _cut_at_once(self, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
         """The fast path of small data that nothing stands in the way of: cut before the call's checkpoint, not after.
 
-        So the writer writes it in the same turn of trio's loop in which the sender yields.
+        So it is written in the same turn of trio's loop in which the sender yields.
         """
         writer = self._context.writer
         if writer.failure is not None:
@@ -293,7 +295,7 @@ class Sending:
             self._check_open_half(stream)
         if stream.sending.bodiless and stream.discards_body:
             return True
-        if not writer.cut_whole(stream, data, end_stream):
+        if not writer.cut_whole(stream, data, end_stream, yields=True):
             return False
         if end_stream and stream.closed:
             self._closed()

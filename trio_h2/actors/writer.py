@@ -10,8 +10,8 @@ urgency and take turns of one frame within it, and the writer cuts for them as t
 section 10 lets responses of one urgency go one after another; they take turns here whether incremental or not, so
 that one long download does not hold up the rest.
 
-What is cut the writer's task writes, in the next turn of trio's loop: all that is cut in one turn leaves together. What
-needs no company the sender's task writes itself, if it can do so without waiting (`at_once.py`).
+All that is cut in one turn of trio's loop leaves together, in the next: in the writer's task or, to a plain socket, in
+that of the first sender which goes on after its checkpoint. What needs no company leaves at once (`at_once.py`).
 
 The outbox is bounded by `Config.write_buffer_size`, checked before a frame is cut. Replies to the peer skip that
 bound, and the reader waits for them instead (`replies_taken`).
@@ -41,7 +41,7 @@ from ..protocol.field_rules import Fields
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import StreamMachine
 from ..trace import Tracer
-from .at_once import AtOnce
+from .at_once import ENOUGH, AtOnce
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend
 from .under_tls import under_tls
@@ -134,15 +134,23 @@ class Writer:
         """There may be something to write."""
         self._woken.set()
 
-    def whole(self) -> None:
-        """A call has cut all that it has: write it in the caller's task, if that is quicker, or wake this one."""
-        at_once = self.at_once
-        wanted = at_once.alone or self._machine.outbox.size >= at_once.enough
-        if not wanted or at_once.rest or self._writing or self._senders or self._stopped:
+    def whole(self, *, yields: bool = False) -> None:
+        """A call has cut all that it has: write it, or wake the task. One that `yields` may write it when it goes on."""
+        if self.at_once.busy or self._writing or self._senders or self._stopped:
             self._woken.set()
-            return
-        self.bytes_sent += at_once.write()
-        if at_once.rest:
+        elif self.at_once.alone or self._machine.outbox.size >= ENOUGH:
+            self._write_at_once()
+        elif not yields:
+            self._woken.set()
+
+    def yielded(self) -> None:
+        """A call of `whole` that yields goes on: what is cut leaves now. Where it cannot, the task is awake already."""
+        if self._machine.outbox.size and not (self.at_once.busy or self._writing or self._senders or self._stopped):
+            self._write_at_once()
+
+    def _write_at_once(self) -> None:
+        self.bytes_sent += self.at_once.write()
+        if self.at_once.rest:
             self._woken.set()
         if self._taken:
             self._taken.unpark_all()
@@ -200,23 +208,31 @@ class Writer:
     def cut_whole_response(
         self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None
     ) -> bool:
-        """Cut a whole small response, if buffer and turn allow and nothing in the stream speaks against it."""
+        """Cut a whole small response, if buffer and turn allow and nothing in the stream speaks against it.
+
+        The caller has its checkpoint next, and then says `yielded`.
+        """
         machine = self._machine
         if self._senders or machine.outbox.size >= self._limit or self.failure is not None:
             return False
         if not machine.send_whole_response(stream, fields, head, body, trailers):
             return False
-        self.whole()
+        self.whole(yields=True)
         return True
 
-    def cut_whole(self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool) -> bool:
-        """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies."""
+    def cut_whole(
+        self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool, *, yields: bool = False
+    ) -> bool:
+        """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies.
+
+        With `yields` the caller has its checkpoint next, and then says `yielded`.
+        """
         machine = self._machine
         if type(data) is not bytes or machine.outbox.size >= self._limit or (self._senders and self._others_wait):
             return False
         if not data or not machine.send_whole(stream, data, end_stream=end_stream):
             return False
-        self.whole()
+        self.whole(yields=yields)
         return True
 
     @property
