@@ -135,7 +135,7 @@ class Writer:
         self._woken.set()
 
     def whole(self, *, yields: bool = False) -> None:
-        """A call has cut all that it has: write it, or wake the task. One that `yields` may write it when it goes on."""
+        """A call has cut all that it has: write it, or wake the task. One that `yields` can write it as it goes on."""
         if self.at_once.busy or self._writing or self._senders or self._stopped:
             self._woken.set()
         elif self.at_once.alone or self._machine.outbox.size >= ENOUGH:
