@@ -2,8 +2,7 @@
 
 What is cut in one turn of trio's loop is to leave in one write, which the writer's task would make in the next turn.
 Who cuts something and then has its checkpoint goes on in that turn, too: it can as well write all that is cut, and the
-task need not be woken, which takes two steps of it. Where one sender is alone, or enough is cut, nothing has to wait for
-the next turn.
+task need not be woken, which takes two steps of it. Where one sender is alone, or enough is cut, nothing has to wait.
 """
 
 from __future__ import annotations
