@@ -15,6 +15,7 @@ from hyperframe.frame import GoAwayFrame, HeadersFrame, RstStreamFrame
 from trio.testing import MockClock
 
 import trio_h2
+from tests import frames
 from trio_h2 import Config, ErrorCodes, OriginStatistics
 
 from .helpers import FOREVER, OK, RawPeer, echo, of
@@ -389,14 +390,9 @@ async def test_goaway_at_once_on_every_connection_is_an_error_and_no_loop(
     network = Network(nursery)
 
     async def goaway(transport: trio.abc.Stream) -> None:
-        await transport.send_all(network_frames())
+        await transport.send_all(frames.settings() + frames.goaway(0))
         while await transport.receive_some():
             pass
-
-    def network_frames() -> bytes:
-        from tests import frames
-
-        return frames.settings() + frames.goaway(0)
 
     network.serve = goaway
     async with network.pool() as pool:
@@ -659,6 +655,29 @@ async def test_who_comes_while_an_opening_fails_has_tries_of_its_own(
         requests.start_soon(request, "second", 1.5)
     assert failed == ["first at 2", "second at 3"]
     assert len(network.reached) == 3
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+async def test_who_comes_after_a_connection_was_lost_has_nothing_to_do_with_that(
+    nursery: trio.Nursery, autojump_clock: MockClock, retries: int
+) -> None:
+    """Its server went while the only request was under way, and its program makes that again at once."""
+    network = Network(nursery)
+
+    async def lost(transport: trio.abc.Stream) -> None:
+        await transport.receive_some()
+        await transport.send_all(frames.settings() + frames.settings_ack())
+        await trio.sleep(1)
+        await transport.aclose()
+
+    network.serve = lost
+    async with network.pool(retries=retries) as pool:
+        with pytest.raises(trio_h2.ConnectionTerminatedError) as caught:
+            await pool.request("GET", URL)
+        assert not caught.value.safe_to_retry
+        network.serve = network.http2
+        assert (await pool.request("GET", URL)).status == 200
+        assert trio.current_time() < 1.2
 
 
 async def test_an_opening_that_takes_too_long_is_an_error(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -88,7 +88,8 @@ class OriginConnections:
         self._connections: list[PooledConnection] = []  # the oldest first, which so stays in use
         self._leaving: set[PooledConnection] = set()
         self._waiting = Line()
-        self._gone: list[PooledConnection] = []  # by the peer's doing, and not yet judged
+        # By the peer's doing, and not yet judged; with who waited for their first turn then.
+        self._gone: list[tuple[PooledConnection, list[Turn]]] = []
         self._opening: trio.CancelScope | None = None
         self._attempt: trio.CancelScope | None = None
         self._attempt_ends = math.inf
@@ -220,15 +221,15 @@ class OriginConnections:
     def _judge_gone(self) -> None:
         """Connections that ended before a request was completed on them are none: each is an opening that failed."""
         gone, self._gone = self._gone, []
-        if any(connection.proven for connection in (*self._connections, *gone)):
+        if any(connection.proven for connection in (*self._connections, *(each[0] for each in gone))):
             self._in_a_row = 0
-        for connection in gone:
+        for connection, waited in gone:
             if not connection.proven and not connection.streams:
                 try:
                     connection.check_usable()
                 except H2Error as failure:
-                    # Who was on it has counted that.
-                    self._opening_failed(failure, self._waiting.new)
+                    # Who was on it has counted that, and who came later has nothing to do with it.
+                    self._opening_failed(failure, self._waiting.still_new(waited))
 
     async def _attempted(self) -> trio.abc.Stream:
         """Open a transport in time. Raises H2Error, whatever else is raised in there."""
@@ -270,7 +271,7 @@ class OriginConnections:
             self._connections.remove(connection)
             self._leaving.add(connection)
             if connection.abandoned:
-                self._gone.append(connection)
+                self._gone.append((connection, self._waiting.new))
         if self._waiting.count:
             self.serve()
 

@@ -113,6 +113,10 @@ class Line:
         """Those who have had none, in order."""
         return list(self._new)
 
+    def still_new(self, turns: list[Turn]) -> list[Turn]:
+        """Those of them who wait and have had none."""
+        return [turn for turn in turns if turn in self._new]
+
     def join(self, turn: Turn, *, again: bool) -> None:
         """It waits from now on; `again` if it has had a turn."""
         (self._again if again else self._new)[turn] = None
