@@ -22,6 +22,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 import trio_h2
 from tests import peers
+from tests.engine.pool_network import Network
 from tests.peer_site import MIB, sized, start_server
 from tests.test_examples import example
 from tests.test_examples_inside import load
@@ -77,6 +78,8 @@ class Handlers:
             case b"not found":
                 call.trailers.append(("x-hint", "elsewhere"))
                 raise layer.RpcError(Code.NOT_FOUND, "nö: 100% gone\n", [("x-more-bin", b"\x00\x01")])
+            case b"long":
+                raise layer.RpcError(Code.ABORTED, "x" * 100_000)
             case b"raise":
                 raise ValueError("a secret")
             case b"sleep":
@@ -192,6 +195,9 @@ async def test_grpcio_hears_of_errors_and_metadata() -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert caught.value.details() == "nö: 100% gone\n"
         assert set(caught.value.trailing_metadata()) == {("x-hint", "elsewhere"), ("x-more-bin", b"\x00\x01")}
+        with pytest.raises(grpc.RpcError) as caught:
+            unary(b"long")
+        assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.ABORTED, "x" * 4096)
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary("/test.Echo/Nothing")(b"")
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -452,12 +458,21 @@ def test_a_timeout_has_at_most_eight_digits_and_is_not_cut_short(seconds: float)
 
 
 def test_binary_metadata_may_be_padded_or_not_and_joined() -> None:
-    for value in ("AP8", "AP8=", " AP8= ", "AP8,AP8="):
+    for value in ("AP8", "AP8=", " AP8= ", "AP8,AP8=", "AP8 ,\tAP8="):
         metadata = layer.metadata_of(trio_h2.Headers([("x-bin", value)]))
         assert set(metadata) == {("x-bin", b"\x00\xff")}, value
-    with pytest.raises(layer.RpcError, match="x-bin is no base64"):
-        layer.metadata_of(trio_h2.Headers([("x-bin", "A")]))
     assert layer.sendable([("X-Bin", b"\x00\xff"), ("a", " b ")]) == [("X-Bin", b"AP8"), ("a", "b")]
+
+
+@pytest.mark.parametrize("value", ["A", "A!P8", "A P8", "AA=A", "-_8"])
+def test_binary_metadata_that_are_no_base64_are_never_guessed(value: str) -> None:
+    with pytest.raises(layer.RpcError, match="x-bin is no base64"):
+        layer.metadata_of(trio_h2.Headers([("x-bin", value)]))
+
+
+def test_ok_is_no_error() -> None:
+    with pytest.raises(ValueError, match="OK is no error"):
+        layer.RpcError(Code.OK)
 
 
 @pytest.mark.parametrize(
@@ -549,6 +564,24 @@ async def test_messages_come_in_whatever_pieces(autojump_clock: MockClock, path:
 async def test_half_a_message_in_a_stream_comes_after_whole_ones(autojump_clock: MockClock) -> None:
     response = await asked(message(b"one") + message(b"two")[:-1], path=ECHO.path)
     assert (response.body, status_of(response)) == (message(b"one"), Code.INTERNAL)
+
+
+async def test_a_status_with_a_long_message_does_not_end_the_connection(autojump_clock: MockClock) -> None:
+    """It would be a field section that is larger than any peer takes."""
+
+    async def handler(call: Any) -> bytes:
+        if await call.only():
+            raise layer.RpcError(Code.ABORTED, "\u20ac" * 200_000)
+        return b"here"
+
+    service = layer.Service()
+    service.add(UNARY, handler)
+    async with in_memory(service.handle) as connection:
+        client = layer.Client(connection)
+        error = await failed(client.unary(UNARY, b"x"))
+        assert error.code is Code.ABORTED
+        assert error.message.startswith("\u20ac" * (4096 // 9))
+        assert await client.unary(UNARY, b"") == b"here"
 
 
 @pytest.mark.parametrize(
@@ -828,14 +861,33 @@ async def test_what_a_serializer_raises(nursery: trio.Nursery, caplog: pytest.Lo
 
 
 async def test_a_client_over_a_pool_outlives_its_connection() -> None:
-    async with served() as (_, port), trio_h2.open_pool() as pool:
-        client = layer.Client(pool, f"http://{peers.HOST}:{port}")
-        for _ in range(2):
+    config = trio_h2.Config(close_timeout=0.01)  # for its own call would be waited for
+    async with served() as (_, port), trio_h2.open_pool(config=config) as pool:
+        for end in ("", "/"):
+            client = layer.Client(pool, f"http://{peers.HOST}:{port}{end}")
             assert await client.unary(UNARY, b"hello", timeout=30) == b"hello"
             async with client.call(ECHO, timeout=30) as call:
                 await call.send(b"x")
                 assert await anext(call) == b"x"
                 await call.stream.connection.aclose()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_service_that_says_nothing_is_unavailable(
+    autojump_clock: MockClock, nursery: trio.Nursery, scheme: str
+) -> None:
+    network = Network(nursery)
+
+    async def nothing(transport: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    network.serve = nothing
+    async with network.pool(retries=0) as pool:
+        client = layer.Client(pool, f"{scheme}://example.org")
+        error = await failed(client.unary(UNARY, b"x"))
+        assert error.code is Code.UNAVAILABLE
+        error = await failed(client.unary(UNARY, b"x", timeout=3))
+        assert error.code is Code.DEADLINE_EXCEEDED
 
 
 async def test_what_waits_is_not_lost_with_a_send_that_is_cancelled(autojump_clock: MockClock) -> None:

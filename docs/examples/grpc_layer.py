@@ -31,6 +31,7 @@ Metadata = Sequence[tuple[str, str | bytes]]  # bytes where a name ends in -bin,
 
 PREFIX = struct.Struct(">BI")  # before each message: whether it is compressed, and its length
 MAX_MESSAGE = 4 * 2**20  # octets, uncompressed, of what is sent and of what comes
+MAX_TEXT = 4096  # octets of grpc-message: peers take 8 KiB of metadata, or 64 (trio_h2)
 BATCH = 16 * 1024  # octets of small messages that go together, at most
 IS_GRPC = re.compile("application/grpc([+;]|$)")
 HEAD = [("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,gzip")]
@@ -56,12 +57,14 @@ class RpcError(Exception):
     """A status that is not OK: handlers raise it, and so do calls. Its metadata is that of the trailers."""
 
     def __init__(self, code: Code, message: str = "", metadata: Metadata = ()) -> None:
+        if code is Code.OK:
+            raise ValueError("OK is no error")
         super().__init__(f"{code.name}: {message}")
         self.code, self.message, self.metadata = code, message, metadata
 
     def trailers(self) -> Metadata:
         text = quote(self.message, string.punctuation.replace("%", ""), errors="replace")
-        return [("grpc-status", str(self.code.value)), ("grpc-message", text), *sendable(self.metadata)]
+        return [("grpc-status", str(self.code.value)), ("grpc-message", text[:MAX_TEXT]), *sendable(self.metadata)]
 
 
 class Method(NamedTuple, Generic[Q, R]):
@@ -83,11 +86,16 @@ def metadata_of(headers: trio_h2.Headers) -> Metadata:
     metadata: list[tuple[str, str | bytes]] = []
     for name, value in headers.items():
         try:
-            parts = [base64.b64decode(part + "==") for part in value.split(",")] if name.endswith("-bin") else [value]
+            parts = [octets_of(part.strip()) for part in value.split(",")] if name.endswith("-bin") else [value]
         except ValueError:
             raise RpcError(Code.INTERNAL, f"metadata: {name} is no base64") from None
         metadata += [(name, part) for part in parts if name not in OWN]
     return metadata
+
+
+def octets_of(text: str) -> bytes:
+    text = text.rstrip("=")  # which may be there or not
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def timeout_text(seconds: float) -> str:
@@ -305,7 +313,7 @@ class ClientCall(Call[trio_h2.ClientStream, Q, R], Generic[Q, R]):
         except trio_h2.ResponseTooLargeError as error:
             raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from error
         except trio_h2.H2Error as error:
-            if error.initiator == "local":
+            if error.initiator == "local" and not isinstance(error, trio_h2.RequestTimeoutError):  # the pool's
                 raise
             code = OF_RESET.get(getattr(error, "error_code", 0), Code.INTERNAL)
             if not isinstance(error, trio_h2.StreamResetError):
@@ -367,7 +375,7 @@ class Client:
     """Calls over a connection, or over a pool to `origin`, "https://example.org" say; timeouts are in seconds."""
 
     def __init__(self, over: Over, origin: str = "", *, max_message: int = MAX_MESSAGE, compress: bool = False) -> None:
-        self._over, self._origin, self._options = over, origin, (max_message, compress)
+        self._over, self._origin, self._options = over, origin.rstrip("/"), (max_message, compress)
 
     async def unary(self, method: Method[Q, R], request: Q, *, timeout: float = math.inf, metadata: Metadata = ()) -> R:
         call = ClientCall(method, timeout, metadata, *self._options)
