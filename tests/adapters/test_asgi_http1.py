@@ -231,6 +231,25 @@ async def test_rfc9110_10_1_1_the_100_comes_before_the_body(autojump_clock: Mock
         assert (await client.response())[2] == b"one"
 
 
+async def test_an_app_may_answer_while_its_other_task_has_the_body_asked_for(autojump_clock: MockClock) -> None:
+    """Quart-Trio has a task that receives, whatever the handler does; the 100 was on its way when the answer came."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def answer() -> None:
+            await HELLO(scope, receive, send)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            nursery.start_soon(answer)
+
+    for _ in range(10):  # trio starts tasks in any order
+        async with connected(app) as client:
+            await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
+            status, _, octets = await client.response()
+            assert (status, octets) == (200, b"hello")
+
+
 async def test_trailers_and_early_hints(autojump_clock: MockClock) -> None:
     app = sends(
         {"type": "http.response.early_hint", "links": [b"</a.css>"]},

@@ -56,6 +56,7 @@ class Http1Transport:
         self._stream = stream
         self._closing = closing
         self.broken = self.malformed = False
+        self._asking: trio.Event | None = None  # set when the client has been asked for the body
         self.protocol = h11.Connection(h11.SERVER)
         self.transport = stream.transport_stream
         self.tls = stream.tls
@@ -108,12 +109,23 @@ class Http1Transport:
             event = self.protocol.next_event()
             while event is h11.NEED_DATA:
                 if self.protocol.they_are_waiting_for_100_continue and self.protocol.our_state is h11.SEND_RESPONSE:
-                    await self.send(h11.InformationalResponse(status_code=100, headers=[]))
+                    await self._ask_for_body()
                 self.protocol.receive_data(await self._read())
                 event = self.protocol.next_event()
             if isinstance(event, h11.Data | h11.EndOfMessage):
                 return event
         raise Http1Gone("the client has gone", initiator="remote")
+
+    async def _ask_for_body(self) -> None:
+        """A task of the app's that answers at the same time waits for this: it knows nothing of it."""
+        self._check()
+        octets = self.protocol.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+        self._asking = trio.Event()
+        try:
+            await self.send_raw(octets)
+        finally:
+            self._asking.set()
+            self._asking = None
 
     async def read_ahead(self) -> bool:
         """Wait for something of the next request. Whether it came, and not the client's end."""
@@ -138,6 +150,8 @@ class Http1Transport:
 
     async def send(self, *events: h11.Event) -> None:
         """Send events. Raises Http1Gone, and h11.LocalProtocolError for what they may not be."""
+        if self._asking is not None:
+            await self._asking.wait()
         self._check()
         octets = [self.protocol.send(event) or b"" for event in events]
         await self.send_raw(b"".join(octets))
