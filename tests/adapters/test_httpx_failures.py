@@ -499,8 +499,10 @@ async def test_the_name_that_tls_verifies_may_be_another(
     listening = await nursery.start(server)
     url = f"https://127.0.0.1:{listening.port}/"
     async with package.module.AsyncClient(transport=package.transport(client_ssl_context)) as client:
-        response = await client.get(url, extensions={"sni_hostname": "localhost"})
-        assert response.headers["for"] == f"127.0.0.1:{listening.port}"
+        name: str | bytes
+        for name in ("localhost", b"localhost"):
+            response = await client.get(url, extensions={"sni_hostname": name})
+            assert response.headers["for"] == f"127.0.0.1:{listening.port}"
         error = await fails(package, "ConnectError", client, url=url, extensions={"sni_hostname": "other.example"})
         assert "other.example" in str(error)
 

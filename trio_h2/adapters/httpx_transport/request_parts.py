@@ -89,7 +89,7 @@ def block_of(
         elif name == b"host" and authority is None:
             authority = value.decode("ascii")
     extensions = request.extensions
-    target = extensions.get("target", request.url.raw_path)
+    target = _text(extensions.get("target", request.url.raw_path))
     timeouts = _timeouts_of(extensions.get("timeout", {}))
     body = _body_of(package, request.stream)
     block = pool.stream(
@@ -98,7 +98,7 @@ def block_of(
         headers=headers,
         end_stream=True if body is None else None,
         body=body,
-        target=target.decode("ascii") if isinstance(target, bytes) else target,
+        target=target,
         authority=authority,
         server_hostname=server_hostname,
         timeouts=timeouts,
@@ -116,8 +116,13 @@ def origin_of(package: ModuleType, request: HttpxRequest) -> tuple[str, str | No
     if scheme not in ("http", "https"):
         what = f"the URL's scheme is {scheme!r}" if scheme else "the URL has no scheme"
         raise package.UnsupportedProtocol(f"{what}: it must start with http:// or https://")
-    server_hostname = request.extensions.get("sni_hostname") if scheme == "https" else None
+    server_hostname = _text(request.extensions.get("sni_hostname")) if scheme == "https" else None
     return f"{scheme}://{url.netloc.decode('ascii')}", server_hostname
+
+
+def _text(given: Any) -> Any:
+    """What the package's own transports take as text or as octets."""
+    return given.decode("ascii") if isinstance(given, bytes) else given
 
 
 def _body_of(package: ModuleType, stream: Any) -> bytes | RequestBody | None:
