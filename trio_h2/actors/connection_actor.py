@@ -30,7 +30,7 @@ from .live_streams import LiveStreams
 from .logs import escaped, logger, peer_name
 from .phases import Life, Step
 from .pings import Pings
-from .reading import read
+from .reading import next_size, read
 from .routing import ROUTES, keep
 from .shutdown import ANSWER, Shutdown
 from .slices import CLIENT_SLICE, PATIENCE, Slice
@@ -93,7 +93,12 @@ class ConnectionActor:
         tracer = None if trace is None else tracer_of(trace, trio.current_time, client=client)
         self.transport = transport
         self.machine = ConnectionMachine(
-            config, client=client, clock=trio.current_time, complain=partial(_complain, address), tracer=tracer
+            config,
+            client=client,
+            clock=trio.current_time,
+            complain=partial(_complain, address),
+            tracer=tracer,
+            joins_data=True,
         )
         self.writer = Writer(self.machine, transport, config, tracer)
         self.deadlines = Deadlines(config, self.writer, client=client)
@@ -196,7 +201,8 @@ class ConnectionActor:
             if data:
                 await self.receive(data)
             await self._replies_taken()
-            data = await read(self.transport)
+            size, data = next_size(len(data)), b""  # the next read can have the memory of this one
+            data = await read(self.transport, size)
             if not data:
                 self.ending.left()
 

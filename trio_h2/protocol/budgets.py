@@ -74,9 +74,9 @@ class Budgets:
         )
         return _judged(control.judge(work, self._clock()))
 
-    def count_data_received(self) -> None:
+    def count_data_received(self, frames: int = 1) -> None:
         """DATA with content came: work that pays for control frames."""
-        self._data_received += 1
+        self._data_received += frames
 
     def count_data_sent(self, octets: int, room: int) -> None:
         """DATA was cut, of so many octets where the windows had room for so many: it pays as well."""

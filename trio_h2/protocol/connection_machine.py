@@ -49,6 +49,7 @@ class ConnectionMachine(Sender):
         clock: what budgets that are counted over a time go by.
         complain: called with the stream ID and the reason for every request or frame of the peer's that is refused.
         tracer: tells a user's Trace of frames, credit and round trips.
+        joins_data: Whether DATA frames of one stream that follow each other are one event, if they are large.
 
     Attributes:
         state: what the sending and the receiving half share. What lives as long as the connection is here, too.
@@ -73,6 +74,7 @@ class ConnectionMachine(Sender):
         clock: Callable[[], float] = _stopped,
         complain: Callable[[int, str], None] = _keep_silent,
         tracer: Tracer | None = None,
+        joins_data: bool = False,
     ) -> None:
         state = ConnectionState(config, client=client, rules=rules, clock=clock, complain=complain, tracer=tracer)
         super().__init__(state)
@@ -91,7 +93,7 @@ class ConnectionMachine(Sender):
             max_remembered=config.max_remembered_blocks,
         )
         on_frame = None if tracer is None else tracer.on_frame_received
-        self.reader = FrameReader(limits, rules, expect_preface=not client, on_frame=on_frame)
+        self.reader = FrameReader(limits, rules, expect_preface=not client, on_frame=on_frame, joins_data=joins_data)
         self._receiver = Receiver(state, self.reader)
         self.receive_frame = self._receiver.receive
         self.requests = self._receiver.messages.requests

@@ -12,6 +12,7 @@ hyperframe's costs more than the frame, SETTINGS because the order and repetitio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import hpack
@@ -21,6 +22,7 @@ import hyperframe.frame as hf
 from ..codes import ErrorCodes
 from ..exceptions import FrameDataMissingError, FrameTooLargeError
 from .compression import FieldDecoder
+from .data_run import LEAST, DataRun
 from .field_section import STRICT, FieldSection, InboundRules
 from .frames import (
     ACK,
@@ -101,6 +103,7 @@ class FrameReader:
         expect_preface: Whether a client's preface comes first.
         on_frame: called with type, flags, stream ID and length of each frame when it is there, before it is parsed, and
             of one whose header breaks a rule.
+        joins_data: Whether DATA frames of one stream that follow each other come out as a DataRun, if they are large.
 
     Attributes:
         max_frame_size: the largest payload we accept: our SETTINGS_MAX_FRAME_SIZE in force.
@@ -113,12 +116,14 @@ class FrameReader:
         *,
         expect_preface: bool,
         on_frame: Callable[[int, int, int, int], None] | None = None,
+        joins_data: bool = False,
     ) -> None:
         self.max_frame_size = MIN_FRAME_SIZE
         self._limits = limits
         self._decoder = FieldDecoder(limits, rules)
         self._server = expect_preface
         self._on_frame = on_frame
+        self._run_from = LEAST if joins_data else math.inf
         self._preface = PREFACE if expect_preface else b""
         self._parts: list[bytes] = []
         self._have = 0
@@ -148,7 +153,7 @@ class FrameReader:
         """The header sections that follow are held to these rules; what they say of the first frame is past."""
         self._decoder.set_rules(rules)
 
-    def feed(self, data: bytes) -> Iterator[Frame | Verdict]:
+    def feed(self, data: bytes) -> Iterator[Frame | DataRun | Verdict]:
         """Give what the transport gave; iterate what it holds.
 
         A generator: a setting that one frame changes is in force when the next is parsed. Run it to its end.
@@ -165,6 +170,7 @@ class FrameReader:
         if self._first and b"".join(self._parts).startswith(b"HTTP/"):
             yield protocol_error("the peer answers in HTTP/1.x: it does not speak HTTP/2 here")
             return
+        run: DataRun | None = None
         for buffer, offset in self._whole_buffers(data):
             while True:
                 if len(buffer) - offset < FRAME_HEADER_SIZE:
@@ -173,9 +179,14 @@ class FrameReader:
                 high, low, type_, flags, stream_id = FRAME_HEADER.unpack_from(buffer, offset)
                 length = high << 8 | low
                 stream_id &= _STREAM_MASK
+                if run is not None and not run.continues(type_, flags, stream_id, length):
+                    yield run
+                    run = None
                 if not self._is_ordinary(length, type_, stream_id):
                     failure = self._judge_header(length, type_, flags, stream_id)
                     if failure is not None:
+                        if run is not None:
+                            yield run
                         if self._on_frame is not None:
                             self._on_frame(type_, flags, stream_id, length)
                         yield failure
@@ -184,10 +195,15 @@ class FrameReader:
                 if len(buffer) < end:
                     self._need = FRAME_HEADER_SIZE + length
                     break
-                payload = buffer[offset + FRAME_HEADER_SIZE : end]
-                offset = end
                 if self._on_frame is not None:
                     self._on_frame(type_, flags, stream_id, length)
+                payload_at, offset = offset + FRAME_HEADER_SIZE, end
+                if run is None and type_ == DATA and length >= self._run_from and not flags & PADDED:
+                    run = DataRun(stream_id)
+                if run is not None:
+                    run.add(memoryview(buffer)[payload_at:end], end_stream=bool(flags & END_STREAM))
+                    continue
+                payload = buffer[payload_at:end]
                 parser = _PARSERS.get(type_)
                 if parser is None:
                     yield UnknownFrame(type_, flags, stream_id, payload)
@@ -202,6 +218,8 @@ class FrameReader:
             rest = buffer[offset:] if offset else buffer
             self._parts = [rest] if rest else []
             self._have = len(rest)
+        if run is not None:
+            yield run
 
     def _whole_buffers(self, data: bytes) -> list[tuple[bytes, int]]:
         """What to parse, and from where on; `data` came last. A frame that came in pieces is put together alone.

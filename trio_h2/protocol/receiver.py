@@ -14,6 +14,7 @@ from .. import events as ev
 from . import frames
 from .connection_state import ConnectionState
 from .control_receiver import ControlReceiver
+from .data_run import DataRun
 from .extension_receiver import ExtensionReceiver
 from .frame_reader import FrameReader
 from .message_receiver import MessageReceiver
@@ -59,12 +60,26 @@ class Receiver:
             ConnectionFailure: _pass_on,
         }
 
-    def receive(self, frame: frames.Frame | Verdict) -> list[ev.Event]:
+    def receive(self, frame: frames.Frame | DataRun | Verdict) -> list[ev.Event]:
         """Do what `frame` says, or what follows from the verdict in its place; the events it makes."""
         events: list[ev.Event] = []
-        verdict = self._methods[type(frame)](frame, events)
+        if type(frame) is DataRun:
+            whole, verdict = self.messages.data_run(frame, events)
+            if not whole:
+                return self._one_by_one(frame)
+        else:
+            verdict = self._methods[type(frame)](frame, events)
         if verdict is not None:
             self._execute(verdict, events)
+        return events
+
+    def _one_by_one(self, run: DataRun) -> list[ev.Event]:
+        """Each frame of a run has its own effect, until one ends the connection."""
+        events: list[ev.Event] = []
+        for frame in run.frames():
+            events += self.receive(frame)
+            if self._state.failure is not None:
+                break
         return events
 
     def _execute(self, verdict: Verdict, events: list[ev.Event]) -> None:

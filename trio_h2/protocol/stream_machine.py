@@ -226,6 +226,10 @@ class MessageHalf:
         self.seen = seen
         return True
 
+    def has_room(self, octets: int) -> bool:
+        """Whether content-length allows so many more octets of body."""
+        return self.expected is None or self.seen + octets <= self.expected
+
     def count_interim(self, size: int) -> None:
         """One more 1xx response came, with a header section of this size."""
         self.interim += 1
