@@ -15,8 +15,8 @@ BOUNDS = {
     "a GET, one at once": (380, 412, 11),
     "a GET, 100 at once": (193, 252, 0.11),
     "a browser's GET, 100 at once": (193, 310, 0.11),
-    "1 MiB down": (2_800, 4_000, 62),
-    "1 MiB up": (4_300, 2_900, 66),
+    "1 MiB down": (2_800, 2_570, 62),
+    "1 MiB up": (2_850, 2_980, 66),
     "100 messages there and back": (28_800, 27_300, 1_060),
 }
 """The server's calls of Python functions, the client's, and the turns of trio's loop.
@@ -28,8 +28,8 @@ OBJECTS = {
     "a GET, one at once": (190, 200),
     "a GET, 100 at once": (117, 133),
     "a browser's GET, 100 at once": (117, 155),
-    "1 MiB down": (1_210, 1_750),
-    "1 MiB up": (1_910, 1_290),
+    "1 MiB down": (1_110, 1_220),
+    "1 MiB up": (1_290, 1_220),
     "100 messages there and back": (11_400, 11_300),
 }
 """Objects that the server makes, and the client, as CPython 3.11 counts them: later ones count fewer."""
