@@ -15,7 +15,7 @@ BOUNDS = {
     "a GET, one at once": (380, 412, 11),
     "a GET, 100 at once": (193, 252, 0.11),
     "a browser's GET, 100 at once": (193, 310, 0.11),
-    "1 MiB down": (2_800, 2_570, 62),
+    "1 MiB down": (2_800, 2_570, 52),
     "1 MiB up": (2_850, 2_980, 66),
     "100 messages there and back": (28_800, 27_300, 1_060),
 }
