@@ -77,6 +77,8 @@ class GetSite:
                 await stream.respond(302, [("location", "")], b"nowhere\n")
             case ["octets"]:
                 await stream.respond(200, [("x-octets", b"\xc3\xa9\xff")])
+            case ["cookies"]:
+                await stream.respond(200, [("set-cookie", "a=1"), ("set-cookie", "b=2")])
             case ["echo"]:
                 await self._echo(stream)
             case ["flaky"]:

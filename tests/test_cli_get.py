@@ -664,6 +664,18 @@ async def test_a_date_to_retry_after_that_is_none(date: str, capsys: pytest.Capt
     assert "again in 0.01 s" in capsys.readouterr().err
 
 
+async def test_a_field_of_http1_is_not_sent_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), ",".join(name for name, _ in stream.request.headers.items()).encode())
+
+    typed = request_of(None, ["Connection: close", "x-a: 1", "Upgrade:"], None, head=False, agent="")
+    async with server_of(handler) as url:
+        options, context = GetOptions(request=typed), client_context()
+        assert await get_module.get([parse_url(url)], options, ssl_context=context) == 0
+    said = "Note: -H connection: HTTP/2 has no such field, and it is not sent\n"
+    assert tuple(capsys.readouterr()) == ("accept,x-a", said)
+
+
 async def returned(client: trio.abc.Stream) -> trio.abc.Stream:
     return client
 

@@ -46,6 +46,11 @@ SAME = {
     "another method": (0, "-X DELETE {clear}/echo"),
     "another method with data": (0, "-X PUT -d a {clear}/echo"),
     "fields": (0, "-H X-A:1 -H x-empty; -H accept: -H host:example.test -d a -H Content-Type:text/plain {clear}/echo"),
+    "fields of HTTP/1.1": (
+        0,
+        "-H 'Connection: keep-alive' -H keep-alive:1 -H proxy-connection:x -H transfer-encoding:chunked -H upgrade:h2c "
+        "-H te:trailers {clear}/echo",
+    ),
     "fields from a file": (0, "-H @fields {clear}/echo"),
     "into a file": (0, "-o file {clear}/hello"),
     "no body into a file": (0, "-o file {clear}/empty"),
@@ -113,6 +118,11 @@ SAME = {
         7,
         "http://127.0.0.1:1/ -w '%{{http_code}}|%{{exitcode}}|%{{onerror}}%{{size_download}}'",
     ),
+    "write-out of a redirect that is one too many": (
+        47,
+        "-L --max-redirs 3 {ca} {tls}/loop -w '%{{num_redirects}}|%{{num_connects}}|%{{redirect_url}}'",
+    ),
+    "write-out of a field that comes twice": (0, "{clear}/cookies -w '%header{{set-cookie}}|%header{{nosuch}}'"),
     "write-out for two": (0, "{ca} -o one -o two {tls}/hello {tls}/big -w '%{{urlnum}},%{{filename_effective}},'"),
     "write-out from a file": (0, "-w @format {clear}/hello"),
     "write-out to standard error": (0, "{clear}/hello -w '%{{stderr}}[%{{http_code}}]\\n%{{stdout}}[%{{method}}]'"),
@@ -156,7 +166,7 @@ def prepare(directory: Path, authority: trustme.CA) -> None:
     directory.mkdir()
     (directory / "lines").write_bytes(b"one\ntwo\r\nthree\0")
     (directory / "fields").write_text("X-One: 1\nx-two: 2\n")
-    (directory / "format").write_text("code %{http_code}\\n")
+    (directory / "format").write_text("code %{http_code}\\n\n%{method}\r\n")
     client = authority.issue_cert("client")
     client.cert_chain_pems[0].write_to_path(directory / "client.pem")
     client.private_key_pem.write_to_path(directory / "client.key")

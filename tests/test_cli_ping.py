@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 from functools import partial
 
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 import tests.peers as peers
 import trio_h2
 from trio_h2.cli.commands import cli
+from trio_h2.cli.locations import parse_url
 from trio_h2.cli.ping import ping
 from trio_h2.cli.tls_options import client_context
 
@@ -23,8 +25,8 @@ async def hello(stream: trio_h2.ServerStream) -> None:
 
 
 async def run_ping(origin: str, *, count: int = 3, verify: bool = True, max_time: float = 60) -> int:
-    tls = client_context(verify=verify) if origin.startswith("https:") else None
-    return await ping(origin, count=count, interval=0.001, ssl_context=tls, max_time=max_time)
+    tls = client_context(verify=verify)
+    return await ping(parse_url(origin), count=count, interval=0.001, ssl_context=tls, max_time=max_time)
 
 
 async def test_each_ping_is_a_line_and_the_last_line_sums_up(
@@ -56,7 +58,7 @@ async def test_a_server_that_answers_no_ping(
     monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
     assert await run_ping("http://silent.test", max_time=5) == 1
     output = capsys.readouterr()
-    assert output.err == "Error: http://silent.test: not done in 5 seconds\n"
+    assert output.err == "Error: http://silent.test:80: not done in 5 seconds\n"
     assert output.out == "1 sent, 0 answered\n"
 
 
@@ -64,6 +66,36 @@ async def test_nobody_is_there_to_answer(capsys: pytest.CaptureFixture[str]) -> 
     url = f"http://127.0.0.1:{peers.free_port()}"
     assert await run_ping(url) == 1
     assert capsys.readouterr().err.endswith("Connection refused\n")
+
+
+async def test_another_protocol_is_named(
+    server_ssl_context: ssl.SSLContext, capsys: pytest.CaptureFixture[str], nursery: trio.Nursery
+) -> None:
+    async def http1(transport: trio.SocketStream) -> None:
+        async with transport:
+            await transport.receive_some()
+            await transport.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    listeners = await nursery.start(partial(trio.serve_tcp, http1, 0, host="127.0.0.1"))
+    serve = partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1", ssl_context=server_ssl_context)
+    server = await nursery.start(serve)
+    for port, words in (
+        (listeners[0].socket.getsockname()[1], "the server speaks HTTP/1.1, not HTTP/2"),
+        (server.port, "this port speaks TLS: use https://"),
+    ):
+        assert await run_ping(f"http://127.0.0.1:{port}") == 1
+        assert words in capsys.readouterr().err
+
+
+async def test_the_certificates_are_given_as_to_get(
+    server_ssl_context: ssl.SSLContext, tls_files: peers.TLSFiles, nursery: trio.Nursery
+) -> None:
+    serve = partial(trio_h2.serve_h2, hello, 0, host="127.0.0.1", ssl_context=server_ssl_context)
+    server = await nursery.start(serve)
+    arguments = ["--cacert", str(tls_files.ca), "-c", "1", "-m", "60", f"https://127.0.0.1:{server.port}"]
+    command = [sys.executable, "-m", "trio_h2", "ping", *arguments]
+    done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("arguments", [("-c", "0", "http://a"), ("-i", "0", "http://a"), ("ftp://a",), ()])

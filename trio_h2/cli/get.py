@@ -90,6 +90,8 @@ class _Getter:
         self._session = session = Session(self._options, contexts, stdout, bars, nursery, several=several)
         if bars is not None:
             nursery.start_soon(bars.run)
+        for name in self._options.request.left_out:
+            session.note(f"-H {name}: HTTP/2 has no such field, and it is not sent")
         async with session.open_pool() as pool:
             session.use(pool)
             await self._fetch_all()

@@ -13,7 +13,7 @@ import trio_h2
 
 from .command_class import TransferCommand
 from .exit_codes import ExitCode, Failure
-from .get_options import GetOptions, data_of, read_file, request_of
+from .get_options import LINE_ENDS, GetOptions, data_of, read_file, request_of
 from .interrupting import until_interrupted
 from .locations import Location, parse_url
 from .saying import complain
@@ -124,7 +124,7 @@ def _options(
     request = request_of(given["method"], given["header"], data, head=given["head"], agent=given["user_agent"])
     text = given["write_out"]
     if text is not None and text.startswith("@"):
-        text = read_file(text[1:], "-w").decode("utf-8", "surrogateescape")
+        text = read_file(text[1:], "-w").translate(None, LINE_ENDS).decode("utf-8", "surrogateescape")
     options = GetOptions(
         request=request,
         include=given["include"],

@@ -14,10 +14,16 @@ import trio_h2
 from .exit_codes import ExitCode, Failure
 from .saying import reason
 
-__all__ = ["DEFAULT_FIELDS", "GetOptions", "Request", "data_of", "read_file", "request_of"]
+__all__ = ["DEFAULT_FIELDS", "LINE_ENDS", "GetOptions", "Request", "data_of", "read_file", "request_of"]
 
 DEFAULT_FIELDS = {"user-agent": f"trio-h2/{trio_h2.__version__}", "accept": "*/*"}
 FORM = "application/x-www-form-urlencoded"
+
+LINE_ENDS = b"\r\n\0"
+"""What is left out of the files that -d and -w name."""
+
+OF_HTTP1 = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+"""Fields that HTTP/2 does not have (RFC 9113 section 8.2.2), and that a browser's "copy as cURL" may bring."""
 
 OF_ONE_ORIGIN = {"authorization", "cookie"}
 """Fields that a redirect does not take to another origin."""
@@ -33,6 +39,7 @@ class Request:
         body: what is sent, or None.
         authority: what -H gives as Host, or None.
         keeps_method: whether the method was chosen by -X: redirects do not change it.
+        left_out: names of fields that were asked for, and that HTTP/2 does not have.
     """
 
     method: str
@@ -40,6 +47,7 @@ class Request:
     body: bytes | None = None
     authority: str | None = None
     keeps_method: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def octets(self) -> list[tuple[str, bytes]]:
@@ -128,7 +136,7 @@ def _piece(option: str, value: str) -> bytes:
     if option == "--data-raw" or not value.startswith("@"):
         return value.encode("utf-8", "surrogateescape")
     content = read_file(value[1:], option)
-    return content if option == "--data-binary" else content.translate(None, b"\r\n\0")
+    return content if option == "--data-binary" else content.translate(None, LINE_ENDS)
 
 
 def request_of(
@@ -150,18 +158,24 @@ def request_of(
     if body is not None:
         fields["content-type"] = FORM
     own: list[tuple[str, str]] = []
+    left_out: list[str] = []
     authority = None
     for line in _lines(headers):
         name, value = _field(line)
         if name == "host":
             authority = value or None
             continue
+        if name in OF_HTTP1 and value is not None:
+            left_out.append(name)
+            continue
         fields.pop(name, None)
         if value is not None:
             own.append((name, value))
     defaults = [(name, value) for name, value in fields.items() if value]
     chosen = method or ("HEAD" if head else "GET" if body is None else "POST")
-    return Request(chosen, (*defaults, *own), body, authority, keeps_method=method is not None)
+    return Request(
+        chosen, (*defaults, *own), body, authority, keeps_method=method is not None, left_out=tuple(left_out)
+    )
 
 
 def _lines(headers: Iterable[str]) -> Iterable[str]:

@@ -8,37 +8,47 @@ import trio
 
 import trio_h2
 
+from .exit_codes import failure_of
+from .locations import Location
 from .saying import complain, reason, say
+from .watched_sockets import WatchedSockets
 
 __all__ = ["ping"]
 
 
-async def ping(origin: str, *, count: int, interval: float, ssl_context: ssl.SSLContext | None, max_time: float) -> int:
+async def ping(location: Location, *, count: int, interval: float, ssl_context: ssl.SSLContext, max_time: float) -> int:
     """Send PINGs over one connection, say how long each took, and sum up. Returns the exit code.
 
     Args:
-        origin: scheme, host and port.
+        location: where to; its path does not matter.
         count: how many.
         interval: seconds from one answer to the next PING.
-        ssl_context: for TLS; None for an origin in the clear.
+        ssl_context: for TLS, if it is spoken there.
         max_time: seconds that all of it may take.
     """
     exit_code = 1
+    origin, sockets, times = location.origin, WatchedSockets(), list[float]()
+    tls = ssl_context if location.scheme == "https" else None
     with trio.move_on_after(max_time) as scope:
         try:
-            async with trio_h2.connect(origin, ssl_context=ssl_context) as connection:
-                exit_code = await _ping(connection, origin, count, interval)
+            transport = await sockets.open_stream(location.host, location.port)
+            async with trio_h2.connect(origin, ssl_context=tls, transport=transport) as connection:
+                exit_code = await _ping(connection, origin, count, interval, times)
         except (OSError, trio_h2.H2Error) as error:
-            complain(f"{origin}: {reason(error)}")
-            return 1
+            spoken = None
+            if isinstance(error, trio_h2.H2Error) and not times:  # as far as it is known, that is no HTTP/2
+                spoken = await sockets.spoken(location.scheme, location.host, location.port)
+            complain(f"{origin}: {failure_of(error, origin, answered=False, proxied=False, spoken=spoken).words}")
     if scope.cancelled_caught:
         complain(f"{origin}: not done in {max_time:g} seconds")
         return 1
     return exit_code
 
 
-async def _ping(connection: trio_h2.ClientConnection, origin: str, count: int, interval: float) -> int:
-    times: list[float] = []
+async def _ping(
+    connection: trio_h2.ClientConnection, origin: str, count: int, interval: float, times: list[float]
+) -> int:
+    """Fill `times`, in milliseconds, as answers come."""
     sent = 0
     try:
         for number in range(1, count + 1):

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import click
 import trio
 
 from .exit_codes import Failure
 from .interrupting import until_interrupted
-from .locations import parse_url
+from .locations import Location, parse_url
 from .ping import ping as run_ping
 from .saying import complain
-from .tls_options import client_context
+from .tls_options import client_context, tls_options
 
 __all__ = ["ping"]
 
 
-def _origin(context: click.Context, parameter: click.Parameter, url: str) -> str:
+def _location(context: click.Context, parameter: click.Parameter, url: str) -> Location:
     try:
-        return parse_url(url).origin
+        return parse_url(url)
     except Failure as failure:
         raise click.BadParameter(failure.words) from failure
 
@@ -31,7 +32,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, seconds: float)
 
 
 @click.command()
-@click.argument("origin", metavar="URL", callback=_origin)
+@click.argument("location", metavar="URL", callback=_location)
 @click.option("-c", "--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many PINGs.")
 @click.option(
     "-i",
@@ -43,24 +44,39 @@ def _seconds(context: click.Context, parameter: click.Parameter, seconds: float)
     metavar="SECONDS",
     help="From an answer to the next PING.",
 )
-@click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate.")
+@tls_options
 @click.option(
-    "--max-time", type=float, default=math.inf, callback=_seconds, metavar="SECONDS", help="Give up after this time."
+    "-m",
+    "--max-time",
+    type=float,
+    default=math.inf,
+    callback=_seconds,
+    metavar="SECONDS",
+    help="Give up after this time.",
 )
 @click.pass_context
-def ping(context: click.Context, origin: str, count: int, interval: float, insecure: bool, max_time: float) -> None:
+def ping(
+    context: click.Context,
+    /,
+    location: Location,
+    count: int,
+    interval: float,
+    max_time: float,
+    insecure: bool,
+    **files: Any,
+) -> None:
     """Measure round trips to a server, by PING frames over one HTTP/2 connection; its path does not matter.
 
     The last line sums up, after SIGINT, too. The exit code is 0 if every PING was answered, and 1 if not; 2 for a wrong
     command line, 130 after SIGINT.
     """
     try:
-        tls = client_context(verify=not insecure) if origin.startswith("https:") else None
+        tls = client_context(verify=not insecure, **files)
     except Failure as failure:
         complain(failure.words)
         context.exit(1)
 
     async def main() -> int:
-        return await run_ping(origin, count=count, interval=interval, ssl_context=tls, max_time=max_time)
+        return await run_ping(location, count=count, interval=interval, ssl_context=tls, max_time=max_time)
 
     context.exit(trio.run(until_interrupted, main))

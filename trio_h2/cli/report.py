@@ -10,7 +10,7 @@ import trio_h2
 
 from .exit_codes import Failure
 from .locations import Location
-from .watched_sockets import socket_below
+from .watched_sockets import WatchedSocket, socket_below
 
 __all__ = ["Report"]
 
@@ -57,6 +57,7 @@ class Report:
         self.redirects = 0
         self.redirect_url = ""
         self.connections = 0
+        self._counted: set[WatchedSocket] = set()
         self.local: Any = None
         self.remote: Any = None
         self.exit_code = 0
@@ -75,9 +76,10 @@ class Report:
         self.uploaded = uploaded
         self.local, self.remote = connection.local_address, connection.peer_address
         socket = socket_below(connection.transport)
-        if socket is not None and socket.began >= self.began:
+        if socket is not None and socket.began >= self.began and socket not in self._counted:
             self.connected = socket.connected
             self.connections += 1
+            self._counted.add(socket)  # redirects may stay on it
 
     def not_followed(self, url: str) -> None:
         """It is a redirect to there, and not followed."""

@@ -234,6 +234,7 @@ class Transfer:
             await self._write_fields(sections)
         if following is not None:
             if 0 <= self._options.max_redirects <= self.report.redirects:
+                self.report.not_followed(following[1].effective)
                 raise Failure(ExitCode.REDIRECTS, f"more than {self._options.max_redirects} redirects")
             return following
         if not self._options.only_head and (self._options.fail_body or not failed):

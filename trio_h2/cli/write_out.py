@@ -80,7 +80,8 @@ def written_out(
             if not report.exit_code:
                 return
         elif header is not None:
-            yield stream, fit(", ".join(map(_as_it_came, report.headers.get_all(header))))
+            values = report.headers.get_all(header)  # of several the first: those of set-cookie cannot be joined
+            yield stream, fit(_as_it_came(values[0]) if values else "")
         elif name is None:
             yield stream, "%" if match[0] == "%%" else ESCAPES[escape] if escape else match[0]
         elif name in VARIABLES:
