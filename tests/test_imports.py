@@ -181,6 +181,7 @@ HOUSE = {
             "rows",
             "saving",
             "snapshot",
+            "told_recorder",
         )
     ),
     *(

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from .events import ChangedSetting
 from .exceptions import H2Error
 from .headers import Headers, HeadersLike
 
-__all__ = ["Trace", "Tracer", "WaitReason", "checked_trace", "tracer_of"]
+__all__ = ["FrameTold", "Sending", "Trace", "Tracer", "WaitReason", "checked_trace", "tracer_of"]
 
 logger = logging.getLogger("trio_h2")
 
 WaitReason = Literal["stream window", "connection window", "transport", "slot", "headers", "body"]
+
+FrameTold = tuple[float, bool, bytes | bytearray]
+"""When, by the Tracer's clock; whether it is sent; and the nine octets of its header (RFC 9113 section 4.1)."""
+
+STREAM_ID = 0x7FFF_FFFF
+"""The bit before a stream ID is nobody's."""
 
 T = TypeVar("T")
 
@@ -240,6 +246,12 @@ def _overridden(trace: Trace) -> dict[str, Callable[..., None]]:
     }
 
 
+class Sending(Protocol):
+    """What is sent on a stream: of DATA so many octets, without padding, until now."""
+
+    seen: int
+
+
 class Tracer:
     """Tells a Trace of one connection. Owner of every field: this object.
 
@@ -249,12 +261,34 @@ class Tracer:
         trace: whom to tell.
         clock: the time in seconds.
         client: Whether this side is the client.
+
+    Attributes:
+        now: when frames are cut is asked of this; here nobody needs to know.
     """
+
+    __slots__ = (
+        "_client",
+        "_clock",
+        "_connection",
+        "_last_number",
+        "_methods",
+        "_pings",
+        "_queued",
+        "_readers",
+        "_requests",
+        "_senders",
+        "_streams",
+        "_trace",
+        "now",
+        "wants_handlers",
+        "wants_responses",
+    )
 
     def __init__(self, trace: Trace, clock: Callable[[], float], *, client: bool) -> None:
         self._trace = trace
         self._methods = _overridden(trace)
         self._clock = clock
+        self.now: Callable[[], float] = float
         self._client = client
         self._connection: Any = None
         # What was told to have begun, and not to have ended: streams, and what their senders and readers wait for.
@@ -324,8 +358,8 @@ class Tracer:
 
     # Streams
 
-    def stream_opened(self, stream_id: int, headers: Headers) -> None:
-        """A request begins."""
+    def stream_opened(self, stream_id: int, headers: Headers, sending: Sending) -> None:
+        """A request begins. What is sent on its stream may be looked up from now on."""
         self._streams[stream_id] = None
         self._tell("stream_opened", stream_id, headers)
 
@@ -393,26 +427,41 @@ class Tracer:
 
     # Frames, credit and time
 
+    def read_began(self) -> float:
+        """Octets came, and frames of them follow; what the time is."""
+        return 0.0
+
+    def taken(self) -> None:
+        """What was cut until now is being written."""
+
     @property
-    def on_frame_received(self) -> Callable[[int, int, int, int], None] | None:
-        """What to call with type, flags, stream ID and length of each frame that came; None if nobody wants to know."""
+    def on_frame_received(self) -> Callable[[FrameTold], None] | None:
+        """What to call with each frame that came; None if nobody wants to know."""
         return self._teller("frame_received")
 
     @property
-    def on_frame_sent(self) -> Callable[[int, int, int, int], None] | None:
-        """What to call with type, flags, stream ID and length of each frame that is cut; None if nobody cares."""
+    def on_data_received(self) -> Callable[[int, int], None] | None:
+        """What to call with stream ID and length of each frame of DATA, too; None if nobody wants to know."""
+        return None
+
+    @property
+    def on_frame_sent(self) -> Callable[[FrameTold], None] | None:
+        """What to call with each frame that is cut; None if nobody cares."""
         return self._teller("frame_sent")
 
-    def _teller(self, name: str) -> Callable[[int, int, int, int], None] | None:
+    def _teller(self, name: str) -> Callable[[FrameTold], None] | None:
         """As `_tell`, but that each frame finds the method at hand: there are more of them than of all else."""
         method = self._methods.get(name)
         if method is None:
             return None
         trace = self._trace
 
-        def tell(type_: int, flags: int, stream_id: int, length: int) -> None:
+        def tell(frame: FrameTold) -> None:
             if self._connection is None or trace._switched_off:
                 return
+            header = frame[2]
+            type_, flags = header[3], header[4]
+            stream_id, length = int.from_bytes(header[5:]) & STREAM_ID, int.from_bytes(header[:3])
             try:
                 method(self._connection, type_, flags, stream_id, length)
             except BaseException as error:

@@ -9,11 +9,12 @@ import trio
 import trio.testing
 
 import trio_h2
-from tests.engine.helpers import OK, client_and_server, hello, raw_client, raw_server, serving
+from tests.engine.helpers import GET, OK, client_and_server, hello, raw_client, raw_server, serving
 from tests.engine.recording import Recording as Recorded
 from trio_h2 import Config, ErrorCodes, NeverIndexed, SettingCodes, Timeline
 from trio_h2.testing import in_memory
-from trio_h2.timeline.rings import Ring
+from trio_h2.timeline.records import Octets
+from trio_h2.timeline.rings import ColumnRing, Ring
 from trio_h2.timeline.rows import Credit, Frame, Mark, Recording, Wait
 
 
@@ -67,7 +68,7 @@ async def test_a_path_that_is_never_indexed_is_not_kept(autojump_clock: trio.tes
     timeline = Timeline()
     async with in_memory(hello, trace=timeline) as connection:
         recorder = timeline._live[1]
-        recorder.stream_opened(7, trio_h2.Headers([(":method", "GET"), NeverIndexed(":path", "/sesame")]))
+        recorder.stream_opened(7, trio_h2.Headers([(":method", "GET"), NeverIndexed(":path", "/sesame")]), Octets())
         assert timeline.recording().streams[0].path == "(hidden)"
         recorder.stream_closed(7, None)
         await connection.ping()
@@ -79,7 +80,7 @@ async def test_what_a_peer_says_is_cut_and_escaped(autojump_clock: trio.testing.
     async with in_memory(hello, trace=timeline) as connection:
         recorder = timeline._live[1]
         for path in ("/" + "x" * 100_000, b"/\x1b[2J\xe4\n"):
-            recorder.stream_opened(7, trio_h2.Headers([(":method", "GET"), (":path", path)]))
+            recorder.stream_opened(7, trio_h2.Headers([(":method", "GET"), (":path", path)]), Octets())
             recorder.stream_closed(7, None)
         await connection.ping()
     first, second = [row.path for row in timeline.recording().streams]
@@ -273,6 +274,18 @@ def test_a_ring_has_the_newest_in_order() -> None:
         assert (ring.added, len(ring)) == (number + 1, min(number + 1, 3))
 
 
+@pytest.mark.parametrize("many", [1, 2, 3, 4, 10])
+def test_a_ring_of_columns_has_the_newest_in_order(many: int) -> None:
+    ring = ColumnRing(("I", None), 3)
+    assert [list(column) for column in ring.columns()] == [[], []]
+    for last in range(many, 5 * many, many):
+        numbers = list(range(last - many, last))
+        ring.extend([numbers, list(map(str, numbers))])
+        newest = list(range(max(last - 3, 0), last))
+        assert [list(column) for column in ring.columns()] == [newest, list(map(str, newest))]
+        assert ring.added == last
+
+
 async def test_a_frame_on_a_stream_that_never_was_is_kept_and_no_stream(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -283,6 +296,31 @@ async def test_a_frame_on_a_stream_that_never_was_is_kept_and_no_stream(
     recording = timeline.recording()
     assert recording.streams == []
     assert [row.stream for row in recording.frames if row.type == 3] == [1]
+
+
+async def test_the_bit_before_a_stream_id_is_nobodys(autojump_clock: trio.testing.MockClock) -> None:
+    timeline, told = Timeline(), Recorded()
+    for trace in (timeline, told):
+        async with raw_client(hello, trace=trace) as peer:
+            request = bytearray(peer.headers(1, GET, end_stream=True))
+            request[5] |= 0x80
+            await peer.send(bytes(request))
+            await peer.sync()
+    received = [row for row in timeline.recording().frames if row.type == 1 and not row.sent]
+    assert [(row.stream, row.length) for row in received] == [(1, len(request) - 9)]
+    assert (1, 5, 1, len(request) - 9) in told.arguments("frame_received")
+
+
+async def test_what_is_noted_and_not_kept_yet_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
+    timeline = Timeline(max_frames=10)
+    async with in_memory(hello, trace=timeline) as connection:
+        recorder = timeline._live[1]
+        for _ in range(300):
+            await connection.request("GET", "/")
+            assert len(recorder._frames) + len(recorder._closed) < 500
+    recording = timeline.recording()
+    assert len(recording.frames) == 10
+    assert recording.dropped["frames"] >= 300 * 3 - 10
 
 
 async def test_a_thread_may_look_while_streams_come_and_go() -> None:

@@ -85,7 +85,7 @@ def on_request(connection: Connection, event: ev.RequestReceived) -> None:
     actor = StreamActor(connection.context, stream, event.headers, connection.deadlines.received_at)
     connection.streams.add(actor)
     if connection.context.tracer is not None:
-        connection.context.tracer.stream_opened(event.stream_id, event.headers)
+        actor.tell_opened(event.headers)
     if connection.streams.permits.take(actor, event):
         connection.tasks.start_handler(actor, event)
 
@@ -131,7 +131,7 @@ def on_push(connection: Connection, event: ev.PushedStreamReceived) -> None:
     if wanted and connection.events.put_push(actor, event):
         connection.streams.add(actor)
         if connection.context.tracer is not None:
-            connection.context.tracer.stream_opened(event.pushed_stream_id, event.headers)
+            actor.tell_opened(event.headers)
         connection.tasks.start_client(actor)
         return
     if wanted:

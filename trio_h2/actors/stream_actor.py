@@ -16,7 +16,7 @@ import trio
 
 from .. import events as ev
 from ..exceptions import ErrorCodes, H2Error
-from ..headers import trusted_headers
+from ..headers import Headers, trusted_headers
 from ..protocol.field_rules import Fields
 from ..protocol.request_rules import RequestHead
 from ..protocol.stream_machine import CloseReason, Phase, StreamMachine
@@ -88,6 +88,12 @@ class StreamActor(HandlerContract):
     def start(self, request: ev.RequestReceived) -> None:
         """A server's handler has its permit: `run_server` follows."""
         self._request = request
+
+    def tell_opened(self, headers: Headers) -> None:
+        """A Trace, if there is one, is told that the stream is open."""
+        tracer = self._context.tracer
+        if tracer is not None:
+            tracer.stream_opened(self.machine.stream_id, headers, self.machine.sending)
 
     # What the reader brings: none of this waits
 
@@ -196,7 +202,7 @@ class StreamActor(HandlerContract):
         promised = StreamActor(self._context, machine.promise(self.machine, fields, head), fields, since)
         promised.inbox.end(ev.StreamEnded(promised.machine.stream_id))  # the client sends nothing on it
         if self._context.tracer is not None:
-            self._context.tracer.stream_opened(promised.machine.stream_id, trusted_headers(fields))
+            promised.tell_opened(trusted_headers(fields))
         return promised
 
     @trio.lowlevel.enable_ki_protection
@@ -283,7 +289,7 @@ class StreamActor(HandlerContract):
         if tracer is not None:
             tracer.unqueued(self)
             tracer.request_settled(self, self.machine.stream_id, None)
-            tracer.stream_opened(self.machine.stream_id, trusted_headers(fields))
+            self.tell_opened(trusted_headers(fields))
         if self.opened is not None:
             self.opened.set()
         self._wake()

@@ -92,8 +92,7 @@ class ConnectionMachine(Sender):
             max_fields=config.max_header_fields,
             max_remembered=config.max_remembered_blocks,
         )
-        on_frame = None if tracer is None else tracer.on_frame_received
-        self.reader = FrameReader(limits, rules, expect_preface=not client, on_frame=on_frame, joins_data=joins_data)
+        self.reader = FrameReader(limits, rules, expect_preface=not client, tracer=tracer, joins_data=joins_data)
         self._receiver = Receiver(state, self.reader)
         self.receive_frame = self._receiver.receive
         self.requests = self._receiver.messages.requests

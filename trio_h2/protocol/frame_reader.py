@@ -21,6 +21,7 @@ import hyperframe.frame as hf
 
 from ..codes import ErrorCodes
 from ..exceptions import FrameDataMissingError, FrameTooLargeError
+from ..trace import Tracer
 from .compression import FieldDecoder
 from .data_run import LEAST, DataRun
 from .field_section import STRICT, FieldSection, InboundRules
@@ -101,8 +102,7 @@ class FrameReader:
         limits: what field blocks and sections are held to.
         rules: as far as they concern this side.
         expect_preface: Whether a client's preface comes first.
-        on_frame: called with type, flags, stream ID and length of each frame when it is there, before it is parsed, and
-            of one whose header breaks a rule.
+        tracer: is told of each frame when it is there, before it is parsed, and of one whose header breaks a rule.
         joins_data: Whether DATA frames of one stream that follow each other come out as a DataRun, if they are large.
 
     Attributes:
@@ -115,14 +115,16 @@ class FrameReader:
         rules: InboundRules = STRICT,
         *,
         expect_preface: bool,
-        on_frame: Callable[[int, int, int, int], None] | None = None,
+        tracer: Tracer | None = None,
         joins_data: bool = False,
     ) -> None:
         self.max_frame_size = MIN_FRAME_SIZE
         self._limits = limits
         self._decoder = FieldDecoder(limits, rules)
         self._server = expect_preface
-        self._on_frame = on_frame
+        self._tracer = tracer
+        self._on_frame = None if tracer is None else tracer.on_frame_received
+        self._on_data = None if tracer is None else tracer.on_data_received
         self._run_from = LEAST if joins_data else math.inf
         self._preface = PREFACE if expect_preface else b""
         self._parts: list[bytes] = []
@@ -158,6 +160,9 @@ class FrameReader:
 
         A generator: a setting that one frame changes is in force when the next is parsed. Run it to its end.
         """
+        at, on_frame = 0.0, self._on_frame
+        if self._tracer is not None:
+            at = self._tracer.read_began()
         self._parts.append(data)
         self._have += len(data)
         if self._preface:
@@ -187,16 +192,18 @@ class FrameReader:
                     if failure is not None:
                         if run is not None:
                             yield run
-                        if self._on_frame is not None:
-                            self._on_frame(type_, flags, stream_id, length)
+                        if on_frame is not None:
+                            on_frame((at, False, buffer[offset : offset + FRAME_HEADER_SIZE]))
                         yield failure
                         return
                 end = offset + FRAME_HEADER_SIZE + length
                 if len(buffer) < end:
                     self._need = FRAME_HEADER_SIZE + length
                     break
-                if self._on_frame is not None:
-                    self._on_frame(type_, flags, stream_id, length)
+                if on_frame is not None:
+                    on_frame((at, False, buffer[offset : offset + FRAME_HEADER_SIZE]))
+                    if type_ == DATA and self._on_data is not None:
+                        self._on_data(stream_id, length)
                 payload_at, offset = offset + FRAME_HEADER_SIZE, end
                 if run is None and type_ == DATA and length >= self._run_from and not flags & PADDED:
                     run = DataRun(stream_id)

@@ -65,6 +65,7 @@ class FrameWriter:
         self._pieces: list[bytes | memoryview] = []
         self._tracer = tracer
         self._on_frame = None if tracer is None else tracer.on_frame_sent
+        self._now = float if tracer is None else tracer.now
 
     def take(self, amount: int | None = None) -> bytes:
         """Everything that waits, joined once; or its first `amount` octets."""
@@ -75,6 +76,8 @@ class FrameWriter:
             data = data[:amount]
         self.size -= len(data)
         self.taken += len(data)
+        if self._tracer is not None:
+            self._tracer.taken()
         return data
 
     def set_max_frame_size(self, size: int) -> None:
@@ -87,20 +90,23 @@ class FrameWriter:
 
     def _frame(self, type_: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
         length = len(payload)
-        self._pieces.append(FRAME_HEADER.pack(length >> 8, length & 0xFF, type_, flags, stream_id))
+        header = FRAME_HEADER.pack(length >> 8, length & 0xFF, type_, flags, stream_id)
+        self._pieces.append(header)
         if length:
             self._pieces.append(payload)
         self.size += FRAME_HEADER_SIZE + length
-        if self._on_frame is not None:
-            self._on_frame(type_, flags, stream_id, length)
+        on_frame = self._on_frame
+        if on_frame is not None:
+            now = self._now
+            on_frame((now(), True, header))
 
     def _hyperframe(self, frame: hf.Frame) -> None:
         data = frame.serialize()
         self._pieces.append(data)
         self.size += len(data)
-        if self._on_frame is not None:
-            _, _, type_, flags, stream_id = FRAME_HEADER.unpack_from(data)
-            self._on_frame(type_, flags, stream_id, len(data) - FRAME_HEADER_SIZE)
+        on_frame = self._on_frame
+        if on_frame is not None:
+            on_frame((self._now(), True, data[:FRAME_HEADER_SIZE]))
 
     def preface(self) -> None:
         """The client's 24 octets (RFC 9113 section 3.4)."""

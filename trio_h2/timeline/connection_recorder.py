@@ -2,28 +2,32 @@
 
 Whatever is told is one row in a ring that drops its oldest, and a sum in the record of its stream: of what fell out
 the totals stay. Everything else is done when the recording is looked at. A small request is told of five times, and
-may cost a tenth of what it costs anyway: so these methods call next to nothing.
+may cost a tenth of what it costs anyway: so a frame is one more in a list, what no stream but a few needs to have kept
+has no record, and what is noted is put into the rings many at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..actors.logs import escaped, peer_name
 from ..codes import SettingCodes, error_code_from_int, error_name
 from ..connection import Connection, ServerConnection
 from ..exceptions import H2Error, StreamResetError
 from ..headers import Headers
-from ..trace import Trace, Tracer
-from .kept import CREDITS, Kept
-from .records import StreamRecord
+from ..trace import FrameTold, Sending, Trace, Tracer
+from .kept import CREDITS, MANY, ClosedStream, Kept
+from .records import Octets, StreamRecord
 from .rows import REASONS
 
 __all__ = ["ConnectionRecorder"]
 
 REASON_NUMBERS = {reason: number for number, reason in enumerate(REASONS)}
 CREDIT_NUMBERS = {what: number for number, what in enumerate(CREDITS)}
+
+Simple = tuple[float, Headers, Sending]
+"""A stream of which no more is told than that it opened, and its frames: when that was, and what it asks for."""
 
 T = TypeVar("T")
 
@@ -49,10 +53,38 @@ class ConnectionRecorder(Tracer):
 
     Attributes:
         side: which one this is, `"client"` or `"server"`.
-        live: the streams that are open, by ID.
+        live: the streams that are open, by ID; most servers' are simple.
         data_received: octets of DATA that came.
         given, credited: octets of WINDOW_UPDATEs for the connection, sent and received.
     """
+
+    # More fields than a class without them finds quickly.
+    __slots__ = (
+        "_closed",
+        "_data_sent",
+        "_frames",
+        "_headers",
+        "_kept",
+        "_note_closed",
+        "_note_frame",
+        "_on_ended",
+        "_read_at",
+        "_slot_wait",
+        "_slot_waits",
+        "_slots_wanted",
+        "credited",
+        "data_received",
+        "ended",
+        "error",
+        "given",
+        "live",
+        "made",
+        "number",
+        "origin",
+        "peer",
+        "side",
+        "tls",
+    )
 
     def __init__(
         self,
@@ -83,7 +115,7 @@ class ConnectionRecorder(Tracer):
         self.side = self.peer = self.tls = self.error = ""
         self.made = now()
         self.ended: float | None = None
-        self.live: dict[int, StreamRecord] = {}
+        self.live: dict[int, Simple | StreamRecord] = {}
         self._streams = self.live
         self.data_received = 0
         self._data_sent = 0  # on streams that are over
@@ -95,13 +127,12 @@ class ConnectionRecorder(Tracer):
         self._slots_wanted: dict[int, float] = {}
         self._slot_waits: dict[int, tuple[float, float]] = {}
         self._slot_wait: tuple[float, float] | None = None  # of the stream that opens next
-        self._early: tuple[int, int] | None = None  # a stream that DATA was cut on before it was told to be open
-        # At hand, for what comes most often
-        self._frame_received = kept.frames.adder(number, now, False, {}, self._received)
-        self._frame_sent = kept.frames.adder(number, now, True, self.live, self._sent_early)
-        self._add_stream = kept.streams.add
-        self._known_fields = kept.fields.known
-        self._learn_fields = kept.fields.learn
+        self._read_at = self.made
+        # What is noted, and how
+        self._frames: list[Any] = []
+        self._note_frame: Callable[[FrameTold], None] = self._frames.extend
+        self._closed: list[Any] = []
+        self._note_closed: Callable[[ClosedStream], None] = self._closed.extend
 
     def _tell(self, name: str, *arguments: object, read: Callable[[Any], T] | None = None) -> T | None:
         method = self._methods.get(name)
@@ -123,7 +154,13 @@ class ConnectionRecorder(Tracer):
     def _end(self, error: H2Error | None) -> None:
         self.ended = self.now()
         self.error = _words(error)
+        self.settle()
         self._on_ended(self)
+
+    def settle(self) -> None:
+        """Put what is noted where it is kept."""
+        with self._kept.lock:
+            self._data_sent += self._kept.settle(self.number, self._frames, self._closed)
 
     # Streams and waits
 
@@ -140,49 +177,65 @@ class ConnectionRecorder(Tracer):
         elif wait is not None or error is not None:
             now = self.now()
             began, ended = wait or (now, now)
-            stream = StreamRecord(number, began, self._learn_fields(headers))
+            stream = self._record_of(number, (began, headers, Octets()))
             if wait is not None:
                 stream.waited("slot", began, ended)
                 self._waited(number, "slot", began, ended)
-            stream.close(now, "never sent" if error is None else f"never sent: {_words(error)}")
-            self._add_stream(self.number, stream, now)
+            self._close(stream, now, "never sent" if error is None else f"never sent: {_words(error)}")
 
-    def stream_opened(self, stream_id: int, headers: Headers) -> None:
-        """See `Trace`."""
-        known = self._known_fields.get(id(headers))
-        fields = known[1] if known is not None and known[0] is headers else self._learn_fields(headers)
-        self.live[stream_id] = stream = StreamRecord(stream_id, self.now(), fields)
-        if self._early is not None:
-            early_id, octets = self._early
-            self._early = None
-            if early_id == stream_id:
-                stream.sent(octets)
+    def stream_opened(self, stream_id: int, headers: Headers, sending: Sending) -> None:
+        """See `Trace`; and what is sent is looked up."""
+        time = self.now  # called as a method it would be looked for in the class first
+        self.live[stream_id] = time(), headers, sending
         if self._slot_wait is not None:
             began, ended = self._slot_wait
             self._slot_wait = None
-            stream.began_at(began)
+            self.live[stream_id] = stream = self._record_of(stream_id, (began, headers, sending))
             stream.waited("slot", began, ended)
             self._waited(stream_id, "slot", began, ended)
+
+    def _record_of(self, stream_id: int, stream: Simple | StreamRecord) -> StreamRecord:
+        if isinstance(stream, StreamRecord):
+            return stream
+        opened, headers, sending = stream
+        return StreamRecord(stream_id, opened, self._kept.streams.fields_of(headers), sending)
+
+    def _record(self, stream_id: int) -> StreamRecord | None:
+        """That of an open stream, of which there is something to keep."""
+        stream = self.live.get(stream_id)
+        if type(stream) is not tuple:
+            return cast("StreamRecord | None", stream)
+        self.live[stream_id] = record = self._record_of(stream_id, stream)
+        return record
 
     def stream_closed(self, stream_id: int, error: H2Error | None) -> None:
         """See `Trace`."""
         stream = self.live.pop(stream_id, None)
-        if stream is not None:
-            now = self.now()
-            if error is not None or not stream.is_simple:
-                for reason, began in stream.begun():
-                    if reason != "unread" or now - began >= SHORT_UNREAD:
-                        self._waited(stream_id, reason, began, now)
-                stream.close(now, None if error is None else _words(error))
-            self._data_sent += stream.data_sent
-            self._add_stream(self.number, stream, now)
+        if type(stream) is tuple and error is None:
+            opened, headers, sending = stream
+            note, time = self._note_closed, self.now
+            note((stream_id, opened, time(), sending.seen, headers, None))
+        elif stream is not None:
+            record, now = self._record_of(stream_id, stream), self.now()
+            for reason, began in record.begun():
+                if reason != "unread" or now - began >= SHORT_UNREAD:
+                    self._waited(stream_id, reason, began, now)
+            self._close(record, now, None if error is None else _words(error))
+
+    def _close(self, stream: StreamRecord, now: float, error: str | None) -> None:
+        stream.close(now, error)
+        self._note_closed((stream.stream_id, stream.opened, now, stream.data_sent, stream.fields, stream))
+        if len(self._closed) >= MANY:
+            self.settle()
 
     def wait_began(self, stream_id: int, reason: str) -> None:
         """See `Trace`."""
         if stream_id < 0:
             self._slots_wanted[stream_id] = self.now()
         else:
-            self.live[stream_id].waits(reason, self.now())
+            stream = self._record(stream_id)
+            if stream is not None:
+                stream.waits(reason, self.now())
 
     def wait_ended(self, stream_id: int, reason: str) -> None:
         """See `Trace`."""
@@ -190,7 +243,8 @@ class ConnectionRecorder(Tracer):
         if stream_id < 0:
             self._slot_waits[stream_id] = self._slots_wanted.pop(stream_id), now
         else:
-            began = self.live[stream_id].goes_on(reason, now)
+            stream = self._record(stream_id)
+            began = None if stream is None else stream.goes_on(reason, now)
             if began is not None:
                 self._waited(stream_id, reason, began, now)
 
@@ -200,36 +254,55 @@ class ConnectionRecorder(Tracer):
 
     # Frames and credit
 
-    @property
-    def on_frame_received(self) -> Callable[[int, int, int, int], None]:
-        """What to call with type, flags, stream ID and length of each frame that came."""
-        return self._frame_received
+    def read_began(self) -> float:
+        """Frames that come in one read have come at one time."""
+        self.taken()
+        at = self._read_at = self.now()
+        return at
+
+    def taken(self) -> None:
+        """What is noted is bounded by what is read or written at once: no stream is over without a frame."""
+        if len(self._frames) >= MANY:
+            self.settle()
 
     @property
-    def on_frame_sent(self) -> Callable[[int, int, int, int], None]:
-        """What to call with type, flags, stream ID and length of each frame that is cut."""
-        return self._frame_sent
+    def on_frame_received(self) -> Callable[[FrameTold], None]:
+        """What to call with each frame that came."""
+        return self._note_frame
 
-    def _received(self, stream_id: int, length: int) -> None:
+    @property
+    def on_frame_sent(self) -> Callable[[FrameTold], None]:
+        """What to call with each frame that is cut."""
+        return self._note_frame
+
+    @property
+    def on_data_received(self) -> Callable[[int, int], None]:
+        """What to call with stream ID and length of each frame of DATA that came, too."""
+        return self.receive_data
+
+    def receive_data(self, stream_id: int, length: int) -> None:
+        """DATA came, in the read that began last."""
         self.data_received += length
-        stream = self.live.get(stream_id)
+        stream = self._record(stream_id)
         if stream is not None:
-            stream.received(length, self.now())
+            stream.received(length, self._read_at)
 
-    def _sent_early(self, stream_id: int, length: int) -> None:
-        before = self._early[1] if self._early is not None and self._early[0] == stream_id else 0
-        self._early = stream_id, before + length
+    def open_records(self) -> list[StreamRecord]:
+        """Records of the streams that are open now."""
+        return [self._record_of(stream_id, stream) for stream_id, stream in list(self.live.items())]
 
     @property
     def data_sent(self) -> int:
         """Octets of DATA that were sent."""
-        return self._data_sent + sum(stream.data_sent for stream in list(self.live.values()))
+        with self._kept.lock:
+            self.settle()
+            return self._data_sent + sum(stream.data_sent for stream in self.open_records())
 
     def credit_given(self, stream_id: int, octets: int) -> None:
         """See `Trace`."""
         if stream_id == 0:
             self.given += octets
-        elif (stream := self.live.get(stream_id)) is not None:
+        elif (stream := self._record(stream_id)) is not None:
             stream.gave_credit(octets)
         self._note_credit(stream_id, "given", octets)
 
@@ -237,13 +310,13 @@ class ConnectionRecorder(Tracer):
         """See `Trace`."""
         if stream_id == 0:
             self.credited += octets
-        elif (stream := self.live.get(stream_id)) is not None:
+        elif (stream := self._record(stream_id)) is not None:
             stream.got_credit(octets)
         self._note_credit(stream_id, "received", octets)
 
     def data_taken(self, stream_id: int, octets: int) -> None:
         """See `Trace`."""
-        stream = self.live.get(stream_id)
+        stream = self._record(stream_id)
         if stream is not None:
             now = self.now()
             unread_since = stream.taken(octets, now)

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import trio
 
@@ -20,8 +20,11 @@ from .kept import Kept
 from .rows import Recording
 from .saving import save
 from .snapshot import snapshot
+from .told_recorder import ToldRecorder
 
 __all__ = ["Timeline"]
+
+R = TypeVar("R", bound=ConnectionRecorder)
 
 
 class Timeline(Trace):
@@ -59,7 +62,7 @@ class Timeline(Trace):
         _check_bounds(max_streams=max_streams, max_frames=max_frames, max_waits=max_waits)
         _check_bounds(max_connections=max_connections)
         self._live: dict[int, ConnectionRecorder] = {}
-        self._recorders: dict[Connection, ConnectionRecorder] = {}
+        self._recorders: dict[Connection, ToldRecorder] = {}
         self._kept = Kept(max_streams, max_frames, max_waits)
         self._over: deque[ConnectionRecorder] = deque(maxlen=max_connections)
         self._made = 0
@@ -73,12 +76,12 @@ class Timeline(Trace):
     def _tracer_for_connection(self, clock: Callable[[], float], *, client: bool) -> Tracer:
         """What records a connection by itself, where nobody has overridden a method that has to be called."""
         return (
-            self._new_recorder(client)
+            self._new_recorder(ConnectionRecorder, client)
             if type(self) is Timeline
             else super()._tracer_for_connection(clock, client=client)
         )
 
-    def _new_recorder(self, client: bool) -> ConnectionRecorder:
+    def _new_recorder(self, kind: type[R], client: bool) -> R:
         clock = trio.lowlevel.current_clock()
         if self._clock is None:
             self._began = time.time(), time.monotonic()
@@ -88,9 +91,7 @@ class Timeline(Trace):
         self._clock = clock
         self._made += 1
         now, ahead = _ticks(clock)
-        recorder = ConnectionRecorder(
-            self, self._kept, self._made, now, self._origin - ahead, self._ended, client=client
-        )
+        recorder = kind(self, self._kept, self._made, now, self._origin - ahead, self._ended, client=client)
         self._live[self._made] = recorder
         return recorder
 
@@ -102,7 +103,8 @@ class Timeline(Trace):
 
     def connection_made(self, connection: Connection) -> None:
         """See `Trace`."""
-        recorder = self._recorders[connection] = self._new_recorder(not isinstance(connection, ServerConnection))
+        client = not isinstance(connection, ServerConnection)
+        recorder = self._recorders[connection] = self._new_recorder(ToldRecorder, client)
         recorder.connection_made(connection)
 
     def connection_ended(self, connection: Connection, error: H2Error | None) -> None:
@@ -121,11 +123,11 @@ class Timeline(Trace):
 
     def stream_opened(self, connection: Connection, stream_id: int, headers: Headers) -> None:
         """See `Trace`."""
-        self._recorders[connection].stream_opened(stream_id, headers)
+        self._recorders[connection].told_opened(stream_id, headers)
 
     def stream_closed(self, connection: Connection, stream_id: int, error: H2Error | None) -> None:
         """See `Trace`."""
-        self._recorders[connection].stream_closed(stream_id, error)
+        self._recorders[connection].told_closed(stream_id, error)
 
     def wait_began(self, connection: Connection, stream_id: int, reason: WaitReason) -> None:
         """See `Trace`."""
@@ -137,11 +139,11 @@ class Timeline(Trace):
 
     def frame_received(self, connection: Connection, type: int, flags: int, stream_id: int, length: int) -> None:
         """See `Trace`."""
-        self._recorders[connection].on_frame_received(type, flags, stream_id, length)
+        self._recorders[connection].told_received(type, flags, stream_id, length)
 
     def frame_sent(self, connection: Connection, type: int, flags: int, stream_id: int, length: int) -> None:
         """See `Trace`."""
-        self._recorders[connection].on_frame_sent(type, flags, stream_id, length)
+        self._recorders[connection].told_sent(type, flags, stream_id, length)
 
     def credit_given(self, connection: Connection, stream_id: int, octets: int) -> None:
         """See `Trace`."""

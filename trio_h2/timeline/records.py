@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 
 from hpack import NeverIndexedHeaderTuple
 
 from ..headers import Headers
+from ..trace import Sending
 
-__all__ = ["Fields", "FieldsMemory", "StreamRecord", "Totals"]
+__all__ = ["Fields", "FieldsMemory", "Octets", "StreamRecord", "Totals"]
 
 Fields = tuple[bytes, bytes, bytes]
 
@@ -45,6 +47,19 @@ class Totals:
             self.ended = ended
 
 
+class Octets:
+    """How many octets of DATA were sent, where no stream's own state says it. Owner of the field: this object."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self, seen: int = 0) -> None:
+        self.seen = seen
+
+    def add(self, octets: int) -> None:
+        """So many more."""
+        self.seen += octets
+
+
 class StreamRecord:
     """One stream. Owner of every field: this object.
 
@@ -52,35 +67,35 @@ class StreamRecord:
         fields: as `FieldsMemory` has them.
         error: how it was cut short, in words; None if it was not.
         closed: when, or a negative number.
-        is_simple: Whether there is no more to it than when it was opened and closed, its fields and `data_sent`.
         waiting: when what it waits for began, by reason; None before its first wait.
         totals: of the waits that are over, by reason; None if there are none.
         unread_since: when data came that is not taken yet; None if there is none.
     """
 
-    # Most of it a small request never sets.
+    # Most of it many never set.
     closed = -1.0
-    is_simple = True
     error: str | None = None
     waiting: dict[str, float] | None = None
     totals: dict[str, Totals] | None = None
-    data_sent = data_received = data_taken = 0
+    data_received = data_taken = 0
+    _data_sent = 0
     credit_given = credit_received = 0
     unread_since: float | None = None
     taken_at = idle_from = idle_to = 0.0
 
-    def __init__(self, stream_id: int, opened: float, fields: Fields) -> None:
+    def __init__(self, stream_id: int, opened: float, fields: Fields, sending: Sending) -> None:
         self.stream_id = stream_id
         self.opened = opened
         self.fields = fields
+        self._sending: Sending | None = sending
 
-    def sent(self, octets: int) -> None:
-        """DATA was cut."""
-        self.data_sent += octets
+    @property
+    def data_sent(self) -> int:
+        """Octets of DATA that were cut."""
+        return self._data_sent if self._sending is None else self._sending.seen
 
     def received(self, octets: int, now: float) -> None:
         """DATA came."""
-        self.is_simple = False
         self.data_received += octets
         if self.unread_since is None:
             self.unread_since = self.taken_at = now
@@ -106,12 +121,10 @@ class StreamRecord:
 
     def gave_credit(self, octets: int) -> None:
         """A WINDOW_UPDATE was cut."""
-        self.is_simple = False
         self.credit_given += octets
 
     def got_credit(self, octets: int) -> None:
         """A WINDOW_UPDATE came."""
-        self.is_simple = False
         self.credit_received += octets
 
     def waits(self, reason: str, now: float) -> None:
@@ -129,7 +142,6 @@ class StreamRecord:
 
     def waited(self, reason: str, began: float, ended: float) -> None:
         """One wait is over."""
-        self.is_simple = False
         if self.totals is None:
             self.totals = {}
         totals = self.totals.get(reason)
@@ -163,9 +175,9 @@ class StreamRecord:
     def close(self, now: float, error: str | None) -> None:
         """It is over, and so is what has begun."""
         self.closed = now
-        if error is not None:
-            self.is_simple = False
-            self.error = error
+        self.error = error
+        self._data_sent = self.data_sent
+        self._sending = None
         for reason, began in self.begun():
             self.waited(reason, began, now)
         if self.unread_since is not None:
@@ -176,17 +188,26 @@ class StreamRecord:
 class FieldsMemory:
     """What is kept of requests' fields: where a request comes again, a connection has the same Headers for it.
 
-    Owner of every field: this object.
-
-    Attributes:
-        known: by the number of its object a request's header section, and what is kept of it.
+    Owner of the field: this object.
     """
 
     def __init__(self) -> None:
-        self.known: dict[int, tuple[Headers, Fields]] = {}
+        self._known: dict[int, Fields] = {}  # by the number of the object, which cannot become another's:
+        self._held: list[Headers] = []
 
-    def learn(self, headers: Headers) -> Fields:
+    def of_one(self, headers: Headers) -> Fields:
+        """What is kept of a header section."""
+        return self._known.get(id(headers)) or self._learn(headers)
+
+    def of_all(self, sections: Iterable[Headers | Fields]) -> list[Fields]:
+        """As `of_one`, of many; what is that already stays as it is."""
+        known = self._known.get
+        return [known(id(section)) or self._learn(section) for section in sections]
+
+    def _learn(self, headers: Headers | Fields) -> Fields:
         """Method, authority and path, as octets: no query, and nothing that must not be shown."""
+        if isinstance(headers, tuple):
+            return headers
         pairs = headers.raw
         values = dict(pairs[:PSEUDO_FIELDS])
         hidden = {pair[0] for pair in pairs[:PSEUDO_FIELDS] if isinstance(pair, NeverIndexedHeaderTuple)}
@@ -195,7 +216,9 @@ class FieldsMemory:
         method, authority, path = (values.get(name, b"") for name in names)
         fields = method[:MAX_VALUE], authority[:MAX_VALUE], path.split(b"?", 1)[0][:MAX_VALUE]
         if sum(len(name) + len(value) for name, value in pairs) <= MAX_REMEMBERED:
-            if len(self.known) >= MAX_KNOWN:
-                self.known.clear()
-            self.known[id(headers)] = (headers, fields)
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+                self._held.clear()
+            self._known[id(headers)] = fields
+            self._held.append(headers)
         return fields

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..actors.logs import escaped
+from ..protocol.frames import FRAME_HEADER
+from ..trace import STREAM_ID
 from .connection_recorder import ConnectionRecorder
 from .kept import CREDITS, Kept
 from .records import StreamRecord, Totals
@@ -27,7 +29,7 @@ def snapshot(kept: Kept, connections: Sequence[ConnectionRecorder], forgotten: i
         began: when, in ISO 8601.
     """
     shown = Snapshot(kept, connections)
-    added = kept.added()
+    added = shown.added
     rows: dict[str, list[Any]] = {
         "streams": [shown.stream(*each) for each in shown.streams],
         "waits": list(shown.waits()),
@@ -51,6 +53,7 @@ class Snapshot:
 
     Attributes:
         ends: when each connection has ended, or now, on its clock.
+        added: how many there ever were, by kind.
         streams: all of the connections that are kept; of those that are open what has begun ends now.
     """
 
@@ -58,8 +61,14 @@ class Snapshot:
         self._kept = kept
         self._by_number = {each.number: each for each in connections}
         self.ends = {each: each.now() if each.ended is None else each.ended for each in connections}
-        live = [(each, stream) for each in connections for stream in list(each.live.values())]
-        self.streams = [(number, stream) for number, stream in kept.streams if number in self._by_number]
+        live = [(each, stream) for each in connections for stream in each.open_records()]
+        with kept.lock:
+            for each in connections:
+                each.settle()
+            self.added = kept.added()
+            self._frames = kept.frames.columns()
+            over_streams = iter(kept.streams)
+        self.streams = [(number, stream) for number, stream in over_streams if number in self._by_number]
         # This may be another thread than that of the connections, and a stream have been closed meanwhile.
         over = {(number, stream.stream_id) for number, stream in self.streams}
         self._live = [(each, stream) for each, stream in live if (each.number, stream.stream_id) not in over]
@@ -133,11 +142,12 @@ class Snapshot:
 
     def frames(self) -> Iterator[Frame]:
         """The rows of frames."""
-        for owner, time, type_, flags, stream_id, length in self._kept.frames:
-            connection = self._by_number.get(owner >> 1)
+        for number, time, sent, header in zip(*self._frames, strict=True):
+            connection = self._by_number.get(number)
             if connection is not None:
-                at = self.at(connection, time)
-                yield Frame(connection.number, stream_id, at, bool(owner & 1), type_, flags, length)
+                high, low, type_, flags, stream_id = FRAME_HEADER.unpack(header)
+                at, length = self.at(connection, time), high << 8 | low
+                yield Frame(number, stream_id & STREAM_ID, at, bool(sent), type_, flags, length)
 
     def credits(self) -> Iterator[Credit]:
         """The rows of credit."""
