@@ -32,16 +32,16 @@ HALF = 100_000
 
 
 class Terminal:
-    """A terminal of 80 columns, of which a program has the one end.
+    """A terminal, by default of 80 columns, of which a program has the one end.
 
     Attributes:
         theirs: the program's end, a file descriptor.
         shown: what the program wrote.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: int = 80) -> None:
         self._ours, self.theirs = pty.openpty()
-        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.shown = ""
 
     async def read(self) -> bool:
@@ -118,6 +118,31 @@ async def test_each_stream_has_a_bar_on_a_terminal(tmp_path: Path, nursery: trio
     assert re.fullmatch(r"broken +\S+.* FAIL 100\.0/200\.0 kB .*", broken)
     assert re.fullmatch(r"…-a-file-that-is-cut\.bin +\S+ 100% 200\.0/200\.0 kB [\d.]+ \wB/s", long)
     assert f"Error: {url}/broken: the server ended it early: CANCEL" in terminal.lines
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (50, r"one\.bin +\S+ 100% 200\.0/200\.0 kB"),
+        (36, r"one\.bin +\S+ 100% 200\.0/200\.0 kB"),
+        (30, r"one\.bin +\S+ 100%"),
+    ],
+)
+async def test_a_bar_is_one_line_on_a_narrow_terminal(
+    tmp_path: Path, nursery: trio.Nursery, columns: int, line: str
+) -> None:
+    handler, terminal = Halves(), Terminal(columns)
+    handler.go_on.set()
+    server = await nursery.start(partial(trio_h2.serve_h2, handler, 0, host="127.0.0.1"))
+    with trio.fail_after(LIMIT):
+        process = await start(terminal, "-o", str(tmp_path / "one.bin"), f"http://127.0.0.1:{server.port}/one")
+        while await terminal.read():
+            pass
+        assert await process.wait() == 0
+    terminal.close()
+    bars = [shown for shown in terminal.lines if shown]
+    assert all(shown.startswith("one.bin ") and len(shown) <= columns for shown in bars)
+    assert re.fullmatch(line, bars[-1])
 
 
 async def test_there_are_no_bars_for_a_pipe(tmp_path: Path, nursery: trio.Nursery) -> None:

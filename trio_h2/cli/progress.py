@@ -25,6 +25,8 @@ REFRESH = 0.1
 """Seconds from one look to the next."""
 
 NAME_WIDTH = 24
+SPEED_FROM, OCTETS_FROM = 64, 36
+"""Columns that a terminal has to have for speeds to be shown, and for octets: a stream has one line on any."""
 
 
 class _PercentColumn(ProgressColumn):
@@ -44,12 +46,18 @@ class ProgressBars:
         self._lines = max(1, console.height - 2)
         self._ended: list[TaskID] = []
         self._shown = 0
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(width=NAME_WIDTH, no_wrap=True)),
+        self._name_width = max(4, min(NAME_WIDTH, console.width // 3))
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}", markup=False, table_column=Column(width=self._name_width, no_wrap=True)),
             BarColumn(bar_width=None),
-            _PercentColumn(table_column=Column(width=4, justify="right")),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            _PercentColumn(table_column=Column(width=4, justify="right", no_wrap=True)),
+        ]
+        if console.width >= OCTETS_FROM:
+            columns.append(DownloadColumn(table_column=Column(no_wrap=True)))
+        if console.width >= SPEED_FROM:
+            columns.append(TransferSpeedColumn(table_column=Column(no_wrap=True)))
+        self._progress = Progress(
+            *columns,
             console=console,
             auto_refresh=False,
             redirect_stdout=False,
@@ -71,8 +79,8 @@ class ProgressBars:
     def begin(self, name: str) -> TaskID:
         """A stream begins; `name` says which."""
         name = printable(name)
-        if len(name) > NAME_WIDTH:
-            name = f"…{name[1 - NAME_WIDTH :]}"
+        if len(name) > self._name_width:
+            name = f"…{name[1 - self._name_width :]}"
         self._shown += 1
         return self._progress.add_task(name, total=None, state="")
 
