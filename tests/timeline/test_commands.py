@@ -146,3 +146,11 @@ def test_a_page_of_a_page_is_refused(lines: Path) -> None:
     done = invoke("view", page, "-o", lines.parent / "again.html")
     assert (done.exit_code, done.stderr) == (1, f"Error: {page}: it is no recording of a timeline\n")
     assert sys.getsizeof(page.read_text()) > 50_000
+
+
+def test_a_page_does_not_take_the_place_of_its_recording(lines: Path) -> None:
+    named_so = lines.rename(lines.with_suffix(".html"))
+    before = named_so.read_bytes()
+    done = invoke("view", named_so)
+    assert (done.exit_code, "-o names another" in done.stderr) == (2, True)
+    assert named_so.read_bytes() == before

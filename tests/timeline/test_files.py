@@ -131,6 +131,8 @@ MARK = {"kind": "mark", "connection": 1, "at": 0, "what": "round trip", "value":
         ([head(), json.dumps({**CONNECTION, "side": "middle"})], "line 2 has a side that cannot be: 'middle'"),
         ([head(), json.dumps({**CONNECTION, "side": []})], "line 2 has a side that cannot be: '[]'"),
         ([head(), json.dumps({**CONNECTION, "made": -1})], "line 2 has a made that cannot be: '-1'"),
+        ([head(), json.dumps({**CONNECTION, "made": 10**400})], "line 2 has a made that cannot be: '1000"),
+        ([head(), json.dumps(CONNECTION).replace(": 0,", ": 1e999,", 1)], "line 2 has a made that cannot be: 'inf'"),
         ([head(), json.dumps({**CONNECTION, "made": True})], "line 2 has a made that cannot be: 'True'"),
         ([head(), json.dumps({**CONNECTION, "peer": "x" * 2000})], "line 2 has a peer that cannot be: '" + "x" * 50),
         ([head(), json.dumps(CONNECTION), json.dumps(CONNECTION)], "it has a connection or a stream twice"),

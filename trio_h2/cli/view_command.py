@@ -28,6 +28,8 @@ def view(file: str, output: str | None, opens: bool) -> None:
     page = Path(output) if output is not None else Path(file).with_suffix(".html")
     if page.suffix == ".jsonl":
         raise click.UsageError(f"{page} would not be a page: its name says that it is JSON lines")
+    if page.exists() and page.samefile(file):
+        raise click.UsageError(f"{page} is the recording, and the page would take its place: -o names another")
     try:
         recording = load(file)
     except ValueError as error:
