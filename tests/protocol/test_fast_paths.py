@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_h2.config import Config
 from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.field_rules import _IN_TRAILERS, Malformed
 from trio_h2.protocol.field_rules import ORDINARY as _ORDINARY
@@ -14,6 +17,7 @@ from trio_h2.protocol.field_rules import SENT as _SENT
 from trio_h2.protocol.frame_reader import _ON_STREAM, FrameReader
 from trio_h2.protocol.frames import HeadersFrame
 from trio_h2.protocol.limits import HeaderLimits
+from trio_h2.protocol.message_receiver import MessageReceiver
 from trio_h2.protocol.priority import Priority, parse_priority_untrusted, priority_untrusted
 from trio_h2.protocol.response_rules import check_response
 from trio_h2.protocol.stream_machine import StreamMachine
@@ -121,6 +125,50 @@ def test_rfc9113_8_2_1_names_known_to_be_valid_are() -> None:
 def test_rfc9218_4_remembered_priorities_are_those_that_are_parsed(value: bytes) -> None:
     expected = Priority(*parse_priority_untrusted(value))
     assert priority_untrusted(value) == priority_untrusted(value) == expected
+
+
+# Receiving a whole request
+
+
+@pytest.mark.parametrize(
+    ("fields", "whole"),
+    [
+        pytest.param(h.GET, True, id="GET"),
+        pytest.param(h.HEAD, True, id="HEAD"),
+        pytest.param(h.CONNECT, True, id="CONNECT"),
+        pytest.param([(b":method", b"BREW"), *h.GET[1:]], True, id="a method of its own"),
+        pytest.param([*h.GET, (b"priority", b"u=1, i")], True, id="with a priority"),
+        pytest.param([*h.POST, h.length(0)], True, id="content-length 0"),
+        pytest.param([*h.POST, h.length(5)], False, id="content-length 5"),
+        pytest.param(h.GET[:-1], False, id="malformed"),
+        pytest.param([*h.GET, (b"x", bytes(300))], False, id="more than can be held"),
+        pytest.param([*h.GET, (b"x", bytes(700))], False, id="too large"),
+    ],
+)
+def test_rfc9113_8_1_a_whole_request_is_what_its_parts_are(
+    fields: h.Fields, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[bool] = []
+    fast_path = MessageReceiver._whole_request
+
+    def request(*, fast: bool) -> object:
+        def tried(*arguments: Any) -> bool:
+            took.append(fast and fast_path(*arguments))
+            return took[-1]
+
+        monkeypatch.setattr(MessageReceiver, "_whole_request", tried)
+        peer = h.RawPeer(client=False, config=Config(max_header_list_size=800, max_held_headers=450))
+        events = peer.receive(peer.headers(1, h.GET, end=True), peer.headers(3, fields, end=True))
+        streams = [
+            (s.priority, s.request_method, s.authority, s.counted, s.receiving.phase) for s in peer.machine.table
+        ]
+        late = peer.receive(h.data(3, b"late"))
+        sent = [frame.serialize() for frame in peer.frames()]
+        machine = peer.machine
+        return events, streams, late, sent, h.state_of(machine), machine.requests, machine.held_headers.octets
+
+    assert request(fast=True) == request(fast=False)
+    assert took == [True, whole, False, False]
 
 
 # Sending a whole response

@@ -346,9 +346,21 @@ def test_rfc9113_6_5_2_a_forbidden_value_is_never_staged() -> None:
 
 def test_rfc9113_6_5_2_what_was_announced_last() -> None:
     ours = LocalSettings()
-    assert ours.announced(h.MAX_CONCURRENT_STREAMS) is None
+    assert ours.stream_limit is None
     ours.submit({h.MAX_CONCURRENT_STREAMS: 5})
-    assert ours.announced(h.MAX_CONCURRENT_STREAMS) == 5
+    assert ours.stream_limit == 5
+
+
+def test_rfc9113_6_5_what_every_stream_asks_is_what_is_in_force() -> None:
+    ours = LocalSettings(client=False)
+    assert (ours.stream_window, ours.extended_connect) == (65_535, False)
+    ours.submit({h.INITIAL_WINDOW_SIZE: 7, SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+    assert (ours.stream_window, ours.extended_connect) == (65_535, False)
+    ours.acknowledge_oldest()
+    assert (ours.stream_window, ours.extended_connect) == (7, True)
+    del ours[h.INITIAL_WINDOW_SIZE]
+    assert ours.stream_window == 65_535
+    assert Settings(initial_values={h.INITIAL_WINDOW_SIZE: 9}).stream_window == 9
 
 
 @pytest.mark.parametrize("acknowledged", [False, True])

@@ -10,7 +10,7 @@ from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import ErrorCodes, FlowControlError, StreamClosedError
 from trio_h2.protocol.stream_machine import Phase
-from trio_h2.protocol.windows import ConnectionInboundWindow, InboundWindow, OutboundWindow
+from trio_h2.protocol.windows import ConnectionInboundWindow, InboundWindow, InitialWindow, OutboundWindow
 
 from . import helpers as h
 
@@ -37,7 +37,7 @@ def test_rfc9113_6_9_1_an_outbound_window_ends_at_2_31_minus_1() -> None:
 
 
 def test_rfc9113_6_9_2_an_outbound_window_may_be_negative() -> None:
-    window = OutboundWindow(60_000)
+    window = OutboundWindow(InitialWindow(60_000))
     window.consume(60_000)
     assert window.increase(16_384 - 60_000)
     assert window.available == 16_384 - 60_000

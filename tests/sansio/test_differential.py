@@ -33,7 +33,6 @@ from tests.sansio.differential import (
     block,
     goes_on,
 )
-from trio_h2 import SettingCodes
 from trio_h2.protocol.stream_machine import CloseReason
 
 EXAMPLES = int(os.environ.get("TRIO_H2_EXAMPLES", "2000"))
@@ -359,7 +358,7 @@ def is_tunnel(ours: Any, stream_id: int) -> bool:
 
 def room_of(ours: Any, theirs: Any) -> int:
     """How many more streams may the peer open by what it was told last?"""
-    return ours._machine.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS) - theirs.open_inbound_streams
+    return ours._machine.local_settings.stream_limit - theirs.open_inbound_streams
 
 
 def compare(ours: Any, theirs: Any, client: bool) -> None:

@@ -215,6 +215,10 @@ class FieldDecoder:
         self._rules = rules
         self._forget()
 
+    def known(self, block: bytes) -> FieldSection | None:
+        """What `decode` gives, if it remembers it."""
+        return self._remembered.get(block)
+
     def decode(self, block: bytes) -> FieldSection:
         """Decode one whole block. Raises hpack.HPACKError if that cannot be done.
 

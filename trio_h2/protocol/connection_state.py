@@ -91,8 +91,8 @@ class ConnectionState:
         """A stream with the windows that both sides' settings give it; not in the table yet."""
         return StreamMachine(
             stream_id,
-            InboundWindow(self.local_settings.initial_window_size),
-            OutboundWindow(self.remote_settings.initial_window_size, self.initial_outbound),
+            InboundWindow(self.local_settings.stream_window),
+            OutboundWindow(self.initial_outbound),
         )
 
     def refuse(self, stream_id: int, error_code: int, reason: str) -> None:

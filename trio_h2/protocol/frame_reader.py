@@ -317,9 +317,12 @@ class FrameReader:
 
     def _whole_headers(self, flags: int, stream_id: int, block: bytes) -> Parsed:
         """Most HEADERS are this: a block, nothing around it, and nothing to gather it in."""
-        section = self._limits.block(len(block), 0) or self._decode(block)
-        if isinstance(section, ConnectionFailure):
-            return section
+        section = self._decoder.known(block)  # and so within limits
+        if section is None:
+            decoded = self._limits.block(len(block), 0) or self._decode(block)
+            if isinstance(decoded, ConnectionFailure):
+                return decoded
+            section = decoded
         return HeadersFrame(stream_id, section, bool(flags & END_STREAM))
 
     def _push_promise(self, flags: int, stream_id: int, payload: bytes) -> Parsed:

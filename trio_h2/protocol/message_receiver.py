@@ -6,14 +6,16 @@ A frame on a stream that is not in the table is judged in one place, `_late`.
 from __future__ import annotations
 
 from .. import events as ev
-from ..codes import ErrorCodes, SettingCodes
+from ..codes import ErrorCodes
 from ..exceptions import FlowControlError, StreamIDTooLowError
 from .connection_state import ConnectionState
 from .data_run import DataRun
 from .field_rules import Malformed
+from .field_section import FieldSection
 from .frames import DataFrame, HeadersFrame
 from .limits import Excess, InterimLimits, field_section_size
 from .priority_receiver import PriorityReceiver, priority_event
+from .request_rules import RequestHead
 from .stream_machine import CloseReason, Input, Phase, StreamMachine
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, malformed, protocol_error
 
@@ -157,7 +159,8 @@ class MessageReceiver:
         stream = self._table.get(frame.stream_id)
         if stream is None:
             state = self._state
-            if state.client or not self._table.is_new(frame.stream_id) or state.ignores(frame.stream_id):
+            new = not state.client and self._table.is_new(frame.stream_id)
+            if not new or (state.goaway_last_stream_id is not None and state.ignores(frame.stream_id)):
                 return self._late(frame.stream_id, Input.RECV_HEADERS)
             return self._request(frame, events)
         verdict = stream.receive(Input.RECV_HEADERS)
@@ -177,10 +180,12 @@ class MessageReceiver:
         state = self._state
         stream_id = frame.stream_id
         self._table.use(stream_id)
-        limit = state.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        limit = state.local_settings.stream_limit
         if limit is not None and self._table.open_inbound >= limit:
             return self._refused(stream_id, f"more than {limit} concurrent streams", self._table.open_inbound)
         stream = state.new_stream(stream_id)
+        if frame.end_stream and frame.priority is None and self._whole_request(stream, frame.section, events):
+            return None
         stream.receive(Input.RECV_HEADERS)
         self._table.add(stream)
         if frame.priority is not None:
@@ -189,8 +194,7 @@ class MessageReceiver:
                 return failure
         if frame.section.oversized is not None:
             return self._answer_431(stream, frame.end_stream, frame.section.oversized)
-        connect_protocol = state.local_settings.enable_connect_protocol
-        head = frame.section.request(extended_connect=bool(connect_protocol))
+        head = frame.section.request(extended_connect=state.local_settings.extended_connect)
         if isinstance(head, Malformed):
             return malformed(stream_id, head.reason)
         excess = self._budgets.held_headers.hold(stream_id, frame.section.size)
@@ -202,9 +206,35 @@ class MessageReceiver:
         self._priorities.begin(stream, frame.section.priority)
         verdict = self._finish_headers(stream, frame, ev.RequestReceived, events)
         if verdict is None:
-            method = head.method if head.method in METHODS else OTHER
-            self.requests[method] = self.requests.get(method, 0) + 1
+            self._count_request(head.method)
         return verdict
+
+    def _whole_request(self, stream: StreamMachine, section: FieldSection, events: list[ev.Event]) -> bool:
+        """The fast path of most requests: the header section is all of it, and all is well. If not, nothing is done.
+
+        The rest of `_request` looks at every case by itself, and comes to the same events and the same state.
+        """
+        if section.oversized is not None:
+            return False
+        head = section.request(extended_connect=self._state.local_settings.extended_connect)
+        if type(head) is not RequestHead or head.content_length:
+            return False
+        stream_id = stream.stream_id
+        if self._budgets.held_headers.hold(stream_id, section.size) is not None:
+            return False
+        stream.receive_whole_request(head)
+        self._table.add(stream)
+        self._priorities.begin(stream, section.priority)
+        ended = ev.StreamEnded(stream_id)
+        events.append(ev.RequestReceived(stream_id, section.headers, ended))
+        events.append(ended)
+        self._count_request(head.method)
+        return True
+
+    def _count_request(self, method: bytes) -> None:
+        if method not in METHODS:
+            method = OTHER
+        self.requests[method] = self.requests.get(method, 0) + 1
 
     def _refused(self, stream_id: int, reason: str, opened: int) -> StreamFailure:
         """One stream too many; the peer's fault if it has that many by the limit that it has acknowledged."""
@@ -216,7 +246,7 @@ class MessageReceiver:
         state = self._state
         state.complain(stream.stream_id, excess.reason)
         self._budgets.count_limit(excess.limit)
-        self.requests[OTHER] = self.requests.get(OTHER, 0) + 1
+        self._count_request(OTHER)
         self.too_large += 1
         state.outbox.headers(stream.stream_id, [(b":status", b"431")], end_stream=True)
         if not end_stream:
@@ -259,7 +289,7 @@ class MessageReceiver:
     def _may_open_push(self, stream: StreamMachine) -> bool:
         """A promised stream counts from its first HEADERS on (5.1.2). A limit lowered later is no reason to end it."""
         self._table.count(stream)
-        limit = self._state.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        limit = self._state.local_settings.stream_limit
         return limit is None or self._table.open_inbound <= limit
 
     def _trailers(self, stream: StreamMachine, frame: HeadersFrame, events: list[ev.Event]) -> Verdict | None:

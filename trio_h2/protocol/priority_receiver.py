@@ -81,7 +81,7 @@ class PriorityReceiver:
         if stream_id not in early:
             heapq.heappush(ids, stream_id)
         early[stream_id] = priority
-        limit = self._state.local_settings.announced(SettingCodes.MAX_CONCURRENT_STREAMS)
+        limit = self._state.local_settings.stream_limit
         most = (MAX_EARLY_PRIORITIES if limit is None else limit) - self._table.open_inbound
         # Those of streams that have opened, or were passed over or refused, stay behind until there are too many.
         while len(ids) > most and not self._table.is_idle(ids[0]):

@@ -71,6 +71,10 @@ class Settings(MutableMapping[int, int]):
     Assigning stages a value: what is staged goes into the next SETTINGS frame and is in force when that is
     acknowledged.
 
+    Attributes:
+        stream_window: SETTINGS_INITIAL_WINDOW_SIZE in force, for whoever opens a stream: a look-up costs that a call.
+        extended_connect: the same of SETTINGS_ENABLE_CONNECT_PROTOCOL, as a bool.
+
     Args:
         client: Whether these are a client's settings. It has ENABLE_PUSH, with an initial value of 1.
         initial_values: values in force from the start, beside those of RFC 9113 section 6.5.2.
@@ -86,6 +90,11 @@ class Settings(MutableMapping[int, int]):
         for code, value in (initial_values or {}).items():
             _check(code, value)
             self._values[code] = value
+        self._note_plain()
+
+    def _note_plain(self) -> None:
+        self.stream_window = self._values.get(SettingCodes.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
+        self.extended_connect = bool(self._values.get(SettingCodes.ENABLE_CONNECT_PROTOCOL))
 
     def __getitem__(self, code: int) -> int:
         return self._values[code]
@@ -96,6 +105,7 @@ class Settings(MutableMapping[int, int]):
 
     def __delitem__(self, code: int) -> None:
         del self._values[code]
+        self._note_plain()
 
     def __iter__(self) -> Iterator[SettingCodes | int]:
         return iter([setting_code_from_int(code) for code in self._values])
@@ -177,6 +187,7 @@ class Settings(MutableMapping[int, int]):
         """Make this the value in force; what that changed."""
         change = ChangedSetting(setting_code_from_int(code), self._values.get(code), value)
         self._values[code] = value
+        self._note_plain()
         if self._staged.get(code) == value:
             del self._staged[code]
         return change
@@ -234,7 +245,11 @@ class RemoteSettings(Settings):
 
 
 class LocalSettings(Settings):
-    """What we told the peer: in force, frame by frame, as the peer acknowledges."""
+    """What we told the peer: in force, frame by frame, as the peer acknowledges.
+
+    Attributes:
+        stream_limit: the SETTINGS_MAX_CONCURRENT_STREAMS that we said last, acknowledged or not; None if we never did.
+    """
 
     def __init__(self, client: bool = True) -> None:
         super().__init__(client)
@@ -242,15 +257,12 @@ class LocalSettings(Settings):
         self._started = False
         self._unacknowledged: deque[dict[int, int]] = deque()
         self._announced: dict[int, int] = {}
+        self.stream_limit: int | None = None
 
     @property
     def awaiting_acknowledgement(self) -> int:
         """How many SETTINGS frames of ours the peer has not acknowledged yet."""
         return len(self._unacknowledged)
-
-    def announced(self, code: int) -> int | None:
-        """What we said last of this setting, acknowledged or not; None if we never did."""
-        return self._announced.get(code)
 
     def largest(self, code: int) -> int:
         """The largest value that the peer may go by: of the one in force, and those it has not acknowledged yet."""
@@ -265,6 +277,7 @@ class LocalSettings(Settings):
         self._started = True
         self._unacknowledged.append(dict(values))
         self._announced.update(values)
+        self.stream_limit = self._announced.get(SettingCodes.MAX_CONCURRENT_STREAMS)
 
     def _check_change(self, code: int, value: int) -> None:
         """What a value may not become: RFC 9113 section 6.5.2, RFC 8441 section 3, RFC 9218 section 2.1."""

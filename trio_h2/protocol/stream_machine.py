@@ -15,8 +15,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-import attrs
-
 from ..codes import ErrorCodes
 from ..exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
 from .priority import DEFAULT_PRIORITY, Priority
@@ -214,6 +212,11 @@ class MessageHalf:
         """Whatever content-length says, the body is not held to it."""
         self.expected = None
 
+    def be_whole(self, content_length: int | None) -> None:
+        """The header section is all there is: `begin` and `end` in one."""
+        self.phase = Phase.DONE
+        self.expected = content_length
+
     def count(self, octets: int) -> None:
         """So many more octets of body were sent."""
         self.seen += octets
@@ -245,7 +248,6 @@ class MessageHalf:
         return self.expected is not None and self.seen != self.expected
 
 
-@attrs.define(eq=False)
 class StreamMachine:
     """One stream: its state, both windows, and the message in each direction.
 
@@ -258,18 +260,36 @@ class StreamMachine:
         counted: Whether the stream table counts it as concurrent.
     """
 
-    stream_id: int
-    inbound: InboundWindow
-    outbound: OutboundWindow
-    state: StreamState = StreamState.IDLE
-    sending: MessageHalf = attrs.Factory(MessageHalf)
-    receiving: MessageHalf = attrs.Factory(MessageHalf)
-    request_method: bytes = b""
-    authority: bytes = b""
-    tunnel: bool = False
-    priority: Priority = DEFAULT_PRIORITY
-    close_reason: CloseReason | None = None
-    counted: bool = False
+    __slots__ = (
+        "authority",
+        "close_reason",
+        "counted",
+        "inbound",
+        "outbound",
+        "priority",
+        "receiving",
+        "request_method",
+        "sending",
+        "state",
+        "stream_id",
+        "tunnel",
+    )
+
+    def __init__(
+        self, stream_id: int, inbound: InboundWindow, outbound: OutboundWindow, state: StreamState = StreamState.IDLE
+    ) -> None:
+        self.stream_id = stream_id
+        self.inbound = inbound
+        self.outbound = outbound
+        self.state = state
+        self.sending = MessageHalf()
+        self.receiving = MessageHalf()
+        self.request_method = b""
+        self.authority = b""
+        self.tunnel = False
+        self.priority = DEFAULT_PRIORITY
+        self.close_reason: CloseReason | None = None
+        self.counted = False
 
     @property
     def closed(self) -> bool:
@@ -310,6 +330,17 @@ class StreamMachine:
         self.authority = head.authority or b""
         self.tunnel = head.method == b"CONNECT"
         half.begin(head.content_length)
+
+    def receive_whole_request(self, head: RequestHead) -> None:
+        """The fast path of most requests: HEADERS with END_STREAM on a stream that was idle, all steps in one.
+
+        The caller has looked that the body may be empty.
+        """
+        self.state = StreamState.HALF_CLOSED_REMOTE
+        self.request_method = head.method
+        self.authority = head.authority or b""
+        self.tunnel = head.method == b"CONNECT"
+        self.receiving.be_whole(head.content_length)
 
     def promise_request(self, head: RequestHead, half: MessageHalf) -> None:
         """The stream is promised for this request, which has no body (RFC 9113 section 8.4); `half` would have it."""

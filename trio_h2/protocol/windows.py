@@ -98,10 +98,9 @@ class OutboundWindow:
 
     __slots__ = ("_initial", "beyond")
 
-    def __init__(self, available: int = DEFAULT_WINDOW, initial: InitialWindow | None = None) -> None:
+    def __init__(self, initial: InitialWindow | None = None) -> None:
         self._initial = InitialWindow() if initial is None else initial
         self.beyond = 0
-        self._move(available - self._initial.value)
 
     @property
     def available(self) -> int:
