@@ -10,7 +10,6 @@ from functools import partial
 
 import trio
 
-from . import events as ev
 from .actors.accepting import has_unread
 from .actors.addresses import peer_address
 from .actors.connection_actor import ConnectionActor
@@ -24,6 +23,7 @@ from .actors.room import MERCY, Room
 from .actors.stream_actor import StreamActor
 from .config import Config
 from .connection import ServerConnection
+from .headers import Headers
 from .requests import split_request
 from .server_statistics import Totals
 from .server_stream import ServerStream
@@ -269,11 +269,11 @@ class Served:
         return True
 
     @trio.lowlevel.disable_ki_protection
-    async def _handle(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+    async def _handle(self, actor: StreamActor, request: Headers) -> None:
         """Call the handler. It is the user's code: unlike the engine's tasks it may be interrupted."""
         assert self._connection is not None
         assert self._handler is not None
-        split = split_request(request.headers, actor.priority)
+        split = split_request(request, actor.priority)
         handler_scope.set(actor.scope)
         await self._handler(ServerStream(actor, self._connection, split))
 

@@ -202,8 +202,12 @@ class ServerStream(Stream):
             raise ValueError(f"headers: content-length is not that of the body, which has {length} octets")
         actor = self._actor
         trailing = None if trailers is None else trailer_fields(trailers)
-        if type(body) is bytes and await actor.send_whole_response(fields, head, body, trailing):
-            return
+        if type(body) is bytes:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if actor.cut_whole_response(fields, head, body, trailing):
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                actor.whole_response_sent()
+                return
         alone = bodiless or status in WITHOUT_CONTENT or not (length or trailing)
         await actor.send_final(fields, head, body, None if alone else trailing, end_stream=alone)
 

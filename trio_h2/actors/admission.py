@@ -9,8 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from .. import events as ev
 from ..exceptions import H2Error
+from ..headers import Headers
 from ..protocol.connection_machine import ConnectionMachine
 from .errors import without_frames
 
@@ -157,9 +157,9 @@ class Permits(Generic[A]):
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._waiting: OrderedDict[A, ev.RequestReceived] = OrderedDict()
+        self._waiting: OrderedDict[A, Headers] = OrderedDict()
 
-    def take(self, actor: A, request: ev.RequestReceived) -> bool:
+    def take(self, actor: A, request: Headers) -> bool:
         """Whether there is a permit for the actor now; else it waits for one."""
         if self._free > 0:
             self._free -= 1
@@ -167,7 +167,7 @@ class Permits(Generic[A]):
         self._waiting[actor] = request
         return False
 
-    def give_back(self) -> tuple[A, ev.RequestReceived] | None:
+    def give_back(self) -> tuple[A, Headers] | None:
         """A handler's task has exited; who has its permit now, with the request."""
         if self._waiting:
             return self._waiting.popitem(last=False)

@@ -43,17 +43,17 @@ the rest. The next call finds nothing held, nothing queued and the message ended
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, NoReturn
 
 import trio
 
 from .. import events as ev
 from ..exceptions import H2Error
-from ..trace import Tracer
+from ..protocol.stream_machine import StreamMachine
 from .errors import closed, raised
 from .messages import Chunk, Latest
-from .spare_channels import Channel, Item, SpareChannels
+from .spare_channels import Channel, Item
+from .stream_context import StreamContext
 
 __all__ = ["Inbox"]
 
@@ -82,20 +82,18 @@ class Inbox:
 
     __slots__ = (
         "_closed",
+        "_context",
         "_done",
-        "_give_credit",
+        "_ends",
         "_held",
         "_last",
         "_latest",
-        "_now",
-        "_outcome",
         "_paid",
         "_queued",
         "_receive",
+        "_reset",
         "_send",
-        "_spare",
-        "_stream_id",
-        "_tracer",
+        "_stream",
         "_waits",
         "consumer",
         "ended",
@@ -107,13 +105,10 @@ class Inbox:
         "unread",
     )
 
-    _give_credit: Callable[[int], None]
-    _stream_id: int
+    _stream: StreamMachine
 
-    def __init__(self, spare: SpareChannels, now: Callable[[], float], tracer: Tracer | None) -> None:
-        self._spare = spare
-        self._now = now
-        self._tracer = tracer
+    def __init__(self, context: StreamContext) -> None:
+        self._context = context
         self._send: trio.MemorySendChannel[Item] | None = None
         self._receive: trio.MemoryReceiveChannel[Item] | None = None
         self._queued = 0
@@ -121,8 +116,9 @@ class Inbox:
         self._latest: dict[type[ev.Event], Latest] = {}
         self._held: Chunk | None = None  # the consumer's: taken from the channel, and not wholly from here
         self._paid = 0  # octets at its beginning that were given back: credit was given for them before
-        self._outcome: ev.StreamEnded | ev.StreamReset | None = None  # what `events()` gives last
-        self._done = False  # whether it has
+        self._ends = False  # whether the end is still to be given by `events()`
+        self._reset: ev.StreamReset | None = None  # what `events()` gives last in place of it
+        self._done = False  # whether it has given its last
         self._waits = False
         self._closed = False
         self.unread = 0
@@ -134,15 +130,13 @@ class Inbox:
         self.ended = False
         self.failure: H2Error | None = None
 
-    def bind(self, stream_id: int, give_credit: Callable[[int], None]) -> None:
-        """The stream has its ID; nothing is put before.
+    def bind(self, stream: StreamMachine) -> None:
+        """The stream has its ID; nothing is put before."""
+        self._stream = stream
 
-        Args:
-            stream_id: that ID.
-            give_credit: called with how many octets of DATA were taken, or thrown away.
-        """
-        self._stream_id = stream_id
-        self._give_credit = give_credit
+    def _give_credit(self, count: int) -> None:
+        """So many octets of DATA were taken, or thrown away."""
+        self._context.give_credit(self._stream, count)
 
     # The reader's side: none of this waits
 
@@ -174,7 +168,7 @@ class Inbox:
         if not data:
             return
         if not self.unread:
-            self.since = self._now()
+            self.since = self._context.now()
         self.unread += len(data)
         last = self._last
         if last is not None and len(data) < JOIN_BELOW and len(last.data) + len(data) <= JOIN_UP_TO:
@@ -185,14 +179,14 @@ class Inbox:
             (self._send or self._open()[0]).send_nowait(chunk)
 
     def _open(self) -> Channel:
-        self._send, self._receive = channel = self._spare.take()
+        self._send, self._receive = channel = self._context.channels.take()
         return channel
 
-    def end(self, event: ev.StreamEnded) -> None:
+    def end(self) -> None:
         """Deliver END_STREAM: nothing more comes."""
         self.ended = True
         if self.failure is None:
-            self._outcome = event
+            self._ends = True
             if self._waits and not self._queued and self._send is not None:
                 self._send.close()
                 self._send = None
@@ -200,7 +194,7 @@ class Inbox:
     def put_reset(self, event: ev.StreamReset) -> None:
         """Keep what `events()` gives last when the stream fails by a reset; `fail` follows."""
         if self.failure is None and not self.ended:
-            self._outcome = event
+            self._reset = event
 
     def fail(self, failure: H2Error) -> None:
         """Nothing more comes. What is here is still to be taken, and counts as unread until it is taken or closed.
@@ -218,14 +212,15 @@ class Inbox:
         self.failure = failure
         self._closed = by_user
         if by_user or self.ended:  # a reset's event is given still, to whoever waits beside a handler that it cancelled
-            self._outcome = None
+            self._reset = None
+            self._ends = False
         if self._receive is not None:
             if self._queued or self._waits:
                 self._receive.close()
                 self._latest.clear()
                 self._queued = 0
             elif self._send is not None:
-                self._spare.put((self._send, self._receive))
+                self._context.channels.put((self._send, self._receive))
             self._send = self._receive = self._held = self._last = None
             self._paid = 0
         if self.unread:
@@ -265,11 +260,11 @@ class Inbox:
     async def _wait(self) -> Item | None:
         """Wait for the next item; None if there will be none, and what holds now is in plain state."""
         receive = self._receive or self._open()[1]
-        tracer = self._tracer
+        tracer = self._context.tracer
         if tracer is not None:
-            tracer.reader_waits(self._stream_id, at_head=self.head is None)
+            tracer.reader_waits(self._stream.stream_id, at_head=self.head is None)
         self._waits = True
-        self.since = self._now()
+        self.since = self._context.now()
         try:
             item = await receive.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
@@ -277,7 +272,7 @@ class Inbox:
         finally:
             self._waits = False
             if tracer is not None:
-                tracer.reader_goes_on(self._stream_id)
+                tracer.reader_goes_on(self._stream.stream_id)
         return None if self._receive is None else item  # closed in between: it is paid for
 
     def _next(self) -> Item:
@@ -413,9 +408,12 @@ class Inbox:
         while True:
             if self._queued:
                 return self._event(self._next())
-            if self._outcome is not None:
-                event, self._outcome, self._done = self._outcome, None, True
-                return event
+            if self._ends:
+                self._ends, self._done = False, True
+                return ev.StreamEnded(self._stream.stream_id)
+            if self._reset is not None:
+                reset, self._reset, self._done = self._reset, None, True
+                return reset
             if self._done:
                 return None
             if self.failure is not None:
@@ -435,7 +433,7 @@ class Inbox:
         if type(item) is Chunk:
             data = item.take(None)
             self._took(len(data))
-            return ev.DataReceived(self._stream_id, data, len(data))
+            return ev.DataReceived(self._stream.stream_id, data, len(data))
         assert isinstance(item, ev.Event)
         if type(item) is ev.ResponseReceived:
             self.head = item

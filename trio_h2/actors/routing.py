@@ -86,8 +86,8 @@ def on_request(connection: Connection, event: ev.RequestReceived) -> None:
     connection.streams.add(actor)
     if connection.context.tracer is not None:
         actor.tell_opened(event.headers)
-    if connection.streams.permits.take(actor, event):
-        connection.tasks.start_handler(actor, event)
+    if connection.streams.permits.take(actor, event.headers):
+        connection.tasks.start_handler(actor, event.headers)
 
 
 def on_stream(connection: Connection, event: StreamEvent) -> None:

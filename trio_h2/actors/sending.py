@@ -21,8 +21,6 @@ What the connection's reader brings in reaches the calls that wait through the w
 
 from __future__ import annotations
 
-from functools import partial
-
 import trio
 
 from ..exceptions import ErrorCodes, H2Error
@@ -70,7 +68,7 @@ class Sending:
         self._context = context
         self.stream: StreamMachine | None = None
         self.stream_id: int | None = None
-        self.inbox = Inbox(context.channels, context.now, context.tracer)
+        self.inbox = Inbox(context)
         self.failure: H2Error | None = None
         self.closed_by_user = False
         self._woken: trio.Event | None = None
@@ -83,7 +81,7 @@ class Sending:
         """The stream has its ID."""
         self.stream = self.machine = stream
         self.stream_id = stream.stream_id
-        self.inbox.bind(stream.stream_id, partial(self._context.give_credit, stream))
+        self.inbox.bind(stream)
 
     def _wake(self) -> None:
         """What the stream's task waits for may have come about."""
@@ -171,11 +169,11 @@ class Sending:
         self.sent()
 
     @trio.lowlevel.enable_ki_protection
-    async def send_whole_response(
-        self, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None
-    ) -> bool:
-        """The fast path of most responses: cut in one step, before the call's checkpoint. Whether that went."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+    def cut_whole_response(self, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None) -> bool:
+        """The fast path of most responses: cut in one step, before the call's checkpoint. Whether that went.
+
+        If so the caller has its checkpoint, and says `whole_response_sent`: until then it is still sending.
+        """
         self.check_sending()
         stream = self.machine
         if not self._context.writer.cut_whole_response(stream, fields, head, body, trailers):
@@ -183,10 +181,12 @@ class Sending:
         if stream.closed:
             self._closed()
         self._busy = True  # as in `send_all`
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        return True
+
+    def whole_response_sent(self) -> None:
+        """The call that has cut a whole response has had its checkpoint."""
         self._busy = False
         self._context.writer.yielded()
-        return True
 
     @trio.lowlevel.enable_ki_protection
     async def send_final(

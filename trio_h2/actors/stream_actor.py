@@ -11,6 +11,7 @@ tunnel that was closed first here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 import trio
 
@@ -35,12 +36,20 @@ RESPONSES = (ev.ResponseReceived, ev.InformationalResponseReceived)
 PASSING = (ev.WindowUpdated, ev.PriorityUpdated)
 
 
+class Employer(Protocol):
+    """Whose permit a handler has."""
+
+    def handler_exited(self, actor: StreamActor) -> None:
+        """The actor's task is at its end."""
+
+
 class StreamActor(HandlerContract):
     """One stream's task and ending, beside what it sends and has received.
 
     Attributes:
         scope: what a peer's reset cancels: the handler. A client's stream has none.
         opened: where a client waits for a slot: set when its stream has its ID, or never will.
+        started: Whether a server's handler was given its permit and its task.
     """
 
     __slots__ = (
@@ -49,9 +58,9 @@ class StreamActor(HandlerContract):
         "_departure",
         "_open_arguments",
         "_pump",
-        "_request",
         "opened",
         "scope",
+        "started",
     )
 
     def __init__(
@@ -64,7 +73,7 @@ class StreamActor(HandlerContract):
         super().__init__(context, fields, since)
         self.scope = None if context.client else trio.CancelScope()
         self.opened: trio.Event | None = None
-        self._request: ev.RequestReceived | None = None
+        self.started = False
         self._pump: Pump | None = None
         self._open_arguments: tuple[Fields, RequestHead, bool] | None = None
         self._connection_ended = False
@@ -80,14 +89,9 @@ class StreamActor(HandlerContract):
 
     # A server's handler
 
-    @property
-    def started(self) -> bool:
-        """Whether a server's handler was given its permit and its task."""
-        return self._request is not None
-
-    def start(self, request: ev.RequestReceived) -> None:
+    def start(self) -> None:
         """A server's handler has its permit: `run_server` follows."""
-        self._request = request
+        self.started = True
 
     def tell_opened(self, headers: Headers) -> None:
         """A Trace, if there is one, is told that the stream is open."""
@@ -105,7 +109,7 @@ class StreamActor(HandlerContract):
             if self.closed_by_user:  # a tunnel's: nobody will read it, and the peer should know
                 self.reset(ErrorCodes.CANCEL)
         elif type(event) is ev.StreamEnded:
-            self._on_end(event)
+            self._on_end()
         elif isinstance(event, RESPONSES):
             inbox.put(event)
             tracer = self._context.tracer
@@ -123,9 +127,9 @@ class StreamActor(HandlerContract):
         else:
             inbox.put(event)
 
-    def _on_end(self, event: ev.StreamEnded) -> None:
+    def _on_end(self) -> None:
         """The peer sent END_STREAM. To a request still being sent that is an early end of the response."""
-        self.inbox.end(event)
+        self.inbox.end()
         stream = self.machine
         if self._context.client and not stream.tunnel and stream.can_send:
             failure = response_ended(stream.stream_id, "the response ended before the request did")
@@ -200,7 +204,7 @@ class StreamActor(HandlerContract):
         machine.check_push_limit()
         since = self._context.now()
         promised = StreamActor(self._context, machine.promise(self.machine, fields, head), fields, since)
-        promised.inbox.end(ev.StreamEnded(promised.machine.stream_id))  # the client sends nothing on it
+        promised.inbox.end()  # the client sends nothing on it
         if self._context.tracer is not None:
             promised.tell_opened(trusted_headers(fields))
         return promised
@@ -368,16 +372,17 @@ class StreamActor(HandlerContract):
             self.release()
 
     @trio.lowlevel.enable_ki_protection
-    async def run_server(self, handler: Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]) -> None:
+    async def run_server(
+        self, handler: Callable[[StreamActor, Headers], Awaitable[None]], request: Headers, employer: Employer
+    ) -> None:
         """A server's stream: the handler, then what the handler contract says of how it ended."""
         assert self.scope is not None
-        assert self._request is not None
         try:
             tracer = self._context.tracer
             if tracer is not None and tracer.wants_handlers:
                 tracer.handler_began(self.machine.stream_id)
             with self.scope:
-                await handler(self, self._request)
+                await handler(self, request)
             # A handler that was cancelled has not finished: its response must not look as if it had.
             if self.failure is None:
                 self._handler_returned()
@@ -388,5 +393,8 @@ class StreamActor(HandlerContract):
             if not self._handler_raised(without_cancelled(raised_here)):
                 raise
         finally:
-            self.reset(ErrorCodes.CANCEL)
-            self.release()
+            try:
+                self.reset(ErrorCodes.CANCEL)
+                self.release()
+            finally:
+                employer.handler_exited(self)

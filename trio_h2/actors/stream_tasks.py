@@ -7,14 +7,14 @@ from contextvars import copy_context
 
 import trio
 
-from .. import events as ev
+from ..headers import Headers
 from .ending import Ending
 from .live_streams import LiveStreams
 from .stream_actor import StreamActor
 
 __all__ = ["RunHandler", "StreamTasks"]
 
-RunHandler = Callable[[StreamActor, ev.RequestReceived], Awaitable[None]]
+RunHandler = Callable[[StreamActor, Headers], Awaitable[None]]
 
 
 class StreamTasks:
@@ -42,10 +42,19 @@ class StreamTasks:
         """Give a stream that a server has promised its task."""
         self._nursery.start_soon(self.run_pushed, actor)
 
-    def start_handler(self, actor: StreamActor, request: ev.RequestReceived) -> None:
+    def start_handler(self, actor: StreamActor, request: Headers) -> None:
         """Give a server's stream, which has its permit, the task in which its handler runs."""
-        actor.start(request)
-        self._nursery.start_soon(self.run_server, actor)
+        assert self._handler is not None
+        actor.start()
+        self._nursery.start_soon(actor.run_server, self._handler, request, self)
+
+    def handler_exited(self, actor: StreamActor) -> None:
+        """The task of a request's stream is at its end; its permit goes to the next one."""
+        waiting = self._streams.permits.give_back()
+        if waiting is not None:
+            # Not with the context variables that the handler before it has set in this task.
+            self._context.run(self.start_handler, *waiting)
+        self._streams.remove(actor)
 
     @trio.lowlevel.enable_ki_protection
     async def run_client(self, actor: StreamActor) -> None:
@@ -66,17 +75,4 @@ class StreamTasks:
         try:
             await actor.run_pushed()
         finally:
-            self._streams.remove(actor)
-
-    @trio.lowlevel.enable_ki_protection
-    async def run_server(self, actor: StreamActor) -> None:
-        """The task of a request's stream; its permit goes to the next one."""
-        assert self._handler is not None
-        try:
-            await actor.run_server(self._handler)
-        finally:
-            waiting = self._streams.permits.give_back()
-            if waiting is not None:
-                # Not with the context variables that the handler before it has set in this task.
-                self._context.run(self.start_handler, *waiting)
             self._streams.remove(actor)
