@@ -129,7 +129,9 @@ class FrameWriter:
         self._field_block(PUSH_PROMISE, 0, stream_id, UINT32.pack(promised_stream_id), fields)
 
     def _field_block(self, type_: int, flags: int, stream_id: int, start: bytes, fields: Fields) -> None:
-        block = start + self._encoder.encode(fields)
+        self._encoded_block(type_, flags, stream_id, start + self._encoder.encode(fields))
+
+    def _encoded_block(self, type_: int, flags: int, stream_id: int, block: bytes) -> None:
         limit = self.max_frame_size
         if len(block) <= limit:
             self._frame(type_, flags | END_HEADERS, stream_id, block)
@@ -148,6 +150,23 @@ class FrameWriter:
             flags |= PADDED
             data = b"".join((bytes([pad_length]), data, bytes(pad_length)))
         self._frame(DATA, flags, stream_id, data)
+
+    def whole_message(self, stream_id: int, fields: Fields, body: bytes) -> None:
+        """The fast path of most responses: what `headers` and then `data`, with END_STREAM, put here, in one step."""
+        block, length = self._encoder.encode(fields), len(body)
+        size = len(block)
+        if size > self.max_frame_size or self._on_frame is not None:
+            self._encoded_block(HEADERS, 0, stream_id, block)
+            self.data(stream_id, body, end_stream=True)
+            return
+        pack = FRAME_HEADER.pack
+        self._pieces += (
+            pack(size >> 8, size & 0xFF, HEADERS, END_HEADERS, stream_id),
+            block,
+            pack(length >> 8, length & 0xFF, DATA, END_STREAM, stream_id),
+            body,
+        )
+        self.size += 2 * FRAME_HEADER_SIZE + size + length
 
     def priority(self, stream_id: int, priority: PriorityFields) -> None:
         """PRIORITY (6.3)."""

@@ -274,9 +274,9 @@ class Sender:
         Most responses are like this. `send_response` and `send_data` look at every case by itself, and come to the
         same octets and the same state.
         """
-        half, length = stream.sending, len(body)
+        length = len(body)
         if (
-            half.phase is not Phase.HEAD
+            stream.sending.phase is not Phase.HEAD
             or stream.state not in _RESPONDING
             or stream.tunnel
             or head.content_length not in (None, length)
@@ -286,21 +286,27 @@ class Sender:
             or stream.request_method == b"HEAD"
         ):
             return False
-        half.begin(head.content_length, status=head.status)
-        half.count(length)
         status_class = head.status // 100
         self.responses[status_class] = self.responses.get(status_class, 0) + 1
-        stream.outbound.consume(length)
         self.outbound.consume(length)
+        if self._tracer is None and trailers is None:
+            self.outbox.whole_message(stream.stream_id, fields, body)
+        else:
+            self._queue_traced(stream, fields, head, body, trailers)
+        if stream.send_whole_response(head, length):
+            self.table.close(stream, CloseReason.ENDED)
+        return True
+
+    def _queue_traced(
+        self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None
+    ) -> None:
+        """Queue the frames of a whole response one by one, so that a Trace hears of it between them."""
         self.outbox.headers(stream.stream_id, fields, end_stream=False)
         if self._tracer is not None and self._tracer.wants_responses:
             self._tracer.response_began(stream.stream_id, head.status, trusted_headers(fields))
         self.outbox.data(stream.stream_id, body, end_stream=trailers is None)
         if trailers is not None:
             self.outbox.headers(stream.stream_id, trailers, end_stream=True)
-        if stream.send_end():
-            self.table.close(stream, CloseReason.ENDED)
-        return True
 
     def send_trailers(self, stream: StreamMachine, fields: Fields) -> None:
         """Queue a trailer section, which ends our half.

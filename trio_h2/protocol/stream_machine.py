@@ -212,10 +212,12 @@ class MessageHalf:
         """Whatever content-length says, the body is not held to it."""
         self.expected = None
 
-    def be_whole(self, content_length: int | None) -> None:
-        """The header section is all there is: `begin` and `end` in one."""
+    def be_whole(self, content_length: int | None, octets: int = 0, status: int | None = None) -> None:
+        """All of it is there, with a body of so many octets: `begin`, `count` and `end` in one."""
         self.phase = Phase.DONE
         self.expected = content_length
+        self.seen = octets
+        self.status = status
 
     def count(self, octets: int) -> None:
         """So many more octets of body were sent."""
@@ -407,6 +409,19 @@ class StreamMachine:
             initiator="local",
             stream_id=self.stream_id,
         )
+
+    def send_whole_response(self, head: ResponseHead, length: int) -> bool:
+        """The fast path of most responses: a header section, one DATA frame and the end, all steps in one.
+
+        The caller has looked that each is allowed. Whether the stream is closed by it.
+        """
+        self.sending.be_whole(head.content_length, length, head.status)
+        self.outbound.consume(length)
+        if self.state is StreamState.HALF_CLOSED_REMOTE:
+            self.state = StreamState.CLOSED
+            return True
+        self.state = StreamState.HALF_CLOSED_LOCAL
+        return False
 
     def receive_end(self) -> bool:
         """Step for END_STREAM, which the state allows where its frame was; whether the stream is closed by it."""
