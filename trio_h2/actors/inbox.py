@@ -94,6 +94,7 @@ class Inbox:
         "_reset",
         "_send",
         "_stream",
+        "_stream_id",
         "_waits",
         "consumer",
         "ended",
@@ -106,6 +107,7 @@ class Inbox:
     )
 
     _stream: StreamMachine
+    _stream_id: int
 
     def __init__(self, context: StreamContext) -> None:
         self._context = context
@@ -130,8 +132,9 @@ class Inbox:
         self.ended = False
         self.failure: H2Error | None = None
 
-    def bind(self, stream: StreamMachine) -> None:
-        """The stream has its ID; nothing is put before."""
+    def bind(self, stream_id: int, stream: StreamMachine) -> None:
+        """The stream has its ID; nothing is put before. The machine is only what its credit is asked for by."""
+        self._stream_id = stream_id
         self._stream = stream
 
     def _give_credit(self, count: int) -> None:
@@ -262,7 +265,7 @@ class Inbox:
         receive = self._receive or self._open()[1]
         tracer = self._context.tracer
         if tracer is not None:
-            tracer.reader_waits(self._stream.stream_id, at_head=self.head is None)
+            tracer.reader_waits(self._stream_id, at_head=self.head is None)
         self._waits = True
         self.since = self._context.now()
         try:
@@ -272,7 +275,7 @@ class Inbox:
         finally:
             self._waits = False
             if tracer is not None:
-                tracer.reader_goes_on(self._stream.stream_id)
+                tracer.reader_goes_on(self._stream_id)
         return None if self._receive is None else item  # closed in between: it is paid for
 
     def _next(self) -> Item:
@@ -410,7 +413,7 @@ class Inbox:
                 return self._event(self._next())
             if self._ends:
                 self._ends, self._done = False, True
-                return ev.StreamEnded(self._stream.stream_id)
+                return ev.StreamEnded(self._stream_id)
             if self._reset is not None:
                 reset, self._reset, self._done = self._reset, None, True
                 return reset
@@ -433,7 +436,7 @@ class Inbox:
         if type(item) is Chunk:
             data = item.take(None)
             self._took(len(data))
-            return ev.DataReceived(self._stream.stream_id, data, len(data))
+            return ev.DataReceived(self._stream_id, data, len(data))
         assert isinstance(item, ev.Event)
         if type(item) is ev.ResponseReceived:
             self.head = item

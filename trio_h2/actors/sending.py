@@ -81,7 +81,7 @@ class Sending:
         """The stream has its ID."""
         self.stream = self.machine = stream
         self.stream_id = stream.stream_id
-        self.inbox.bind(stream)
+        self.inbox.bind(stream.stream_id, stream)
 
     def _wake(self) -> None:
         """What the stream's task waits for may have come about."""
