@@ -43,13 +43,13 @@ the rest. The next call finds nothing held, nothing queued and the message ended
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NoReturn
 
 import trio
 
 from .. import events as ev
 from ..exceptions import H2Error
-from ..protocol.stream_machine import StreamMachine
 from .errors import closed, raised
 from .messages import Chunk, Latest
 from .spare_channels import Channel, Item
@@ -85,6 +85,7 @@ class Inbox:
         "_context",
         "_done",
         "_ends",
+        "_give_credit",
         "_held",
         "_last",
         "_latest",
@@ -93,7 +94,6 @@ class Inbox:
         "_receive",
         "_reset",
         "_send",
-        "_stream",
         "_stream_id",
         "_waits",
         "consumer",
@@ -106,7 +106,7 @@ class Inbox:
         "unread",
     )
 
-    _stream: StreamMachine
+    _give_credit: Callable[[int], None]
     _stream_id: int
 
     def __init__(self, context: StreamContext) -> None:
@@ -132,14 +132,15 @@ class Inbox:
         self.ended = False
         self.failure: H2Error | None = None
 
-    def bind(self, stream_id: int, stream: StreamMachine) -> None:
-        """The stream has its ID; nothing is put before. The machine is only what its credit is asked for by."""
-        self._stream_id = stream_id
-        self._stream = stream
+    def bind(self, stream_id: int, give_credit: Callable[[int], None]) -> None:
+        """The stream has its ID; nothing is put before.
 
-    def _give_credit(self, count: int) -> None:
-        """So many octets of DATA were taken, or thrown away."""
-        self._context.give_credit(self._stream, count)
+        Args:
+            stream_id: that ID.
+            give_credit: called with how many octets of DATA were taken, or thrown away.
+        """
+        self._stream_id = stream_id
+        self._give_credit = give_credit
 
     # The reader's side: none of this waits
 

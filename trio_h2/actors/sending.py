@@ -21,6 +21,8 @@ What the connection's reader brings in reaches the calls that wait through the w
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 from ..exceptions import ErrorCodes, H2Error
@@ -81,7 +83,7 @@ class Sending:
         """The stream has its ID."""
         self.stream = self.machine = stream
         self.stream_id = stream.stream_id
-        self.inbox.bind(stream.stream_id, stream)
+        self.inbox.bind(stream.stream_id, partial(self._context.give_credit, stream))
 
     def _wake(self) -> None:
         """What the stream's task waits for may have come about."""
