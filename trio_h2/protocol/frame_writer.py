@@ -155,18 +155,20 @@ class FrameWriter:
         """The fast path of most responses: what `headers` and then `data`, with END_STREAM, put here, in one step."""
         block, length = self._encoder.encode(fields), len(body)
         size = len(block)
-        if size > self.max_frame_size or self._on_frame is not None:
+        if size > self.max_frame_size:
             self._encoded_block(HEADERS, 0, stream_id, block)
             self.data(stream_id, body, end_stream=True)
             return
         pack = FRAME_HEADER.pack
-        self._pieces += (
-            pack(size >> 8, size & 0xFF, HEADERS, END_HEADERS, stream_id),
-            block,
-            pack(length >> 8, length & 0xFF, DATA, END_STREAM, stream_id),
-            body,
-        )
+        headers = pack(size >> 8, size & 0xFF, HEADERS, END_HEADERS, stream_id)
+        data = pack(length >> 8, length & 0xFF, DATA, END_STREAM, stream_id)
+        self._pieces += (headers, block, data, body)
         self.size += 2 * FRAME_HEADER_SIZE + size + length
+        on_frame = self._on_frame
+        if on_frame is not None:
+            at = self._now()
+            on_frame((at, True, headers))
+            on_frame((at, True, data))
 
     def priority(self, stream_id: int, priority: PriorityFields) -> None:
         """PRIORITY (6.3)."""

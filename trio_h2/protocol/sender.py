@@ -289,18 +289,18 @@ class Sender:
         status_class = head.status // 100
         self.responses[status_class] = self.responses.get(status_class, 0) + 1
         self.outbound.consume(length)
-        if self._tracer is None and trailers is None:
+        if trailers is None and (self._tracer is None or not self._tracer.wants_responses):
             self.outbox.whole_message(stream.stream_id, fields, body)
         else:
-            self._queue_traced(stream, fields, head, body, trailers)
+            self._queue_one_by_one(stream, fields, head, body, trailers)
         if stream.send_whole_response(head, length):
             self.table.close(stream, CloseReason.ENDED)
         return True
 
-    def _queue_traced(
+    def _queue_one_by_one(
         self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None
     ) -> None:
-        """Queue the frames of a whole response one by one, so that a Trace hears of it between them."""
+        """Queue the frames of a whole response one by one: a Trace hears of the response between them."""
         self.outbox.headers(stream.stream_id, fields, end_stream=False)
         if self._tracer is not None and self._tracer.wants_responses:
             self._tracer.response_began(stream.stream_id, head.status, trusted_headers(fields))
