@@ -19,7 +19,7 @@ from tests.touches import touching_faults
 
 PACKAGE = Path(__file__).parent.parent / "trio_h2"
 
-BASE = {"codes", "wording", "protocol", "events", "exceptions", "headers", "config", "trace"}
+BASE = {"codes", "wording", "protocol", "events", "exceptions", "headers", "config", "trace", "tracer"}
 PURE = BASE | {"bodies", "origin", "requests", "sansio"}
 """What may be read, tested and fuzzed without trio."""
 
@@ -128,6 +128,7 @@ HOUSE = {
     "stream",
     "server_stream",
     "trace",
+    "tracer",
     "log_trace",
     "headers",
     "codes",

@@ -19,7 +19,7 @@ from .protocol.field_rules import Fields
 from .protocol.priority import Priority
 from .protocol.request_rules import RequestHead
 from .requests import Response, fields_with, method_text, repeated_request_fields, split_response, trailer_fields
-from .trace import Tracer
+from .tracer import Tracer
 from .wording import quoted
 
 __all__ = ["Outgoing", "exchange", "open_stream", "streamed_request", "whole_request"]

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import SpanKind
 
 from trio_h2.adapters.otel import OTelTrace
+from trio_h2.trace import switch_of
 
 __all__ = ["Telemetry"]
 
@@ -50,7 +51,7 @@ class Telemetry:
     @property
     def broken(self) -> list[str]:
         """Whether the trace has raised, and is switched off."""
-        return ["switched off"] if self.trace._switched_off else []
+        return ["switched off"] if switch_of(self.trace).off else []
 
     def metrics(self) -> dict[str, list[Any]]:
         """The points of each metric, by its name."""

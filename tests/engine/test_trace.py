@@ -33,7 +33,7 @@ from tests.engine.helpers import (
 from tests.engine.recording import Recording
 from trio_h2 import Config, ErrorCodes, SettingCodes
 from trio_h2.testing import in_memory
-from trio_h2.trace import MAX_PINGS
+from trio_h2.tracer import MAX_PINGS
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4

@@ -19,7 +19,8 @@ import trio
 
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
-from ..trace import Trace, tracer_of
+from ..trace import Trace
+from ..tracer import tracer_of
 from .addresses import peer_address
 from .deadlines import Deadlines
 from .ending import Ending

@@ -12,7 +12,7 @@ from .. import events as ev
 from ..exceptions import ErrorCodes, H2Error
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamState
-from ..trace import Tracer
+from ..tracer import Tracer
 from .admission import Permits, Slots
 from .deadlines import Deadlines
 from .errors import retryable

@@ -13,7 +13,7 @@ import trio
 from ..config import Config
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.stream_machine import StreamMachine
-from ..trace import Tracer
+from ..tracer import Tracer
 from .admission import Slots
 from .logs import peer_name
 from .spare_channels import SpareChannels

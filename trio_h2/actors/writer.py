@@ -40,7 +40,7 @@ from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.field_rules import Fields
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import StreamMachine
-from ..trace import Tracer
+from ..tracer import Tracer
 from .at_once import ENOUGH, AtOnce
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from ..codes import SettingCodes
 from ..config import Config
 from ..events import Event
-from ..trace import Tracer
+from ..tracer import Tracer
 from .bandwidth import MEASURING_PING
 from .connection_state import ConnectionState
 from .field_section import STRICT, InboundRules

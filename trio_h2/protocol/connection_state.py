@@ -13,7 +13,7 @@ from ..codes import ErrorCodes, SettingCodes
 from ..config import Config
 from ..events import ChangedSetting
 from ..exceptions import FlowControlError
-from ..trace import Tracer
+from ..tracer import Tracer
 from .budgets import Budgets
 from .credit import Credit
 from .field_section import InboundRules

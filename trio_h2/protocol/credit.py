@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..config import Config
 from ..exceptions import FlowControlError
-from ..trace import Tracer
+from ..tracer import Tracer
 from .bandwidth import BandwidthEstimator, GrowthBudget
 from .frame_writer import FrameWriter
 from .stream_machine import Input, Phase, StreamMachine

@@ -21,7 +21,7 @@ import hyperframe.frame as hf
 
 from ..codes import ErrorCodes
 from ..exceptions import FrameDataMissingError, FrameTooLargeError
-from ..trace import Tracer
+from ..tracer import Tracer
 from .compression import FieldDecoder
 from .data_run import LEAST, DataRun
 from .field_section import STRICT, FieldSection, InboundRules

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import hyperframe.frame as hf
 
 from ..codes import OTHER_CODE
-from ..trace import Tracer
+from ..tracer import Tracer
 from .compression import FieldEncoder
 from .field_rules import Fields
 from .frames import (

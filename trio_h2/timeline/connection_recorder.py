@@ -16,7 +16,8 @@ from ..codes import SettingCodes, error_code_from_int, error_name
 from ..connection import Connection, ServerConnection
 from ..exceptions import H2Error, StreamResetError
 from ..headers import Headers
-from ..trace import FrameTold, Sending, Trace, Tracer
+from ..trace import Trace
+from ..tracer import FrameTold, SentOctets, Tracer
 from .kept import CREDITS, MANY, ClosedStream, Kept
 from .records import Octets, StreamRecord
 from .rows import REASONS
@@ -26,7 +27,7 @@ __all__ = ["ConnectionRecorder"]
 REASON_NUMBERS = {reason: number for number, reason in enumerate(REASONS)}
 CREDIT_NUMBERS = {what: number for number, what in enumerate(CREDITS)}
 
-Simple = tuple[float, Headers, Sending]
+Simple = tuple[float, Headers, SentOctets]
 """A stream of which no more is told than that it opened, and its frames: when that was, and what it asks for."""
 
 T = TypeVar("T")
@@ -183,7 +184,7 @@ class ConnectionRecorder(Tracer):
                 self._waited(number, "slot", began, ended)
             self._close(stream, now, "never sent" if error is None else f"never sent: {_words(error)}")
 
-    def stream_opened(self, stream_id: int, headers: Headers, sending: Sending) -> None:
+    def stream_opened(self, stream_id: int, headers: Headers, sending: SentOctets) -> None:
         """See `Trace`; and what is sent is looked up."""
         time = self.now  # called as a method it would be looked for in the class first
         self.live[stream_id] = time(), headers, sending

@@ -8,7 +8,7 @@ from copy import copy
 from hpack import NeverIndexedHeaderTuple
 
 from ..headers import Headers
-from ..trace import Sending
+from ..tracer import SentOctets
 
 __all__ = ["Fields", "FieldsMemory", "Octets", "StreamRecord", "Totals"]
 
@@ -83,11 +83,11 @@ class StreamRecord:
     unread_since: float | None = None
     taken_at = idle_from = idle_to = 0.0
 
-    def __init__(self, stream_id: int, opened: float, fields: Fields, sending: Sending) -> None:
+    def __init__(self, stream_id: int, opened: float, fields: Fields, sending: SentOctets) -> None:
         self.stream_id = stream_id
         self.opened = opened
         self.fields = fields
-        self._sending: Sending | None = sending
+        self._sending: SentOctets | None = sending
 
     @property
     def data_sent(self) -> int:

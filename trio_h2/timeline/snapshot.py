@@ -7,7 +7,7 @@ from typing import Any
 
 from ..actors.logs import escaped
 from ..protocol.frames import FRAME_HEADER
-from ..trace import STREAM_ID
+from ..tracer import STREAM_ID
 from .connection_recorder import ConnectionRecorder
 from .kept import CREDITS, Kept
 from .records import StreamRecord, Totals
