@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import idna
@@ -14,8 +14,7 @@ from .wording import quoted
 __all__ = ["Origin", "origin_of", "tls_name_of"]
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):  # which hashes at C's speed: each request of a pool looks for its origin
     """What a URL says of the peer.
 
     Attributes:

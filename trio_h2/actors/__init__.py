@@ -5,7 +5,8 @@ Everything else that a task waits for is in plain state, which it looks at befor
 
 - for what happens once, a `trio.Event` that stays set: a connection that is done, a stream that has its ID;
 - for what one task waits for again and again, a new `trio.Event` each time it waits, which it leaves where whoever
-  changes that state sets it, once or often: the writer's work, a stream's end, a turn;
+  changes that state sets it, once or often: the writer's work, a turn;
+- for a stream's end, which every request waits for, its task itself, which is rescheduled;
 - for what several tasks may wait for at once, a `trio.lowlevel.ParkingLot`: room in the outbox, no stream left.
 
 For how things end there are few words, and each means one thing:

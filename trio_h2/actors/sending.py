@@ -54,8 +54,8 @@ class Sending:
         "_broken",
         "_busy",
         "_context",
+        "_sleeper",
         "_unfinished",
-        "_woken",
         "closed_by_user",
         "failure",
         "inbox",
@@ -73,7 +73,7 @@ class Sending:
         self.inbox = Inbox(context)
         self.failure: H2Error | None = None
         self.closed_by_user = False
-        self._woken: trio.Event | None = None
+        self._sleeper: trio.lowlevel.Task | None = None
         self._busy = False
         # Invariant 14: a task is in a sending call, or the last one was withdrawn; and was part of it cut?
         self._unfinished = False
@@ -87,13 +87,20 @@ class Sending:
 
     def _wake(self) -> None:
         """What the stream's task waits for may have come about."""
-        if self._woken is not None:
-            self._woken.set()
+        sleeper = self._sleeper
+        if sleeper is not None:
+            self._sleeper = None
+            trio.lowlevel.reschedule(sleeper)
 
     async def _changed(self) -> None:
-        """Wait until the next `_wake`: the stream's task looks at its state before and after."""
-        self._woken = trio.Event()
-        await self._woken.wait()
+        """Wait until the next `_wake`: the stream's task, and no other, looks at its state before and after."""
+        # No event: every request waits here, and an event costs it more than the wait itself.
+        self._sleeper = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._not_woken)
+
+    def _not_woken(self, _: object) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def check_sending(self) -> None:
         """Raise why nothing can be sent: the failure, or that another task is sending already.

@@ -322,8 +322,7 @@ class StreamActor(HandlerContract):
             if self._pump is not None:
                 await self._run_pump(self._pump)
             while not (self.closed_by_user or self._connection_ended):
-                self._woken = woken = trio.Event()  # as in `_changed`: every request waits here
-                await woken.wait()
+                await self._changed()
             if not self.machine.closed:
                 await self._linger()
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import trio
 
@@ -153,13 +153,15 @@ class PooledConnection(connect_over):
 
     # Requests
 
-    async def exchange(self, outgoing: Outgoing, pump: Pump | None, max_body: int | None) -> Response:
+    def exchange(
+        self, outgoing: Outgoing, pump: Pump | None, max_body: int | None
+    ) -> Coroutine[object, object, Response]:
         """Make a request, and return the whole response; it has begun before the first wait."""
-        return await exchange(self._actor, outgoing, pump, max_body)
+        return exchange(self._actor, outgoing, pump, max_body)
 
-    async def open(self, outgoing: Outgoing, pump: Pump | None) -> StreamActor:
+    def open(self, outgoing: Outgoing, pump: Pump | None) -> Coroutine[object, object, StreamActor]:
         """Open a stream, before the first wait if there is room."""
-        return await open_stream(self._actor, outgoing, pump)
+        return open_stream(self._actor, outgoing, pump)
 
     def handle(self, actor: StreamActor) -> ClientStream:
         """What users hold of a stream of it."""

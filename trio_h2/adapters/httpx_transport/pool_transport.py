@@ -14,6 +14,7 @@ import trio_h2
 
 from .failures import failure_of
 from .kept_pool import KeptPool
+from .last_fields import LastRequestFields, LastResponseFields
 from .network_stream import NetworkStream
 from .pool_arguments import Cert, Limits, Verify, limits_arguments, proxy_arguments, tls_context
 from .request_parts import HttpxRequest, block_of, origin_of
@@ -112,6 +113,8 @@ class PoolTransport(Generic[RequestT, ResponseT]):
         self._kept: KeptPool | None = None
         self._entered = 0
         self._without_http2: dict[tuple[str, str | None], None] = {}
+        self._last_request = LastRequestFields()
+        self._last_response = LastResponseFields(self._package)
 
     @property
     def pool(self) -> trio_h2.Pool | None:
@@ -184,7 +187,7 @@ class PoolTransport(Generic[RequestT, ResponseT]):
         if kept is None or pool is None:
             raise self._not_open()
         try:
-            block, sent, read_timeout = block_of(self._package, pool, request)
+            block, sent, read_timeout = block_of(self._package, pool, request, self._last_request)
         except (ValueError, TypeError) as error:
             raise self._package.LocalProtocolError(str(error)) from error
         if self._without_http2 and origin_of(self._package, request) in self._without_http2:
@@ -227,7 +230,7 @@ class PoolTransport(Generic[RequestT, ResponseT]):
             "informational": [make(each.status, headers=each.headers.raw) for each in stream.informational],
             "network_stream": NetworkStream(stream.connection),
         }
-        response = make(head.status, headers=head.headers.raw, stream=body, extensions=extensions)
+        response = make(head.status, headers=self._last_response.of(head.headers), stream=body, extensions=extensions)
         body.tell(response.extensions)
         return response
 

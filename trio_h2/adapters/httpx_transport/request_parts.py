@@ -12,12 +12,9 @@ from typing import Any, Protocol
 
 import trio_h2
 
-__all__ = ["HttpxRequest", "RequestBody", "block_of", "origin_of"]
+from .last_fields import LastRequestFields
 
-_NOT_IN_HTTP2 = frozenset(
-    (b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-)
-"""Header fields that are not sent: HTTP/2 says the same otherwise (RFC 9113 sections 8.2.2 and 8.3.1)."""
+__all__ = ["HttpxRequest", "RequestBody", "block_of", "origin_of"]
 
 
 class HttpxRequest(Protocol):
@@ -70,7 +67,7 @@ class RequestBody:
 
 
 def block_of(
-    package: ModuleType, pool: trio_h2.Pool, request: HttpxRequest
+    package: ModuleType, pool: trio_h2.Pool, request: HttpxRequest, last: LastRequestFields
 ) -> tuple[AbstractAsyncContextManager[trio_h2.ClientStream], RequestBody | None, float]:
     """The block of a request's stream, not entered yet; its body, where its user makes that; and its read timeout.
 
@@ -80,14 +77,7 @@ def block_of(
     if method == "CONNECT":
         raise ValueError("CONNECT makes a tunnel: trio_h2.open_pool() gives one, by stream()")
     url, server_hostname = origin_of(package, request)
-    authority: str | None = None
-    headers = []
-    for name, value in request.headers.raw:
-        name = name.lower()
-        if name not in _NOT_IN_HTTP2:
-            headers.append((name, value.strip(b" \t")))  # which HTTP/1.1 allows around a value, and HTTP/2 does not
-        elif name == b"host" and authority is None:
-            authority = value.decode("ascii")
+    headers, authority = last.of(request.headers.raw)
     extensions = request.extensions
     target = _text(extensions.get("target", request.url.raw_path))
     timeouts = _timeouts_of(extensions.get("timeout", {}))

@@ -1,0 +1,73 @@
+"""`LastRequestFields`, `LastResponseFields`: the header fields that a client sends, or gets, again and again.
+
+Each keeps what was made of the last ones there were. Nobody's credentials, and no session, stay in here.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import trio_h2
+
+__all__ = ["LastRequestFields", "LastResponseFields"]
+
+_NOT_IN_HTTP2 = frozenset(
+    (b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+"""Header fields that are not sent: HTTP/2 says the same otherwise (RFC 9113 sections 8.2.2 and 8.3.1)."""
+
+_NOT_KEPT = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+class LastRequestFields:
+    """Owner of every field: this object."""
+
+    def __init__(self) -> None:
+        self._raw: list[tuple[bytes, bytes]] | None = None
+        self._made: tuple[Fields, str | None] = ((), None)
+
+    def of(self, raw: list[tuple[bytes, bytes]]) -> tuple[Fields, str | None]:
+        """The fields that HTTP/2 sends of these, and their Host."""
+        if raw == self._raw:
+            return self._made
+        made = _made_of(raw)
+        if _NOT_KEPT.isdisjoint([name for name, _ in made[0]]):
+            self._raw, self._made = raw, made
+        return made
+
+
+def _made_of(raw: list[tuple[bytes, bytes]]) -> tuple[Fields, str | None]:
+    authority: str | None = None
+    fields = []
+    for name, value in raw:
+        name = name.lower()
+        if name not in _NOT_IN_HTTP2:
+            fields.append((name, value.strip(b" \t")))  # which HTTP/1.1 allows around a value, and HTTP/2 does not
+        elif name == b"host" and authority is None:
+            authority = value.decode("ascii")
+    return tuple(fields), authority
+
+
+class LastResponseFields:
+    """Owner of every field: this object.
+
+    Args:
+        package: httpx, or httpx2.
+    """
+
+    def __init__(self, package: ModuleType) -> None:
+        self._package = package
+        self._headers: trio_h2.Headers | None = None
+        self._made: Any = None
+
+    def of(self, headers: trio_h2.Headers) -> Any:
+        """These, as a response of the package is made of them. They are the same object where a server repeats them."""
+        if headers is not self._headers:
+            self._headers, self._made = (None if "set-cookie" in headers else headers), None
+            return headers.raw
+        if self._made is None:
+            self._made = self._package.Headers(headers.raw)  # which each response copies
+        return self._made
