@@ -126,3 +126,9 @@ def test_what_a_shell_is_given_completes_commands(shell: str) -> None:
     answer = CliRunner().invoke(cli, [], env=asked, prog_name="trio-h2")
     assert "ping" in answer.stdout
     assert "demo" not in answer.stdout
+
+
+@pytest.mark.parametrize("option", ["get -o", "get --cacert", "get --trace", "ping --key", "serve --trace", "view -o"])
+def test_a_shell_completes_the_names_of_files(option: str) -> None:
+    asked = {"_TRIO_H2_COMPLETE": "bash_complete", "COMP_WORDS": f"trio-h2 {option} a", "COMP_CWORD": "3"}
+    assert CliRunner().invoke(cli, [], env=asked, prog_name="trio-h2").stdout == "file,a\n"

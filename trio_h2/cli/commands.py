@@ -13,6 +13,7 @@ from click.shell_completion import get_completion_class
 import trio_h2
 
 from .command_class import Command
+from .file_name import FILE_NAME
 from .get_command import get
 from .interrupting import INTERRUPTED, until_interrupted
 from .ping_command import ping
@@ -77,7 +78,12 @@ def completion(shell: str) -> None:
 
 
 @cli.command()
-@click.option("--trace", metavar="FILE", help="Record both ends as a page, or as JSON lines if FILE ends in .jsonl.")
+@click.option(
+    "--trace",
+    type=FILE_NAME,
+    metavar="FILE",
+    help="Record both ends as a page, or as JSON lines if FILE ends in .jsonl.",
+)
 @click.pass_context
 def demo(context: click.Context, trace: str | None) -> None:
     """Show a hundred streams on one connection, one of which has a slow reader.

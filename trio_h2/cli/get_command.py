@@ -13,6 +13,7 @@ import trio_h2
 
 from .command_class import TransferCommand
 from .exit_codes import ExitCode, Failure
+from .file_name import FILE_NAME
 from .get_options import LINE_ENDS, GetOptions, data_of, read_file, request_of
 from .interrupting import until_interrupted
 from .locations import Location, parse_url
@@ -60,7 +61,9 @@ class GetCommand(TransferCommand):
 @click.option("-G", "--get", "as_query", is_flag=True, help="What -d gives becomes the query of a GET.")
 @click.option("-H", "--header", multiple=True, metavar="LINE", help="'Name: value', 'Name:' for none, @FILE of lines.")
 @click.option("-A", "--user-agent", metavar="NAME", help="What it calls itself.")
-@click.option("-o", "--output", multiple=True, metavar="FILE", help="Where the body goes, of each URL in turn.")
+@click.option(
+    "-o", "--output", multiple=True, type=FILE_NAME, metavar="FILE", help="Where the body goes, of each URL in turn."
+)
 @click.option("-O", "--remote-name", count=True, help="To a file named as the URL's path ends.")
 @click.option("-L", "--location", "follow", is_flag=True, help="Follow redirects.")
 @click.option("--max-redirs", type=click.IntRange(-1), default=50, show_default=True, help="At most; -1: any number.")
@@ -75,7 +78,9 @@ class GetCommand(TransferCommand):
 @seconds_option("-m", "--max-time", default=math.inf, help="For each transfer, or each try of it.")
 @seconds_option("--connect-timeout", default=300, help="For each connection, with TLS.")
 @click.option("-w", "--write-out", metavar="FORMAT", help="Written after each transfer: %{http_code}, \\n; @FILE.")
-@click.option("--trace", metavar="FILE", help="Record it all as a page, or as JSON lines if FILE ends in .jsonl.")
+@click.option(
+    "--trace", type=FILE_NAME, metavar="FILE", help="Record it all as a page, or as JSON lines if FILE ends in .jsonl."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print the events of HTTP/2 to standard error as they happen.")
 @click.option("-s", "--silent", is_flag=True, help="No progress bars, notes or errors.")
 @click.option("-S", "--show-error", is_flag=True, help="Errors even so.")

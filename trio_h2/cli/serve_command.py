@@ -14,6 +14,7 @@ from trio_h2.adapters.trusted_addresses import TrustedAddresses
 
 from .config_file import use_config_file
 from .config_knobs import KNOBS, knob_options
+from .file_name import FILE_NAME
 from .overriding import without_overridden
 from .serve_option import ServeCommand, ServeOption
 from .serving.log_output import LEVELS
@@ -96,7 +97,9 @@ LISTENING = [
         type=PORT,
         help="The port; 0 picks a free one.  [default: 8443, or 8080 without TLS]",
     ),
-    ServeOption("Where to listen", "--unix", callback=_not_empty, metavar="PATH", help="A unix socket instead."),
+    ServeOption(
+        "Where to listen", "--unix", callback=_not_empty, type=FILE_NAME, metavar="PATH", help="A unix socket instead."
+    ),
     ServeOption("Where to listen", "--unix-mode", callback=_octal, metavar="MODE", help="Its permissions: 660, say."),
     ServeOption("Where to listen", "--fd", type=click.IntRange(0), help="A socket that is open already, and listens."),
     ServeOption(
@@ -146,7 +149,12 @@ PROCESSES = [
         help="At most so many more, at random for each worker.",
     ),
     ServeOption(
-        "Processes", "--pid-file", callback=_not_empty, metavar="PATH", help="Where the process's number is written."
+        "Processes",
+        "--pid-file",
+        callback=_not_empty,
+        type=FILE_NAME,
+        metavar="PATH",
+        help="Where the process's number is written.",
     ),
     ServeOption("Processes", "--metrics-port", type=PORT, help="Where Prometheus finds /metrics."),
     ServeOption("Processes", "--metrics-host", default="127.0.0.1", show_default=True, help="Its address."),
@@ -164,6 +172,7 @@ LOGS = [
         "Logs",
         "--trace",
         callback=_not_empty,
+        type=FILE_NAME,
         metavar="FILE",
         help="At the end, write what connections did as a page, or as JSON lines if FILE ends in .jsonl.",
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .exit_codes import ExitCode, Failure
+from .file_name import FILE_NAME
 from .saying import reason
 
 __all__ = ["client_context", "tls_options"]
@@ -19,9 +20,9 @@ def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options: `cacert`, `cert` and `key`, each a str or None, and `insecure`, a bool."""
     for option in (
         click.option("-k", "--insecure", is_flag=True, help="Do not verify the server's certificate."),
-        click.option("--key", metavar="FILE", help="Its key, in PEM."),
-        click.option("--cert", metavar="FILE[:PASSWORD]", help="Our own certificate, in PEM."),
-        click.option("--cacert", metavar="FILE", help="Who signs servers' certificates, in PEM."),
+        click.option("--key", type=FILE_NAME, metavar="FILE", help="Its key, in PEM."),
+        click.option("--cert", type=FILE_NAME, metavar="FILE[:PASSWORD]", help="Our own certificate, in PEM."),
+        click.option("--cacert", type=FILE_NAME, metavar="FILE", help="Who signs servers' certificates, in PEM."),
     ):
         command = option(command)
     return command

@@ -10,6 +10,7 @@ import click
 from trio_h2.timeline import load, save
 
 from .command_class import Command
+from .file_name import FILE_NAME
 from .saying import reason, say
 
 __all__ = ["view"]
@@ -17,7 +18,9 @@ __all__ = ["view"]
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.option("-o", "--output", metavar="PAGE", help="Where the page goes; by default beside FILE, as .html.")
+@click.option(
+    "-o", "--output", type=FILE_NAME, metavar="PAGE", help="Where the page goes; by default beside FILE, as .html."
+)
 @click.option("--open", "opens", is_flag=True, help="Show it in a browser.")
 def view(file: str, output: str | None, opens: bool) -> None:
     """Make a page of a recording that was made as JSON lines: by `--trace out.jsonl`, or `timeline.save("out.jsonl")`.
