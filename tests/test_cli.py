@@ -268,6 +268,45 @@ async def test_other_answers(
         assert (await said.receive()).startswith(f'- "{method} {target}" {status} ')
 
 
+EARLY, LATE = "Mon, 01 Jan 1990 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([("if-modified-since", "")], 304),  # that of the file
+        ([("if-modified-since", LATE)], 304),
+        ([("if-modified-since", EARLY)], 200),
+        ([("if-modified-since", "soon")], 200),
+        ([("if-modified-since", "Fri, 01 Jan 99999 00:00:00 GMT")], 200),
+        ([("if-none-match", "*")], 304),
+        ([("if-none-match", '"a"'), ("if-modified-since", LATE)], 200),
+        ([("if-match", "*"), ("if-unmodified-since", EARLY)], 200),
+        ([("if-match", '"a"')], 412),
+        ([("if-unmodified-since", "")], 200),
+        ([("if-unmodified-since", EARLY)], 412),
+        ([("if-unmodified-since", LATE), ("if-modified-since", LATE)], 304),
+        ([("range", "bytes=0-1")], 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_rfc9110_13_2_conditions_are_looked_at(
+    site: Path, said: trio.MemoryReceiveChannel[str], method: str, fields: list[tuple[str, str]], status: int
+) -> None:
+    async with served(partial(directory_handler.handle, site, AccessLog("text"))) as connection:
+        modified = (await connection.request("HEAD", "/a.txt")).headers["last-modified"]
+        asked = [(name, value or modified) for name, value in fields]
+        response = await connection.request(method, "/a.txt", headers=asked)
+        assert (response.status, response.headers["last-modified"]) == (status, modified)
+        if status == 304:
+            assert "content-type" not in response.headers
+            assert response.body == b""
+        elif status == 200 and method == "GET":
+            assert response.body == b"hello\n"
+    await said.receive()
+    assert (await said.receive()).startswith(f'- "{method} /a.txt" {status} ')
+
+
 async def test_connect_is_not_allowed(site: Path, said: trio.MemoryReceiveChannel[str]) -> None:
     async with (
         served(partial(directory_handler.handle, site, AccessLog("text"))) as connection,

@@ -14,6 +14,7 @@ import trio_h2
 from ..files import Moved, OpenedFile, content_type, find
 from ..saying import complain, reason
 from .access_log import Access, AccessLog
+from .preconditions import answer_to_conditions
 
 __all__ = ["handle"]
 
@@ -79,7 +80,22 @@ class _Exchange:
         self.access.sent(0 if self._request.method == "HEAD" else len(body))
         self.access.completed()
 
+    async def _say_of(self, found: OpenedFile, status: HTTPStatus) -> None:
+        """Answer without the file, by what was asked of its versions."""
+        fields = [("last-modified", found.modified)]
+        if status is not HTTPStatus.NOT_MODIFIED:
+            await self._say(status, fields)
+            return
+        self.access.answered(status.value)
+        await self._stream.respond(status.value, [("date", formatdate(usegmt=True)), *fields])
+        self.access.completed()
+
     async def _send_file(self, found: OpenedFile) -> None:
+        status = answer_to_conditions(self._request.headers, found.modified)
+        if status is not None:
+            await trio.to_thread.run_sync(found.stream.close)
+            await self._say_of(found, status)
+            return
         headers = [
             ("content-type", content_type(found.name)),
             ("content-length", str(found.size)),
