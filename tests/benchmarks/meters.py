@@ -125,6 +125,8 @@ class Objects(Meter):
 
     def start(self) -> None:
         super().start()
+        self._traces = sys.gettrace()
+        sys.settrace(None)  # coverage makes objects of its own
         self._threshold = gc.get_threshold()
         gc.freeze()  # so that each of the many collections has next to nothing to look at
         gc.callbacks.append(self._made)
@@ -136,6 +138,7 @@ class Objects(Meter):
         gc.set_threshold(*self._threshold)
         gc.callbacks.remove(self._made)
         gc.unfreeze()
+        sys.settrace(self._traces)
         super().stop()
 
     def _made(self, phase: str, info: dict[str, int]) -> None:
