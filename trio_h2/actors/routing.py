@@ -84,8 +84,9 @@ def on_request(connection: Connection, event: ev.RequestReceived) -> None:
         return
     actor = StreamActor(connection.context, stream, event.headers, connection.deadlines.received_at)
     connection.streams.add(actor)
-    if connection.context.tracer is not None:
-        actor.tell_opened(event.headers)
+    tracer = connection.context.tracer
+    if tracer is not None:
+        actor.tell_opened(tracer, event.headers)
     if connection.streams.permits.take(actor, event.headers):
         connection.tasks.start_handler(actor, event.headers)
 
@@ -131,7 +132,7 @@ def on_push(connection: Connection, event: ev.PushedStreamReceived) -> None:
     if wanted and connection.events.put_push(actor, event):
         connection.streams.add(actor)
         if connection.context.tracer is not None:
-            actor.tell_opened(event.headers)
+            actor.tell_opened(connection.context.tracer, event.headers)
         connection.tasks.start_client(actor)
         return
     if wanted:

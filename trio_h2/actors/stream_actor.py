@@ -21,6 +21,7 @@ from ..headers import Headers, trusted_headers
 from ..protocol.field_rules import Fields
 from ..protocol.request_rules import RequestHead
 from ..protocol.stream_machine import CloseReason, Phase, StreamMachine
+from ..tracer import Tracer
 from .departure import Departure
 from .errors import raised, without_cancelled
 from .handler_contract import HandlerContract
@@ -93,11 +94,10 @@ class StreamActor(HandlerContract):
         """A server's handler has its permit: `run_server` follows."""
         self.started = True
 
-    def tell_opened(self, headers: Headers) -> None:
-        """A Trace, if there is one, is told that the stream is open."""
-        tracer = self._context.tracer
-        if tracer is not None:
-            tracer.stream_opened(self.machine.stream_id, headers, self.machine.sending)
+    def tell_opened(self, tracer: Tracer, headers: Headers) -> None:
+        """A Trace is told that the stream is open."""
+        machine = self.machine
+        tracer.stream_opened(machine.stream_id, headers, machine.sending)
 
     # What the reader brings: none of this waits
 
@@ -206,7 +206,7 @@ class StreamActor(HandlerContract):
         promised = StreamActor(self._context, machine.promise(self.machine, fields, head), fields, since)
         promised.inbox.end()  # the client sends nothing on it
         if self._context.tracer is not None:
-            promised.tell_opened(trusted_headers(fields))
+            promised.tell_opened(self._context.tracer, trusted_headers(fields))
         return promised
 
     @trio.lowlevel.enable_ki_protection
@@ -293,7 +293,7 @@ class StreamActor(HandlerContract):
         if tracer is not None:
             tracer.unqueued(self)
             tracer.request_settled(self, self.machine.stream_id, None)
-            self.tell_opened(trusted_headers(fields))
+            self.tell_opened(tracer, trusted_headers(fields))
         if self.opened is not None:
             self.opened.set()
         self._wake()

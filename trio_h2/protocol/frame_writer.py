@@ -166,7 +166,8 @@ class FrameWriter:
         self.size += 2 * FRAME_HEADER_SIZE + size + length
         on_frame = self._on_frame
         if on_frame is not None:
-            at = self._now()
+            now = self._now
+            at = now()
             on_frame((at, True, headers))
             on_frame((at, True, data))
 
