@@ -419,6 +419,14 @@ def test_imports_make_no_circle() -> None:
     assert circles(PACKAGE) == []
 
 
+def test_what_the_commands_share_knows_none_of_them() -> None:
+    paths = module_names(PACKAGE)
+    for module, path in paths.items():
+        if module.startswith("cli.shared."):
+            imported = imported_modules(module, ast.parse(path.read_text()), set(paths))
+            assert [target for _, target in imported if target.startswith("cli.") and "shared" not in target] == []
+
+
 def test_nobody_changes_the_fields_of_others() -> None:
     faults = ownership_faults(module_names(PACKAGE))
     assert [str(fault) for fault in faults] == []

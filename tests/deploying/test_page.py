@@ -9,8 +9,8 @@ import shlex
 import click
 import pytest
 
-from trio_h2.cli.serve_command import serve
 from trio_h2.cli.serving.metrics import Snapshot, page
+from trio_h2.cli.serving.serve_command import serve
 
 from .page import PAGE
 

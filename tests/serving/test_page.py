@@ -11,8 +11,8 @@ import pytest
 
 import trio_h2
 from tests.serving.running import invoke_serve
-from trio_h2.cli import serve_command
-from trio_h2.cli.config_knobs import KNOBS
+from trio_h2.cli.serving import serve_command
+from trio_h2.cli.serving.config_knobs import KNOBS
 from trio_h2.cli.serving.serve_options import ServeOptions
 
 TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()

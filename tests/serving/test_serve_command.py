@@ -18,8 +18,8 @@ import tests.peers as peers
 import trio_h2
 from tests.fresh_imports import forget
 from tests.serving.running import invoke_serve
-from trio_h2.cli import serve_command
-from trio_h2.cli.config_knobs import KNOBS
+from trio_h2.cli.serving import serve_command
+from trio_h2.cli.serving.config_knobs import KNOBS
 from trio_h2.cli.serving.serve_options import ServeOptions
 
 Write = Callable[..., Path]
@@ -103,7 +103,7 @@ def test_help_names_every_option_in_its_group() -> None:
 
 def test_help_needs_no_docstrings(monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -OO` has none."""
-    from trio_h2.cli.config_knobs import knob_options
+    from trio_h2.cli.serving.config_knobs import knob_options
 
     monkeypatch.setattr(trio_h2.Config, "__doc__", None)
     assert [option.name for option in knob_options()] == list(KNOBS)

@@ -20,13 +20,13 @@ import trio
 import tests.peers as peers
 import trio_h2
 from tests.serving.running import LIMIT, invoke_serve, serve_program, serving
-from trio_h2.cli.interrupting import INTERRUPTED
 from trio_h2.cli.serving import plain_command
 from trio_h2.cli.serving.banner import show_banner
 from trio_h2.cli.serving.binding import bound
 from trio_h2.cli.serving.log_output import configured_logging
 from trio_h2.cli.serving.serve_options import ServeOptions
 from trio_h2.cli.serving.serving_process import prepare, serve_sockets
+from trio_h2.cli.shared.interrupting import INTERRUPTED
 
 Write = Callable[..., Path]
 Lines = trio.MemoryReceiveChannel[str]

@@ -12,7 +12,7 @@ from rich.console import Console
 import trio_h2
 from tests.timeline.browser import take_picture
 from tests.timeline.slow_reader import recorded
-from trio_h2.cli.demo import Demo
+from trio_h2.cli.showing.demo import Demo
 
 __all__ = ["take_demo", "take_slow_reader"]
 

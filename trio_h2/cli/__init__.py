@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 
+from .shared.missing_extra import missing_package
+
 __all__ = ["main"]
 
 INTERRUPTED = 128 + signal.SIGINT
-EXTRA = {"click", "cryptography", "rich", "trustme"}
+EXTRA = dict.fromkeys(("click", "cryptography", "rich", "trustme"), "cli")
 
 
 def main() -> int:
@@ -25,10 +27,7 @@ def main() -> int:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # who is impatient gets no traceback of Python's last steps
         return exit_code
     except ModuleNotFoundError as error:
-        missing = str(error.name).partition(".")[0]
-        if missing not in EXTRA:
-            raise
-        print(f"trio-h2: {missing} is missing; install it with: pip install 'trio-h2[cli]'", file=sys.stderr)
+        print(f"trio-h2: {missing_package(error, EXTRA)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

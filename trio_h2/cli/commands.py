@@ -12,15 +12,15 @@ from click.shell_completion import get_completion_class
 
 import trio_h2
 
-from .command_class import Command
-from .file_name import FILE_NAME
-from .get_command import get
-from .interrupting import INTERRUPTED, until_interrupted
-from .ping_command import ping
-from .probe_command import probe
-from .saying import discard, hold_standard_files, output_failed, tell
-from .serve_command import serve
-from .view_command import view
+from .getting.get_command import get
+from .probing.ping_command import ping
+from .probing.probe_command import probe
+from .serving.serve_command import serve
+from .shared.command_class import Command
+from .shared.file_name import FILE_NAME
+from .shared.interrupting import INTERRUPTED, until_interrupted
+from .shared.saying import discard, hold_standard_files, output_failed, tell
+from .showing.view_command import view
 
 __all__ = ["cli", "run"]
 
@@ -91,6 +91,6 @@ def demo(context: click.Context, trace: str | None) -> None:
     A server and a client talk TLS over loopback, in this process, for a few seconds. It shows what each stream
     waits for; at the end, what happened and whether the books balance: the exit code is 0 if they do, else 1.
     """
-    from .demo import demo as run_demo  # with rich and trustme, which the other commands do without
+    from .showing.demo import demo as run_demo  # with rich and trustme, which the other commands do without
 
     context.exit(trio.run(until_interrupted, partial(run_demo, trace)))

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import trio
 
-from ..saying import complain, reason, say
+from ..shared.saying import complain, reason, say
 from .log_output import timestamp
 
 __all__ = ["Access", "AccessLog", "say_or_complain"]

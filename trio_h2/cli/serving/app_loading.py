@@ -10,7 +10,7 @@ from traceback import format_exception
 from types import TracebackType
 from typing import Any
 
-from ..saying import reason
+from ..shared.saying import reason
 from .serve_error import RUN_TIME, USAGE, ServeError
 
 __all__ = ["App", "AppRaisedError", "load_app"]

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from os import environ
 from typing import Any
 
-from ..saying import reason
+from ..shared.saying import reason
 from .serve_error import USAGE, ServeError
 from .serve_options import ServeOptions
 

@@ -11,9 +11,9 @@ import trio
 
 import trio_h2
 
-from ..files import Moved, OpenedFile, content_type, find
-from ..saying import complain, reason
+from ..shared.saying import complain, reason
 from .access_log import Access, AccessLog
+from .files import Moved, OpenedFile, content_type, find
 from .preconditions import answer_to_conditions
 
 __all__ = ["handle"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..shared.missing_extra import missing_package
 from .binding import listen_on_port
 from .serve_error import ServeError
 from .serve_options import ServeOptions
@@ -44,11 +45,7 @@ def metrics_sockets(options: ServeOptions) -> Iterator[Sequence[socket.socket]]:
 
         from . import metrics  # noqa: F401
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
-            raise
-        raise ServeError(
-            f"--metrics-port: {error.name} is missing; install it with: pip install 'trio-h2[{EXTRA[error.name]}]'"
-        ) from None
+        raise ServeError(f"--metrics-port: {missing_package(error, EXTRA)}") from None
     with ExitStack() as closing:
         yield [closing.enter_context(each) for each in listen_on_port(options.metrics_host, options.metrics_port)]
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..saying import reason
+from ..shared.saying import reason
 from .serve_error import USAGE, ServeError
 
 __all__ = ["pid_file"]

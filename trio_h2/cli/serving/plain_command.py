@@ -14,9 +14,9 @@ import trio
 
 import trio_h2
 
-from ..interrupting import INTERRUPTED
-from ..saying import complain, reason
-from ..traces import save_trace
+from ..shared.interrupting import INTERRUPTED
+from ..shared.saying import complain, reason
+from ..shared.traces import save_trace
 from .banner import show_banner
 from .binding import bound
 from .log_output import configured_logging

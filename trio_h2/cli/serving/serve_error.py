@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..saying import tell
+from ..shared.saying import tell
 
 __all__ = ["RUN_TIME", "USAGE", "ServeError"]
 

@@ -16,7 +16,8 @@ import trio
 import trio_h2
 from trio_h2.adapters.proxy_protocol import with_proxy_protocol
 
-from ..saying import complain, reason
+from ..shared.missing_extra import missing_package
+from ..shared.saying import complain, reason
 from .access_log import AccessLog
 from .app_loading import App, load_app
 from .directory_handler import handle
@@ -28,7 +29,7 @@ from .tls_contexts import server_context
 
 __all__ = ["Prepared", "prepare", "serve_sockets"]
 
-ASGI_EXTRA = {"h11", "wsproto"}
+ASGI_EXTRA = dict.fromkeys(("h11", "wsproto"), "asgi")
 
 SPARE_SECONDS = 1.0
 """Beyond the grace, for what ends at its very end."""
@@ -85,10 +86,7 @@ def _check_extra() -> None:
     try:
         import trio_h2.adapters.asgi  # noqa: F401
     except ModuleNotFoundError as error:
-        missing = str(error.name).partition(".")[0]
-        if missing not in ASGI_EXTRA:
-            raise
-        raise ServeError(f"{missing} is missing; install it with: pip install 'trio-h2[asgi]'") from None
+        raise ServeError(missing_package(error, ASGI_EXTRA)) from None
 
 
 class _Started(trio.TaskStatus[trio_h2.H2Server]):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from ..saying import complain, tell
+from ..shared.saying import complain, tell
 from .banner import show_banner
 from .binding import bound
 from .code_changes import watch_code

@@ -8,7 +8,7 @@ import tempfile
 
 import attrs
 
-from ..saying import reason
+from ..shared.saying import reason
 from .serve_error import USAGE, ServeError
 from .serve_options import ServeOptions
 

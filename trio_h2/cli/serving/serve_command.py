@@ -12,17 +12,18 @@ import click
 import trio_h2
 from trio_h2.adapters.trusted_addresses import TrustedAddresses
 
+from ..shared.file_name import FILE_NAME
+from ..shared.missing_extra import package_is_missing
 from .config_file import use_config_file
 from .config_knobs import KNOBS, knob_options
-from .file_name import FILE_NAME
+from .log_output import LEVELS
 from .overriding import without_overridden
+from .plain_command import run_plain
+from .serve_error import ServeError
 from .serve_option import ServeCommand, ServeOption
-from .serving.log_output import LEVELS
-from .serving.plain_command import run_plain
-from .serving.serve_error import ServeError
-from .serving.serve_options import ServeOptions
-from .serving.supervised_command import run_supervised
-from .serving.tls_contexts import with_certificate
+from .serve_options import ServeOptions
+from .supervised_command import run_supervised
+from .tls_contexts import with_certificate
 
 __all__ = ["serve"]
 
@@ -222,7 +223,7 @@ def _serve(target: str, **values: Any) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if options.reload and importlib.util.find_spec("watchfiles") is None:
-        raise click.ClickException("watchfiles is missing; install it with: pip install 'trio-h2[reload]'")
+        raise click.ClickException(package_is_missing("watchfiles", "reload"))
     try:
         run = run_supervised if options.is_supervised else run_plain
         exit_code = run(with_certificate(options))

@@ -9,12 +9,12 @@ import trio
 
 import trio_h2
 
+from ..getting.get_options import DEFAULT_FIELDS
+from ..shared.event_words import describe
+from ..shared.exit_codes import ExitCode, Failure, failure_of
+from ..shared.locations import Location
+from ..shared.watched_sockets import WatchedSockets
 from .certificate_facts import certificate_facts
-from .event_words import describe
-from .exit_codes import ExitCode, Failure, failure_of
-from .get_options import DEFAULT_FIELDS
-from .locations import Location
-from .watched_sockets import WatchedSockets
 
 __all__ = ["DEFAULTS", "Probe"]
 

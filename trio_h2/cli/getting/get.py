@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 import trio
 
-from .exit_codes import BROKEN_PIPE, ExitCode, Failure
+from ..shared.exit_codes import BROKEN_PIPE, ExitCode, Failure
+from ..shared.locations import Location
+from ..shared.saying import tell_as_it_is
+from ..shared.traces import save_trace
 from .get_options import GetOptions
-from .locations import Location
 from .outputs import STANDARD_OUTPUT, FileOutput, Output, StandardOutput
 from .progress import progress_bars
-from .saying import tell_as_it_is
 from .session import Session
-from .traces import save_trace
 from .transfer import Transfer
 from .write_out import written_out
 

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from .saying import printable
+from ..shared.saying import printable
 
 __all__ = ["ProgressBars", "progress_bars"]
 

@@ -8,7 +8,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from .serving.serve_options import ServeOptions
+from .serve_options import ServeOptions
 
 __all__ = ["without_overridden"]
 

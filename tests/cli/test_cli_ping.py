@@ -15,9 +15,9 @@ from click.testing import CliRunner
 import tests.peers as peers
 import trio_h2
 from trio_h2.cli.commands import cli
-from trio_h2.cli.locations import parse_url
-from trio_h2.cli.ping import ping
-from trio_h2.cli.tls_options import client_context
+from trio_h2.cli.probing.ping import ping
+from trio_h2.cli.shared.locations import parse_url
+from trio_h2.cli.shared.tls_options import client_context
 
 
 async def hello(stream: trio_h2.ServerStream) -> None:

@@ -14,7 +14,7 @@ import trustme
 from click.testing import CliRunner
 
 import tests.peers as peers
-from tests.get_site import Ports, get_site
+from tests.cli.get_site import Ports, get_site
 from trio_h2.cli.commands import cli
 
 SAME = {

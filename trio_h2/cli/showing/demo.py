@@ -20,9 +20,9 @@ from rich.live import Live
 
 import trio_h2
 
+from ..shared.saying import complain, reason, say
+from ..shared.traces import save_trace
 from .demo_view import DONE, RUNNING, Snapshot, as_line, as_text, size
-from .saying import complain, reason, say
-from .traces import save_trace
 
 __all__ = ["Demo", "demo"]
 

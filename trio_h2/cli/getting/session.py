@@ -8,13 +8,13 @@ import trio
 
 import trio_h2
 
-from .event_words import describe
+from ..shared.event_words import describe
+from ..shared.saying import tell
+from ..shared.traces import WatchedTimeline
+from ..shared.watched_sockets import WatchedSockets
 from .get_options import GetOptions
 from .outputs import StandardOutput
 from .progress import ProgressBars
-from .saying import tell
-from .traces import WatchedTimeline
-from .watched_sockets import WatchedSockets
 
 __all__ = ["Session"]
 

@@ -8,9 +8,9 @@ import trio
 
 import trio_h2
 
-from .exit_codes import Failure
-from .locations import Location
-from .watched_sockets import WatchedSocket, socket_below
+from ..shared.exit_codes import Failure
+from ..shared.locations import Location
+from ..shared.watched_sockets import WatchedSocket, socket_below
 
 __all__ = ["Report"]
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..shared.saying import printable, say
 from .probe import DEFAULTS
-from .saying import printable, say
 
 __all__ = ["show_table", "table_rows"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .saying import reason
+from ..shared.saying import reason
 from .serve_option import ConfigurationError, ServeContext, ServeOption, parameter_name
 
 __all__ = ["use_config_file"]

@@ -13,13 +13,13 @@ from rich.progress import TaskID
 
 import trio_h2
 
-from .event_words import shown_octets, shown_section
-from .exit_codes import ExitCode, Failure, failure_of
+from ..shared.event_words import shown_octets, shown_section
+from ..shared.exit_codes import ExitCode, Failure, failure_of
+from ..shared.locations import Location, redirected
+from ..shared.saying import printable, printable_octets
 from .get_options import Request
-from .locations import Location, redirected
 from .outputs import Output
 from .report import Report
-from .saying import printable, printable_octets
 from .session import Session
 
 __all__ = ["Transfer"]

@@ -9,9 +9,9 @@ import click
 
 from trio_h2.timeline import load, save
 
-from .command_class import Command
-from .file_name import FILE_NAME
-from .saying import reason, say
+from ..shared.command_class import Command
+from ..shared.file_name import FILE_NAME
+from ..shared.saying import reason, say
 
 __all__ = ["view"]
 

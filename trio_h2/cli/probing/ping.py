@@ -8,10 +8,10 @@ import trio
 
 import trio_h2
 
-from .exit_codes import failure_of
-from .locations import Location
-from .saying import complain, reason, say
-from .watched_sockets import WatchedSockets
+from ..shared.exit_codes import failure_of
+from ..shared.locations import Location
+from ..shared.saying import complain, reason, say
+from ..shared.watched_sockets import WatchedSockets
 
 __all__ = ["ping"]
 

@@ -8,13 +8,13 @@ from typing import Any
 import click
 import trio
 
-from .command_class import TransferCommand
-from .exit_codes import ExitCode, Failure
-from .interrupting import until_interrupted
-from .locations import parse_url
-from .saying import complain, reason, say
-from .seconds_option import seconds_option
-from .tls_options import client_context, tls_options
+from ..shared.command_class import TransferCommand
+from ..shared.exit_codes import ExitCode, Failure
+from ..shared.interrupting import until_interrupted
+from ..shared.locations import parse_url
+from ..shared.saying import complain, reason, say
+from ..shared.seconds_option import seconds_option
+from ..shared.tls_options import client_context, tls_options
 
 __all__ = ["probe"]
 

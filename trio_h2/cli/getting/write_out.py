@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Container, Iterator
 from typing import Any
 
+from ..shared.saying import printable
 from .report import Report
-from .saying import printable
 
 __all__ = ["written_out"]
 

@@ -11,8 +11,8 @@ import attrs
 
 import trio_h2
 
-from .exit_codes import ExitCode, Failure
-from .saying import reason
+from ..shared.exit_codes import ExitCode, Failure
+from ..shared.saying import reason
 
 __all__ = ["DEFAULT_FIELDS", "LINE_ENDS", "GetOptions", "Request", "data_of", "read_file", "request_of"]
 

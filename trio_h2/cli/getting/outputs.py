@@ -13,8 +13,8 @@ from typing import Any
 
 import trio
 
-from .exit_codes import ExitCode, Failure
-from .saying import output_failed, reason
+from ..shared.exit_codes import ExitCode, Failure
+from ..shared.saying import output_failed, reason
 
 __all__ = ["STANDARD_OUTPUT", "FileOutput", "Output", "StandardOutput"]
 

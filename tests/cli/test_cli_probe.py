@@ -23,12 +23,12 @@ from rich.console import Console
 
 import tests.peers as peers
 import trio_h2
-from trio_h2.cli.certificate_facts import certificate_facts
 from trio_h2.cli.commands import cli
-from trio_h2.cli.locations import parse_url
-from trio_h2.cli.probe import DEFAULTS, Probe
-from trio_h2.cli.probe_view import show_table, table_rows
-from trio_h2.cli.tls_options import client_context
+from trio_h2.cli.probing.certificate_facts import certificate_facts
+from trio_h2.cli.probing.probe import DEFAULTS, Probe
+from trio_h2.cli.probing.probe_view import show_table, table_rows
+from trio_h2.cli.shared.locations import parse_url
+from trio_h2.cli.shared.tls_options import client_context
 
 LIMIT = 60.0
 

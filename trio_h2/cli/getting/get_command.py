@@ -11,15 +11,15 @@ import trio
 
 import trio_h2
 
-from .command_class import TransferCommand
-from .exit_codes import ExitCode, Failure
-from .file_name import FILE_NAME
+from ..shared.command_class import TransferCommand
+from ..shared.exit_codes import ExitCode, Failure
+from ..shared.file_name import FILE_NAME
+from ..shared.interrupting import until_interrupted
+from ..shared.locations import Location, parse_url
+from ..shared.saying import complain
+from ..shared.seconds_option import seconds_option
+from ..shared.tls_options import client_context, tls_options
 from .get_options import LINE_ENDS, GetOptions, data_of, read_file, request_of
-from .interrupting import until_interrupted
-from .locations import Location, parse_url
-from .saying import complain
-from .seconds_option import seconds_option
-from .tls_options import client_context, tls_options
 
 __all__ = ["get"]
 

@@ -20,11 +20,11 @@ import trio
 
 import tests.peers as peers
 import trio_h2
-from trio_h2.cli.exit_codes import ExitCode
-from trio_h2.cli.get import get
-from trio_h2.cli.get_options import GetOptions, request_of
-from trio_h2.cli.locations import parse_url
-from trio_h2.cli.tls_options import client_context
+from trio_h2.cli.getting.get import get
+from trio_h2.cli.getting.get_options import GetOptions, request_of
+from trio_h2.cli.shared.exit_codes import ExitCode
+from trio_h2.cli.shared.locations import parse_url
+from trio_h2.cli.shared.tls_options import client_context
 
 GET = (sys.executable, "-m", "trio_h2", "get")
 LIMIT = 60.0

@@ -29,19 +29,20 @@ import tests.peers as peers
 import trio_h2
 from tests.fresh_imports import forget
 from trio_h2 import cli as cli_package
-from trio_h2.cli import commands, saying, serve_command
-from trio_h2.cli import demo as demo_module
-from trio_h2.cli.demo import Demo
-from trio_h2.cli.exit_codes import BROKEN_PIPE
-from trio_h2.cli.files import Moved, OpenedFile, content_type, find
-from trio_h2.cli.interrupting import INTERRUPTED, until_interrupted
-from trio_h2.cli.serving import access_log, directory_handler
+from trio_h2.cli import commands
+from trio_h2.cli.serving import access_log, directory_handler, serve_command
 from trio_h2.cli.serving.access_log import AccessLog
 from trio_h2.cli.serving.banner import url_of
 from trio_h2.cli.serving.binding import bound
+from trio_h2.cli.serving.files import Moved, OpenedFile, content_type, find
 from trio_h2.cli.serving.plain_command import serve_until_signal
 from trio_h2.cli.serving.serve_options import ServeOptions
 from trio_h2.cli.serving.serving_process import prepare
+from trio_h2.cli.shared import saying
+from trio_h2.cli.shared.exit_codes import BROKEN_PIPE
+from trio_h2.cli.shared.interrupting import INTERRUPTED, until_interrupted
+from trio_h2.cli.showing import demo as demo_module
+from trio_h2.cli.showing.demo import Demo
 
 TRIO_H2 = (sys.executable, "-m", "trio_h2")
 LIMIT = 60.0
@@ -683,7 +684,7 @@ def test_ctrl_c_before_the_commands_are_there_is_no_traceback(monkeypatch: pytes
 
 def test_another_missing_module_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     forget_commands(monkeypatch)
-    monkeypatch.setitem(sys.modules, "trio_h2.cli.files", None)
+    monkeypatch.setitem(sys.modules, "trio_h2.cli.serving.files", None)
     with pytest.raises(ModuleNotFoundError):
         run_main(monkeypatch, "demo")
 

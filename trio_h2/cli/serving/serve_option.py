@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from .command_class import Command
+from ..shared.command_class import Command
 
 __all__ = ["ConfigurationError", "ServeCommand", "ServeContext", "ServeOption", "parameter_name"]
 

@@ -8,12 +8,12 @@ from typing import Any
 import click
 import trio
 
-from .exit_codes import Failure
-from .interrupting import until_interrupted
-from .locations import Location, parse_url
+from ..shared.exit_codes import Failure
+from ..shared.interrupting import until_interrupted
+from ..shared.locations import Location, parse_url
+from ..shared.saying import complain
+from ..shared.tls_options import client_context, tls_options
 from .ping import ping as run_ping
-from .saying import complain
-from .tls_options import client_context, tls_options
 
 __all__ = ["ping"]
 

@@ -25,14 +25,14 @@ import tests.peers as peers
 import trio_h2
 from trio_h2 import ReplayedStream
 from trio_h2.cli import commands
-from trio_h2.cli import get as get_module
-from trio_h2.cli.event_words import describe
-from trio_h2.cli.exit_codes import BROKEN_PIPE, ExitCode, Failure, exit_code_table
-from trio_h2.cli.get_options import GetOptions, request_of
-from trio_h2.cli.locations import Location, parse_url, redirected
-from trio_h2.cli.outputs import FileOutput
-from trio_h2.cli.tls_options import client_context
-from trio_h2.cli.watched_sockets import WatchedSockets
+from trio_h2.cli.getting import get as get_module
+from trio_h2.cli.getting.get_options import GetOptions, request_of
+from trio_h2.cli.getting.outputs import FileOutput
+from trio_h2.cli.shared.event_words import describe
+from trio_h2.cli.shared.exit_codes import BROKEN_PIPE, ExitCode, Failure, exit_code_table
+from trio_h2.cli.shared.locations import Location, parse_url, redirected
+from trio_h2.cli.shared.tls_options import client_context
+from trio_h2.cli.shared.watched_sockets import WatchedSockets
 
 LIMIT = 60.0
 
@@ -136,7 +136,7 @@ def test_help_lists_every_exit_code() -> None:
 
 
 def test_the_page_lists_every_exit_code() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
     rows = [tuple(line.strip("| ").split(" | ")) for line in page.splitlines() if re.match(r"\| \d", line)]
     assert rows == exit_code_table()
 

@@ -1,0 +1,1 @@
+"""`trio-h2 get`: URLs, and where what they have goes."""
