@@ -153,6 +153,7 @@ HOUSE = {
         f"pooling.{name}"
         for name in (
             "__init__",
+            "line",
             "origin_connections",
             "origins",
             "pool_statistics",

@@ -175,7 +175,7 @@ class Ending:
     @property
     def accepting(self) -> bool:
         """Whether a new request can be made: neither ended, nor draining, nor out of stream IDs."""
-        return self.life.begins and self._context.machine.table.next_own_id() is not None
+        return self.life.begins and self._context.machine.table.ids_left
 
     async def cannot_write(self, cause: Exception) -> None:
         """The peer takes no more: nothing can be sent, but what it sent before, an early answer say, can be read."""

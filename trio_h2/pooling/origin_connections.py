@@ -31,10 +31,11 @@ from ..exceptions import ConnectError, H2Error, RequestTimeoutError
 from ..origin import Origin
 from ..timeouts import Timeouts
 from ..trace import Trace
+from .line import Line
 from .pool_statistics import OriginStatistics
 from .pooled_connection import PooledConnection
 from .tries import Tries, back_off
-from .turns import Line, Turn
+from .turns import Turn
 
 __all__ = ["OriginConnections", "Policy"]
 
@@ -87,7 +88,7 @@ class OriginConnections:
         self._forget = forget
         self._connections: list[PooledConnection] = []  # the oldest first, which so stays in use
         self._leaving: set[PooledConnection] = set()
-        self._waiting = Line()
+        self._waiting: Line[Turn] = Line()
         # By the peer's doing, and not yet judged; with who waited for their first turn then.
         self._gone: list[tuple[PooledConnection, list[Turn]]] = []
         self._opening: trio.CancelScope | None = None
@@ -103,7 +104,7 @@ class OriginConnections:
 
     def at_once(self) -> PooledConnection | None:
         """A connection with room, as `acquire` gives it; None where there is a wait before."""
-        return self._with_room() if self._refusal is None and not self._waiting.count else None
+        return None if self._waiting.count or self._refusal is not None else self._with_room()
 
     async def acquire(self, tries: Tries, timeouts: Timeouts) -> PooledConnection:
         """A connection with room, for a request that begins before anybody else runs. If it does not, call `serve`.
@@ -184,6 +185,7 @@ class OriginConnections:
                     config=self._policy.config,
                     trace=self._policy.trace,
                     idle_timeout=self._policy.idle_timeout,
+                    line=self._waiting,
                     on_change=self._changed,
                 )
                 await connection.run(partial(self._add, connection))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from typing import Any
 
 import trio
 
@@ -10,12 +11,13 @@ from ..actors.connection_actor import ConnectionActor
 from ..actors.pump import Pump
 from ..actors.stream_actor import StreamActor
 from ..client import connect_over
-from ..client_connection import ClientConnection, ClientStream
+from ..client_connection import ClientConnection
 from ..config import Config
 from ..exchange import Outgoing, exchange, open_stream
 from ..origin import Origin
 from ..requests import Response
 from ..trace import Trace
+from .line import Line
 
 __all__ = ["PooledConnection"]
 
@@ -29,7 +31,12 @@ class PooledConnection(connect_over):
         config: that of the pool.
         trace: that of the pool.
         idle_timeout: seconds without a stream after which it closes.
-        on_change: called, with the connection, when it may have more room, or takes no more requests.
+        line: those who wait for room.
+        on_change: called, with the connection, when it may have more room and somebody waits for that, and when it
+            takes no more requests.
+
+    Attributes:
+        handle: what users know it by, once it is open.
     """
 
     def __init__(
@@ -40,17 +47,19 @@ class PooledConnection(connect_over):
         config: Config,
         trace: Trace | None,
         idle_timeout: float,
+        line: Line[Any],
         on_change: Callable[[PooledConnection], None],
     ) -> None:
         super().__init__(transport, authority=origin.authority, scheme=origin.scheme, config=config, trace=trace)
         self._idle_timeout = idle_timeout
         self._idle_since = trio.current_time()
+        self._line = line
         self._on_change = on_change
         self._promised = 0
         self._left = False
         self._leaving = trio.Event()  # set when it has left
         self._drain = True
-        self._handle: ClientConnection | None = None
+        self.handle: ClientConnection | None = None
 
     def _make_actor(self, transport: trio.abc.Stream, nursery: trio.Nursery) -> ConnectionActor:
         return ConnectionActor(
@@ -72,7 +81,7 @@ class PooledConnection(connect_over):
         Args:
             opened: called when requests may be made.
         """
-        async with self as self._handle:
+        async with self as self.handle:
             opened()
             await self._used()
             if not self._drain:
@@ -103,9 +112,11 @@ class PooledConnection(connect_over):
             self._leave()
 
     def _changed(self) -> None:
-        self._on_change(self)
-        if self._actor.life.cause is not None:
-            self._leave()
+        # Where streams begin and end; only seldom is it of interest to anybody.
+        if self._line.count or self._left or not self._actor.ending.accepting:
+            self._on_change(self)
+            if self._actor.life.cause is not None:
+                self._leave()
 
     # Who may use it
 
@@ -117,7 +128,8 @@ class PooledConnection(connect_over):
     @property
     def room(self) -> int:
         """How many more requests would begin at once, beside those that it is promised to."""
-        return self._actor.streams.slots.room - self._promised if self.accepting else 0
+        actor = self._actor
+        return actor.streams.slots.room - self._promised if not self._left and actor.ending.accepting else 0
 
     @property
     def used_up(self) -> bool:
@@ -162,8 +174,3 @@ class PooledConnection(connect_over):
     def open(self, outgoing: Outgoing, pump: Pump | None) -> Coroutine[object, object, StreamActor]:
         """Open a stream, before the first wait if there is room."""
         return open_stream(self._actor, outgoing, pump)
-
-    def handle(self, actor: StreamActor) -> ClientStream:
-        """What users hold of a stream of it."""
-        assert self._handle is not None
-        return ClientStream(actor, self._handle)

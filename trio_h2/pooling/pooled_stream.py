@@ -48,14 +48,15 @@ class PooledStream(EnteredOnce[ClientStream]):
         while True:
             connections = self._origins.to(self._where)
             connection = connections.at_once() or await connections.acquire(tries, timeouts)
-            self._pump = pump = outgoing.pump(timeouts.write)
+            self._pump = pump = None if outgoing.body is None else outgoing.pump(timeouts.write)
             self._actor = None
             try:
                 self._actor = actor = await connection.open(outgoing, pump)
                 if whole:
                     await self._head(actor, pump)
-                self._stream = connection.handle(actor)
-                return self._stream
+                assert connection.handle is not None
+                self._stream = stream = ClientStream(actor, connection.handle)
+                return stream
             except BaseException as error:
                 connections.serve()
                 opened = self._actor is not None

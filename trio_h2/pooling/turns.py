@@ -1,11 +1,8 @@
-"""`Turn`: a request that waits for a connection; `Line`: in which order they wait."""
+"""`Turn`: a request that waits for a connection."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Iterator
-from itertools import chain
 from typing import Literal
 
 import trio
@@ -16,7 +13,7 @@ from ..timeouts import Timeouts
 from .pooled_connection import PooledConnection
 from .tries import Tries
 
-__all__ = ["Line", "Turn"]
+__all__ = ["Turn"]
 
 _WAITED_FOR = {
     "acquire": "all streams that the origin allows were in use",
@@ -89,50 +86,3 @@ class Turn:
         self.leave()
         self._called = trio.Event()
         return connection
-
-
-class Line:
-    """Those who wait, in order; any of them may leave, at the same cost however many there are.
-
-    Who has had a turn, and has to wait again, is in front of all who have had none.
-
-    Attributes:
-        count: how many they are. Every request asks, so it is no `__len__`.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._again: OrderedDict[Turn, None] = OrderedDict()
-        self._new: OrderedDict[Turn, None] = OrderedDict()
-
-    def __iter__(self) -> Iterator[Turn]:
-        return chain(self._again, self._new)
-
-    @property
-    def new(self) -> list[Turn]:
-        """Those who have had none, in order."""
-        return list(self._new)
-
-    def still_new(self, turns: list[Turn]) -> list[Turn]:
-        """Those of them who wait and have had none."""
-        return [turn for turn in turns if turn in self._new]
-
-    def join(self, turn: Turn, *, again: bool) -> None:
-        """It waits from now on; `again` if it has had a turn."""
-        (self._again if again else self._new)[turn] = None
-        self._recount()
-
-    def leave(self, turn: Turn) -> None:
-        """It waits no more, if it did."""
-        self._again.pop(turn, None)
-        self._new.pop(turn, None)
-        self._recount()
-
-    def next(self) -> Turn:
-        """Whose turn it is; it waits no more."""
-        turn, _ = (self._again or self._new).popitem(last=False)
-        self._recount()
-        return turn
-
-    def _recount(self) -> None:
-        self.count = len(self._again) + len(self._new)

@@ -23,6 +23,7 @@ class StreamTable:
     Attributes:
         highest_inbound: the highest stream ID the peer has used or promised.
         highest_outbound: the highest stream ID we have used or promised.
+        ids_left: Whether there is a higher one.
         open_inbound: how many of the peer's streams count as concurrent (RFC 9113 section 5.1.2).
         open_outbound: how many of ours do.
         opened: how many streams were put in so far, on both sides.
@@ -38,6 +39,7 @@ class StreamTable:
         self._reset: OrderedDict[int, CloseReason] = OrderedDict()
         self.highest_inbound = 0
         self.highest_outbound = 0
+        self.ids_left = True
         self.open_inbound = 0
         self.open_outbound = 0
         self.opened = 0
@@ -90,6 +92,7 @@ class StreamTable:
         """Note an ID as used; all lower ones of its side are closed by that."""
         if stream_id & 1 == self._own_parity:
             self.highest_outbound = stream_id
+            self.ids_left = stream_id + 2 <= MAX_STREAM_ID
         else:
             self.highest_inbound = stream_id
 

@@ -223,11 +223,12 @@ class PoolTransport(Generic[RequestT, ResponseT]):
         head = stream.head
         assert head is not None
         make: Callable[..., ResponseT] = self._package.Response
+        interim = stream.informational
         extensions = {
             "http_version": b"HTTP/2",
             "stream_id": stream.stream_id,
             "trailers": None,
-            "informational": [make(each.status, headers=each.headers.raw) for each in stream.informational],
+            "informational": [make(each.status, headers=each.headers.raw) for each in interim] if interim else [],
             "network_stream": NetworkStream(stream.connection),
         }
         response = make(head.status, headers=self._last_response.of(head.headers), stream=body, extensions=extensions)
