@@ -15,7 +15,18 @@ from hyperframe.frame import DataFrame, HeadersFrame
 from trio.testing import MockClock
 
 import trio_h2
-from tests.engine.helpers import GET, POST, RawPeer, body_of, client_and_server, echo, hello, pattern, raw_client
+from tests.engine.helpers import (
+    GET,
+    POST,
+    RawPeer,
+    body_of,
+    client_and_server,
+    echo,
+    hello,
+    pattern,
+    raw_client,
+    raw_server,
+)
 from trio_h2.actors.at_once import ENOUGH
 from trio_h2.actors.plain_sockets import plain_socket, read_socket, write_socket
 
@@ -212,7 +223,8 @@ async def test_a_peer_that_has_gone_is_the_connections_failure(autojump_clock: M
 async def test_a_closed_socket_has_nobody_elses_number() -> None:
     one, other = plain_ends()
     await one.aclose()
-    assert write_socket(one.socket, b"data") == 0
+    with pytest.raises(trio.ClosedResourceError):
+        write_socket(one.socket, b"data")
     with pytest.raises(trio.ClosedResourceError):
         await read_socket(one.socket, 100)
     await other.aclose()
@@ -231,17 +243,62 @@ async def test_a_socket_that_closes_while_it_is_read(autojump_clock: MockClock) 
         await one.aclose()
 
 
-async def test_a_socket_whose_peer_resets_is_broken() -> None:
+def tcp_ends() -> tuple[trio.SocketStream, trio.SocketStream]:
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())
     accepted, _ = listener.accept()
     listener.close()
-    one = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.close()
+    one, other = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (client, accepted))
+    return one, other
+
+
+def reset_by_tcp(stream: trio.abc.Stream) -> None:
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    stream.socket.close()
+
+
+@pytest.mark.parametrize("how", ["read", "written"])
+async def test_a_socket_whose_peer_resets_is_broken(how: str) -> None:
+    client, one = tcp_ends()
+    reset_by_tcp(client)
     with pytest.raises(trio.BrokenResourceError, match="reset"):
-        await read_socket(one.socket, 100)
+        if how == "read":
+            await read_socket(one.socket, 100)
+        else:
+            write_socket(one.socket, b"data")
     await one.aclose()
+
+
+class Ends(trio_h2.Trace):
+    def __init__(self) -> None:
+        self.errors: list[trio_h2.H2Error | None] = []
+
+    def connection_ended(self, connection: trio_h2.Connection, error: trio_h2.H2Error | None) -> None:
+        self.errors.append(error)
+
+
+async def test_what_a_write_at_once_met_is_why_the_connection_ended(autojump_clock: MockClock) -> None:
+    """A socket says that it was reset to whoever asks first; the reader after it sees an end like any other."""
+
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        reset_by_tcp(peers[0].transport)
+        await stream.respond(200, (), bytes(ENOUGH))
+
+    peers: list[RawPeer] = []
+    trace = Ends()
+    async with raw_client(handler, transports=tcp_ends(), trace=trace) as peer:
+        peers.append(peer)
+        await peer.send(peer.headers(1, GET, end_stream=True))
+        await trio.testing.wait_all_tasks_blocked()
+    assert "reset" in str(trace.errors[0])
+
+
+async def test_a_clients_requests_learn_it_too(autojump_clock: MockClock) -> None:
+    async with raw_server(transports=tcp_ends()) as (connection, peer):
+        reset_by_tcp(peer.transport)
+        with pytest.raises(trio_h2.ConnectionTerminatedError, match="reset"):
+            await connection.request("POST", "/", body=bytes(ENOUGH))
 
 
 async def test_only_plain_sockets_are_plain() -> None:

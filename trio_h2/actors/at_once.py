@@ -10,6 +10,7 @@ from __future__ import annotations
 import trio
 
 from ..protocol.connection_machine import ConnectionMachine
+from .errors import without_frames
 from .plain_sockets import plain_socket, write_socket
 
 __all__ = ["ENOUGH", "AtOnce"]
@@ -26,9 +27,10 @@ class AtOnce:
         alone: Whether whoever sends next most likely is alone, so that its frames need no company.
         busy: Whether nothing can be written so: there is no plain socket, or it is full.
         rest: what the socket did not take. It is the task's to write, before anything else.
+        failure: why it takes nothing any more. A socket says so once, and to whoever asks it first; then it only ends.
     """
 
-    __slots__ = ("_machine", "_socket", "alone", "busy", "rest")
+    __slots__ = ("_machine", "_socket", "alone", "busy", "failure", "rest")
 
     def __init__(self, machine: ConnectionMachine, transport: trio.abc.SendStream) -> None:
         self._machine = machine
@@ -36,6 +38,7 @@ class AtOnce:
         self.alone = False
         self.busy = self._socket is None
         self.rest = b""
+        self.failure: Exception | None = None
 
     def expect(self, *, alone: bool) -> None:
         """The reader has given out a read; if all of it was one stream's, whoever sends next most likely is alone."""
@@ -49,7 +52,11 @@ class AtOnce:
         assert self._socket is not None
         self.alone = False
         data = self._machine.take()
-        sent = write_socket(self._socket, data)
+        try:
+            sent = write_socket(self._socket, data)
+        except Exception as error:
+            self.failure = without_frames(error)
+            sent = 0
         self.rest = data[sent:]
         self.busy = sent < len(data)
         return sent

@@ -205,6 +205,8 @@ class ConnectionActor:
             size, data = next_size(len(data)), b""  # the next read can have the memory of this one
             data = await read(self.transport, size)
             if not data:
+                if self.writer.at_once.failure is not None:  # who wrote has heard why this is the end
+                    raise TransportFailed(self.writer.at_once.failure)
                 self.ending.left()
 
     async def receive(self, data: bytes | bytearray) -> None:

@@ -36,14 +36,21 @@ async def read_socket(socket: trio.socket.SocketType, size: int) -> bytes:
         except BlockingIOError:
             pass
         except OSError as error:
-            if error.errno == errno.EBADF:
-                raise trio.ClosedResourceError("this socket was already closed") from None
-            raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+            raise _translated(error) from error
 
 
 def write_socket(socket: trio.socket.SocketType, data: bytes) -> int:
-    """Write as much as the socket takes at once; how much that is. If it is broken, whoever waits for it hears why."""
+    """Write as much as the socket takes at once; how much that is. Raises what `SocketStream.send_all` raises."""
     try:
         return os.write(socket.fileno(), data)
-    except OSError:
+    except BlockingIOError:
         return 0
+    except OSError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: OSError) -> Exception:
+    """What trio's stream raises for it."""
+    if error.errno == errno.EBADF:
+        return trio.ClosedResourceError("this socket was already closed")
+    return trio.BrokenResourceError(f"socket connection broken: {error}")

@@ -105,6 +105,8 @@ class Writer:
 
     async def _write(self) -> None:
         while True:
+            if self.at_once.failure is not None:
+                raise TransportFailed(self.at_once.failure)
             if self._senders:
                 self._cut_for_waiting()
             data = self.at_once.rest or self._machine.take()
