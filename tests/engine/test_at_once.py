@@ -27,8 +27,8 @@ from tests.engine.helpers import (
     raw_client,
     raw_server,
 )
-from trio_h2.actors.at_once import ENOUGH
 from trio_h2.actors.plain_sockets import plain_socket, read_socket, write_socket
+from trio_h2.actors.writer import ENOUGH
 
 MESSAGE = b"m" * 100
 
@@ -106,10 +106,12 @@ async def test_those_who_answer_together_write_together(autojump_clock: MockCloc
     assert steps.of["_run_writer"] == 0
 
 
-async def test_enough_leaves_before_all_have_answered(autojump_clock: MockClock) -> None:
+async def test_forty_messages_leave_before_the_others_are_sent(autojump_clock: MockClock) -> None:
     async def handler(stream: trio_h2.ServerStream) -> None:
-        there.append(readable(peers[0].transport))
-        await stream.respond(200, (), bytes(ENOUGH // 5))
+        await stream.send_response(200)
+        async for message in stream:
+            there.append(readable(peers[0].transport))
+            await stream.send_all(message)
 
     def readable(transport: trio.abc.Stream) -> bool:
         assert isinstance(transport, trio.SocketStream)
@@ -117,12 +119,27 @@ async def test_enough_leaves_before_all_have_answered(autojump_clock: MockClock)
 
     there: list[bool] = []
     peers: list[RawPeer] = []
+    ids = range(1, 121, 2)
     async with raw_client(handler, transports=socket_pair()) as peer:
         peers.append(peer)
-        await peer.send(*(peer.headers(stream_id, GET, end_stream=True) for stream_id in range(1, 21, 2)))
-        await trio.testing.wait_all_tasks_blocked()
-        assert there == [False] * 5 + [True] * 5
+        await peer.send(*(peer.headers(stream_id, POST) for stream_id in ids))
         await peer.sync()
+        await peer.send(*(peer.data(stream_id, MESSAGE) for stream_id in ids))
+        await trio.testing.wait_all_tasks_blocked()
+        assert there == [False] * ENOUGH + [True] * (len(ids) - ENOUGH)
+        await peer.send(*(peer.data(stream_id, b"", end_stream=True) for stream_id in ids))
+        await peer.sync()
+
+
+async def test_responses_that_end_leave_together(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), pattern(1_000))
+
+    ends = plain_ends()
+    async with raw_client(handler, transports=ends) as peer:
+        await peer.send(*(peer.headers(stream_id, GET, end_stream=True) for stream_id in range(1, 121, 2)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(await ends[0].receive_some(2**20)) > 60_000
 
 
 async def conversation(make: Make) -> list[bytes]:
@@ -157,7 +174,7 @@ async def test_both_ways_write_the_same(autojump_clock: MockClock) -> None:
 
 async def test_what_a_full_socket_does_not_take_follows(autojump_clock: MockClock) -> None:
     """Nothing is lost, doubled or overtaken (invariant 6)."""
-    pieces = [pattern(ENOUGH * 3, seed) for seed in range(100)]
+    pieces = [pattern(12_288, seed) for seed in range(100)]
 
     async def handler(stream: trio_h2.ServerStream) -> None:
         await stream.send_response(200)
@@ -283,7 +300,7 @@ async def test_what_a_write_at_once_met_is_why_the_connection_ended(autojump_clo
 
     async def handler(stream: trio_h2.ServerStream) -> None:
         reset_by_tcp(peers[0].transport)
-        await stream.respond(200, (), bytes(ENOUGH))
+        await stream.respond(200, (), bytes(4_096))
 
     peers: list[RawPeer] = []
     trace = Ends()
@@ -298,7 +315,7 @@ async def test_a_clients_requests_learn_it_too(autojump_clock: MockClock) -> Non
     async with raw_server(transports=tcp_ends()) as (connection, peer):
         reset_by_tcp(peer.transport)
         with pytest.raises(trio_h2.ConnectionTerminatedError, match="reset"):
-            await connection.request("POST", "/", body=bytes(ENOUGH))
+            await connection.request("POST", "/", body=bytes(4_096))
 
 
 async def test_only_plain_sockets_are_plain() -> None:

@@ -13,11 +13,7 @@ from ..protocol.connection_machine import ConnectionMachine
 from .errors import without_frames
 from .plain_sockets import plain_socket, write_socket
 
-__all__ = ["ENOUGH", "AtOnce"]
-
-ENOUGH = 4096
-"""Octets that are worth a write of their own, however many others have something to send: the peer works on them while
-those do. A hundred streams that send each other small messages took turns with it otherwise, one of the two idle."""
+__all__ = ["AtOnce"]
 
 
 class AtOnce:

@@ -41,12 +41,12 @@ from ..protocol.field_rules import Fields
 from ..protocol.response_rules import ResponseHead
 from ..protocol.stream_machine import StreamMachine
 from ..tracer import Tracer
-from .at_once import ENOUGH, AtOnce
+from .at_once import AtOnce
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend
 from .under_tls import under_tls
 
-__all__ = ["Writer"]
+__all__ = ["ENOUGH", "Writer"]
 
 SEND_GRACE = 60.0
 """Seconds that a write may last beyond what `Config.min_send_rate` gives it: links fail for a while, and kernels take
@@ -54,6 +54,11 @@ octets in large pieces."""
 
 URGENCY_LEVELS = 8
 """RFC 9218 section 4.1: 0 is the most urgent, 7 the least."""
+
+ENOUGH = 40
+"""Messages of streams that go on which are worth a write of their own, however many others have something to send: the
+peer works on them while those do. A hundred streams that send each other small messages took turns with it otherwise,
+one of the two idle. Responses that end are not counted: for those, fewer writes are worth more."""
 
 
 class Writer:
@@ -85,6 +90,7 @@ class Writer:
         self._senders: dict[StreamMachine, PendingSend] = {}
         self._starved_since: float | None = None
         self._stopped = False
+        self._messages = 0  # of streams that go on, cut since the last write
         self._due: float | None = None
         self.at_once = AtOnce(machine, transport)
         self.ended = trio.Event()
@@ -112,6 +118,7 @@ class Writer:
             data = self.at_once.rest or self._machine.take()
             if data:
                 self._writing = True
+                self._messages = 0
                 if self._taken:
                     self._taken.unpark_all()
                 if self._min_send_rate:
@@ -140,7 +147,7 @@ class Writer:
         """A call has cut all that it has: write it, or wake the task. One that `yields` can write it as it goes on."""
         if self.at_once.busy or self._writing or self._senders or self._stopped:
             self._woken.set()
-        elif self.at_once.alone or self._machine.outbox.size >= ENOUGH:
+        elif self.at_once.alone or self._messages >= ENOUGH:
             self._write_at_once()
         elif not yields:
             self._woken.set()
@@ -151,6 +158,7 @@ class Writer:
             self._write_at_once()
 
     def _write_at_once(self) -> None:
+        self._messages = 0
         self.bytes_sent += self.at_once.write()
         if self.at_once.rest:
             self._woken.set()
@@ -234,6 +242,8 @@ class Writer:
             return False
         if not data or not machine.send_whole(stream, data, end_stream=end_stream):
             return False
+        if not end_stream:
+            self._messages += 1
         self.whole(yields=yields)
         return True
 
