@@ -17,6 +17,7 @@ from trio.testing import MockClock
 import trio_h2
 from tests.engine.helpers import (
     GET,
+    OK,
     POST,
     RawPeer,
     body_of,
@@ -311,11 +312,15 @@ async def test_what_a_write_at_once_met_is_why_the_connection_ended(autojump_clo
     assert "reset" in str(trace.errors[0])
 
 
-async def test_a_clients_requests_learn_it_too(autojump_clock: MockClock) -> None:
+async def test_a_clients_request_learns_it_too_and_was_not_sent(autojump_clock: MockClock) -> None:
     async with raw_server(transports=tcp_ends()) as (connection, peer):
-        reset_by_tcp(peer.transport)
-        with pytest.raises(trio_h2.ConnectionTerminatedError, match="reset"):
-            await connection.request("POST", "/", body=bytes(4_096))
+        async with connection.stream("GET", "/") as stream:
+            await peer.send(peer.headers(1, OK))
+            await stream.response()  # who sends next is alone
+            reset_by_tcp(peer.transport)
+            with pytest.raises(trio_h2.ConnectionTerminatedError, match="reset") as caught:
+                await connection.request("GET", "/")
+    assert caught.value.safe_to_retry
 
 
 async def test_only_plain_sockets_are_plain() -> None:

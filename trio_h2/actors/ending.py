@@ -116,7 +116,7 @@ class Ending:
         of the loop.
         """
         if self._context.client:
-            self._streams.fail_unsent(self._context.machine.outbox.taken, failure)
+            self._streams.fail_unsent(self._context.writer.taken_by_transport, failure)
             self._context.machine.take()
 
     def give_up(self, reason: str) -> None:

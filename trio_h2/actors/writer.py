@@ -188,6 +188,12 @@ class Writer:
         """When the write under way has to be done, by `Config.min_send_rate`; None if none is."""
         return self._due
 
+    @property
+    def taken_by_transport(self) -> int:
+        """Octets of all that was cut that the transport has, as far as anybody knows."""
+        at_once = self.at_once
+        return self._machine.outbox.taken - (0 if at_once.failure is None else len(at_once.rest))
+
     # Senders
 
     @property
