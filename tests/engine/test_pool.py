@@ -471,6 +471,23 @@ async def test_a_connection_is_not_idle_while_a_stream_is_open(
         assert pool.statistics() == {}
 
 
+async def test_a_connection_that_was_never_used_is_no_failure_when_it_closes(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The pool's own doing: the next connection is opened without a pause."""
+    network = Network(nursery, echo, Config(max_concurrent_streams=1))
+    network.before = partial(trio.sleep, 1)
+    async with network.pool(idle_timeout=5) as pool, pool.stream("POST", URL):
+        with trio.move_on_after(0.5):
+            await pool.request("GET", URL)
+        await trio.sleep(10)
+        begun = trio.current_time()
+        assert (await pool.request("POST", URL, body=b"x")).body == b"x"
+        assert trio.current_time() == begun + 1
+        statistics = pool.statistics()["http://example.org"]
+        assert (statistics.opened, statistics.failures) == (3, 0)
+
+
 # What is tried again
 
 

@@ -89,13 +89,13 @@ class PooledConnection(connect_over):
 
     async def _used(self) -> None:
         """Wait until it is to be closed, or has ended."""
-        while True:
+        while not self._left:
             since = trio.current_time() if len(self._actor.streams) else self._idle_since
             with trio.move_on_at(since + self._idle_timeout):
                 await self._leaving.wait()
                 return
             if not len(self._actor.streams) and trio.current_time() >= self._idle_since + self._idle_timeout:
-                return
+                self._leave()
 
     def leave(self, *, drain: bool) -> None:
         """Close it, in its own task; with `drain` what is open may finish first."""
