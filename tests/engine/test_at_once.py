@@ -29,7 +29,7 @@ from tests.engine.helpers import (
     raw_server,
 )
 from trio_h2.actors.plain_sockets import plain_socket, read_socket, write_socket
-from trio_h2.actors.writer import ENOUGH
+from trio_h2.actors.writer import ENOUGH, HELD_UP
 
 MESSAGE = b"m" * 100
 
@@ -321,6 +321,21 @@ async def test_a_clients_request_learns_it_too_and_was_not_sent(autojump_clock: 
             with pytest.raises(trio_h2.ConnectionTerminatedError, match="reset") as caught:
                 await connection.request("GET", "/")
     assert caught.value.safe_to_retry
+
+
+async def test_after_a_while_the_reader_goes_before_a_request(autojump_clock: MockClock) -> None:
+    """The program was busy, and the server has left: the request is not written, and safe to make again."""
+    for _ in range(20):  # the reader and the writer wake in the same turn of the loop, in either order
+        async with raw_server(transports=tcp_ends()) as (connection, peer), connection.stream("GET", "/") as stream:
+            await peer.expect(HeadersFrame)
+            await peer.send(peer.headers(1, OK, end_stream=True))
+            await stream.response()
+            await trio.sleep(HELD_UP * 1.1)
+            assert isinstance(peer.transport, trio.SocketStream)
+            peer.transport.socket.close()
+            with pytest.raises(trio_h2.ConnectionTerminatedError, match="closed the transport") as caught:
+                await connection.request("GET", "/")
+            assert caught.value.safe_to_retry
 
 
 async def test_only_plain_sockets_are_plain() -> None:

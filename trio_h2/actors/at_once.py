@@ -7,6 +7,8 @@ task need not be woken, which takes two steps of it. Where one sender is alone, 
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from ..protocol.connection_machine import ConnectionMachine
@@ -21,12 +23,13 @@ class AtOnce:
 
     Attributes:
         alone: Whether whoever sends next most likely is alone, so that its frames need no company.
-        busy: Whether nothing can be written so: there is no plain socket, or it is full.
+        busy: Whether nothing can be written so: there is no plain socket, or it is full, or a read has to be first.
         rest: what the socket did not take. It is the task's to write, before anything else.
+        read_at: when the last read was given out, on trio's clock; before the first, never too long ago.
         failure: why it takes nothing any more. A socket says so once, and to whoever asks it first; then it only ends.
     """
 
-    __slots__ = ("_machine", "_socket", "alone", "busy", "failure", "rest")
+    __slots__ = ("_machine", "_socket", "alone", "busy", "failure", "read_at", "rest")
 
     def __init__(self, machine: ConnectionMachine, transport: trio.abc.SendStream) -> None:
         self._machine = machine
@@ -34,11 +37,17 @@ class AtOnce:
         self.alone = False
         self.busy = self._socket is None
         self.rest = b""
+        self.read_at = math.inf
         self.failure: Exception | None = None
 
-    def expect(self, *, alone: bool) -> None:
+    def expect(self, *, alone: bool, read_at: float) -> None:
         """The reader has given out a read; if all of it was one stream's, whoever sends next most likely is alone."""
         self.alone = alone
+        self.read_at = read_at
+
+    def wait(self) -> None:
+        """What is cut now is the task's to write."""
+        self.busy = True
 
     def write(self) -> int:
         """Take what is cut and write it; how many octets went.

@@ -236,7 +236,7 @@ class ConnectionActor:
                 break
             over = clock() >= slice_.until
         slice_.end()
-        self.writer.at_once.expect(alone=alone)
+        self.writer.at_once.expect(alone=alone, read_at=self.deadlines.received_at)
         self._settle()
 
     async def _pause(self) -> None:

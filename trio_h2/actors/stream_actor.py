@@ -29,6 +29,7 @@ from .logs import log_handler_error
 from .pump import Pump
 from .stream_context import StreamContext
 from .stream_failures import CLOSED_HERE, reset_by_event, response_ended
+from .writer import HELD_UP
 
 __all__ = ["StreamActor"]
 
@@ -284,11 +285,13 @@ class StreamActor(HandlerContract):
         """Take the next stream ID and queue HEADERS, in one step. Raises as ConnectionMachine.open_stream."""
         assert self._open_arguments is not None
         fields, head, end_stream = self._open_arguments
-        outbox = self._context.machine.outbox
+        outbox, writer = self._context.machine.outbox, self._context.writer
         self._cut_at = outbox.taken + outbox.size
+        if self.since - writer.at_once.read_at > HELD_UP:
+            writer.read_first()
         self._bind(self._context.machine.open_stream(fields, head, end_stream=end_stream))
         if not self._send_at_once():
-            self._context.writer.whole()
+            writer.whole()
         tracer = self._context.tracer
         if tracer is not None:
             tracer.unqueued(self)

@@ -46,7 +46,7 @@ from .errors import TransportFailed, raised
 from .pending_send import PendingSend
 from .under_tls import under_tls
 
-__all__ = ["ENOUGH", "Writer"]
+__all__ = ["ENOUGH", "HELD_UP", "Writer"]
 
 SEND_GRACE = 60.0
 """Seconds that a write may last beyond what `Config.min_send_rate` gives it: links fail for a while, and kernels take
@@ -54,6 +54,10 @@ octets in large pieces."""
 
 URGENCY_LEVELS = 8
 """RFC 9218 section 4.1: 0 is the most urgent, 7 the least."""
+
+HELD_UP = 0.1
+"""Seconds without a read after which a request lets the reader go first. A program that was busy for a while would else
+write to a server that has left in the meantime, and not know whether its request was processed."""
 
 ENOUGH = 40
 """Messages of streams that go on which are worth a write of their own, however many others have something to send: the
@@ -90,6 +94,7 @@ class Writer:
         self._senders: dict[StreamMachine, PendingSend] = {}
         self._starved_since: float | None = None
         self._stopped = False
+        self._reads_first = False
         self._messages = 0  # of streams that go on, cut since the last write
         self._due: float | None = None
         self.at_once = AtOnce(machine, transport)
@@ -111,6 +116,9 @@ class Writer:
 
     async def _write(self) -> None:
         while True:
+            if self._reads_first:
+                self._reads_first = False
+                await trio.lowlevel.checkpoint()
             if self.at_once.failure is not None:
                 raise TransportFailed(self.at_once.failure)
             if self._senders:
@@ -142,6 +150,11 @@ class Writer:
     def wake(self) -> None:
         """There may be something to write."""
         self._woken.set()
+
+    def read_first(self) -> None:
+        """The loop may have been held up: what the peer sent meanwhile, its end say, goes before what is cut now."""
+        self._reads_first = True
+        self.at_once.wait()
 
     def whole(self, *, yields: bool = False) -> None:
         """A call has cut all that it has: write it, or wake the task. One that `yields` can write it as it goes on."""
