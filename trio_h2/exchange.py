@@ -149,6 +149,8 @@ async def open_stream(connection: ConnectionActor, outgoing: Outgoing, pump: Pum
     fields = outgoing.fields if tracer is None else _traced(tracer, actor, outgoing)
     actor.prepare(fields, outgoing.head, end_stream=outgoing.end_stream, pump=pump)
     connection.start_client_stream(actor)
+    if actor.stream is not None:
+        return actor
     try:
         await actor.wait_open()
     except BaseException:
@@ -175,27 +177,22 @@ async def exchange(
     # The stream opens before the first wait: a call that is cancelled already must not send the request.
     await trio.lowlevel.checkpoint_if_cancelled()
     actor = await open_stream(connection, outgoing, pump)
-    try:
-        return await _read_response(actor, max_body)
-    finally:
-        actor.close(linger=False)
-        if pump is not None:
-            await pump.left()
-            pump.raise_error()
-
-
-async def _read_response(actor: StreamActor, max_body: int | None) -> Response:
     body: list[bytes | bytearray] = []
     try:
         if not await actor.inbox.receive_message(body, max_body):
             reason = f"the response has more than {max_body} octets, its max_body"
             raise ResponseTooLargeError(reason, stream_id=actor.stream_id)
+        response = _received(actor.inbox, body)
+        assert response is not None
+        return response
     except H2Error as error:
         error.add_response(_received(actor.inbox, body))
         raise
-    response = _received(actor.inbox, body)
-    assert response is not None
-    return response
+    finally:
+        actor.close(linger=False)
+        if pump is not None:
+            await pump.left()
+            pump.raise_error()
 
 
 def _received(inbox: Inbox, body: list[bytes | bytearray]) -> Response | None:

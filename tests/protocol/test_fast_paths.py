@@ -171,6 +171,50 @@ def test_rfc9113_8_1_a_whole_request_is_what_its_parts_are(
     assert took == [True, whole, False, False]
 
 
+# Receiving the end of a body
+
+
+@pytest.mark.parametrize("request_ends", [True, False])
+@pytest.mark.parametrize(
+    ("fields", "body", "took"),
+    [
+        pytest.param(h.status(200), b"hello", True, id="no content-length"),
+        pytest.param(h.status(200, h.length(8)), b"hello", True, id="with one"),
+        pytest.param(h.status(200), b"", True, id="nothing more"),
+        pytest.param(h.status(200, h.length(3)), b"", True, id="nothing more, with a content-length"),
+        pytest.param(h.status(200, h.length(7)), b"hello", False, id="too long"),
+        pytest.param(h.status(200, h.length(9)), b"hello", False, id="too short"),
+        pytest.param(h.status(304), b"hello", False, id="304"),
+        pytest.param(h.status(200), bytes(100), False, id="more than the window"),
+    ],
+)
+def test_rfc9113_6_1_data_that_ends_a_stream_is_what_its_steps_are(
+    fields: h.Fields, body: bytes, took: bool, request_ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    fast_path = StreamMachine.receive_last_data
+
+    def response(*, fast: bool) -> object:
+        def tried(*arguments: Any) -> bool:
+            seen.append(fast and fast_path(*arguments))
+            return seen[-1]
+
+        monkeypatch.setattr(StreamMachine, "receive_last_data", tried)
+        peer = h.RawPeer(client=True, config=Config(initial_window_size=100))
+        stream = h.open_request(peer.machine, h.GET if request_ends else h.POST, end=request_ends)
+        first = h.data(1, b"abc") if fields[0][1] == b"200" else b""
+        begun = peer.receive(peer.headers(1, fields), first)
+        events = peer.receive(h.data(1, body, end=True))
+        half = stream.receiving
+        facts = stream.state, stream.close_reason, stream.counted, half.phase, half.seen, stream.inbound.available
+        late = peer.receive(h.data(1, b"late"))
+        sent = [frame.serialize() for frame in peer.frames()]
+        return begun, events, facts, late, sent, h.state_of(peer.machine)
+
+    assert response(fast=True) == response(fast=False)
+    assert seen[0] == took
+
+
 # Sending a whole response
 
 

@@ -66,9 +66,15 @@ class Slots(Generic[S]):
         self.waiting: OrderedDict[S, None] = OrderedDict()
         self.promised: OrderedDict[S, trio.Event] = OrderedDict()
 
-    def join(self, actor: S) -> None:
-        """The actor waits, behind the others."""
-        self.waiting[actor] = None
+    def enter(self, actor: S) -> None:
+        """The actor's stream opens: now, as most do, or when those before it have and there is a slot."""
+        if self.waiting or self.promised or self._free <= 0:
+            self.waiting[actor] = None
+            self.grant()
+            return
+        self._open(actor)
+        if self._on_change is not None:
+            self._on_change()
 
     def grant(self) -> None:
         """Let those in front open, as far as the peer's limit allows."""
@@ -79,16 +85,19 @@ class Slots(Generic[S]):
             if actor.wants_slot:
                 if self._free <= 0:
                     return
-                try:
-                    actor.open()
-                except H2Error as error:
-                    actor.fail(without_frames(error))
-                else:
-                    assert actor.stream_id is not None
-                    self._opened(actor.stream_id, actor)
+                self._open(actor)
             self.withdraw(actor)
         if self._on_change is not None:
             self._on_change()
+
+    def _open(self, actor: S) -> None:
+        try:
+            actor.open()
+        except H2Error as error:
+            actor.fail(without_frames(error))
+        else:
+            assert actor.stream_id is not None
+            self._opened(actor.stream_id, actor)
 
     def _grant_promised(self) -> None:
         machine = self._machine

@@ -276,9 +276,8 @@ class ConnectionActor:
     def start_client_stream(self, actor: StreamActor) -> None:
         """Give a client's stream its task; it opens now, or when its turn for a slot comes."""
         self.ending.check_usable()
-        self.streams.queue(actor)
         self.tasks.start_client(actor)
-        self.streams.slots.grant()
+        self.streams.enter(actor)
 
     @trio.lowlevel.enable_ki_protection
     def start_pushed_stream(self, actor: StreamActor) -> StreamActor:

@@ -357,6 +357,9 @@ class Inbox:
         if chunk is None and self._queued:
             chunk = self._advance()
         if chunk is not None:
+            if not (self._queued or chunk.offset or self._paid) and len(chunk.data) <= TAKE_UP_TO:
+                self._held = None
+                return self._take_all(chunk)
             return self._take(chunk, None)
         if self.failure is not None:
             raise self._raisable()

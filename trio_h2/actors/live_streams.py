@@ -93,10 +93,10 @@ class LiveStreams:
         self._open[actor.stream_id] = actor
         self._live.add(actor)
 
-    def queue(self, actor: StreamActor) -> None:
+    def enter(self, actor: StreamActor) -> None:
         """A client's stream opens as soon as there is a slot for it."""
         self._live.add(actor)
-        self.slots.join(actor)
+        self.slots.enter(actor)
 
     def remove(self, actor: StreamActor) -> None:
         """The stream is done with: nothing is left of it but its tombstone."""

@@ -83,18 +83,23 @@ class MessageReceiver:
         if stream is None:
             self._credit.inbound.release(length)
             return self._late_data(frame)
-        verdict = self._accept_data(stream, frame)
-        if verdict is not None:
-            self._credit.inbound.release(length)
-            return verdict
-        if length > len(frame.data) and self._state.rules.return_padding:
-            self._credit.acknowledge(stream, length - len(frame.data))
         ended = failure = None
-        if frame.end_stream:
-            failure = self._end(stream)
-            ended = ev.StreamEnded(frame.stream_id) if failure is None else None
-        elif not frame.data:
-            failure = self._budgets.count_control_frame()
+        if frame.end_stream and length == len(frame.data) and stream.receive_last_data(length):
+            if stream.closed:
+                self._table.close(stream, CloseReason.ENDED)
+            ended = ev.StreamEnded(frame.stream_id)
+        else:
+            failure = self._accept_data(stream, frame)
+            if failure is not None:
+                self._credit.inbound.release(length)
+                return failure
+            if length > len(frame.data) and self._state.rules.return_padding:
+                self._credit.acknowledge(stream, length - len(frame.data))
+            if frame.end_stream:
+                failure = self._end(stream)
+                ended = ev.StreamEnded(frame.stream_id) if failure is None else None
+            elif not frame.data:
+                failure = self._budgets.count_control_frame()
         events.append(ev.DataReceived(frame.stream_id, frame.data, length, ended))
         if ended is not None:
             events.append(ended)

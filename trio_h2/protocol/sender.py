@@ -136,15 +136,16 @@ class Sender:
             raise TooManyStreamsError("the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached", initiator="local")
         stream_id = self._take_stream_id(stream_id)
         stream = self.state.new_stream(stream_id)
-        stream.begin_request(head, stream.sending)
-        if end_stream and stream.sending.too_short:
-            raise InvalidBodyLengthError(head.content_length or 0, 0, initiator="local", stream_id=stream_id)
-        stream.send(Input.SEND_HEADERS)
+        if end_stream:
+            if head.content_length:
+                raise InvalidBodyLengthError(head.content_length, 0, initiator="local", stream_id=stream_id)
+            stream.send_whole_request(head)
+        else:
+            stream.begin_request(head, stream.sending)
+            stream.send(Input.SEND_HEADERS)
         self.table.use(stream_id)
         self.table.add(stream)
         self.outbox.headers(stream_id, fields, end_stream=end_stream, priority=priority)
-        if end_stream and stream.send_end():
-            self.table.close(stream, CloseReason.ENDED)
         return stream
 
     def promise(

@@ -161,6 +161,8 @@ class Phase(enum.IntEnum):
 
 # What every frame asks for, by names of their own: to look one up in its class takes CPython 3.11 longer than its use.
 _OPEN = StreamState.OPEN
+_HALF_CLOSED_LOCAL = StreamState.HALF_CLOSED_LOCAL
+_HALF_CLOSED_REMOTE = StreamState.HALF_CLOSED_REMOTE
 _CLOSED = StreamState.CLOSED
 _SEND_END_STREAM = Input.SEND_END_STREAM
 _RECV_END_STREAM = Input.RECV_END_STREAM
@@ -230,6 +232,15 @@ class MessageHalf:
             return False
         self.seen = seen
         return True
+
+    def ends_with(self, octets: int) -> bool:
+        """Whether content-length allows so many more octets of body, and then its end."""
+        return self.expected is None or self.seen + octets == self.expected
+
+    def finish(self, octets: int) -> None:
+        """So many more octets came, and nothing more belongs to the message."""
+        self.seen += octets
+        self.phase = _DONE
 
     def has_room(self, octets: int) -> bool:
         """Whether content-length allows so many more octets of body."""
@@ -344,6 +355,14 @@ class StreamMachine:
         self.tunnel = head.method == b"CONNECT"
         self.receiving.be_whole(head.content_length)
 
+    def send_whole_request(self, head: RequestHead) -> None:
+        """Step for HEADERS with END_STREAM on a stream that was idle; the caller has looked that it needs no body."""
+        self.state = StreamState.HALF_CLOSED_LOCAL
+        self.request_method = head.method
+        self.authority = head.authority or b""
+        self.tunnel = head.method == b"CONNECT"
+        self.sending.be_whole(head.content_length)
+
     def promise_request(self, head: RequestHead, half: MessageHalf) -> None:
         """The stream is promised for this request, which has no body (RFC 9113 section 8.4); `half` would have it."""
         self.begin_request(head, half)
@@ -422,6 +441,20 @@ class StreamMachine:
             return True
         self.state = StreamState.HALF_CLOSED_LOCAL
         return False
+
+    def receive_last_data(self, octets: int) -> bool:
+        """The fast path of most ends: DATA with END_STREAM and no padding, all steps in one. If not, nothing is done.
+
+        Whether the stream is in the middle of that body, and no rule speaks against so many more octets, and the end.
+        """
+        half, state = self.receiving, self.state
+        if (state is not _HALF_CLOSED_LOCAL and state is not _OPEN) or half.phase is not _BODY:
+            return False
+        if not half.ends_with(octets) or (octets and not self.inbound.receive(octets)):
+            return False
+        half.finish(octets)
+        self.state = _CLOSED if state is _HALF_CLOSED_LOCAL else _HALF_CLOSED_REMOTE
+        return True
 
     def receive_end(self) -> bool:
         """Step for END_STREAM, which the state allows where its frame was; whether the stream is closed by it."""

@@ -36,6 +36,10 @@ class HttpxResponse(Protocol):
 
     extensions: dict[str, Any]
 
+    @property
+    def headers(self) -> Any:
+        """Its fields."""
+
 
 class Transport(Protocol[RequestT_contra, ResponseT_co]):
     """Another transport of the package."""
@@ -231,7 +235,9 @@ class PoolTransport(Generic[RequestT, ResponseT]):
             "informational": [make(each.status, headers=each.headers.raw) for each in interim] if interim else [],
             "network_stream": NetworkStream(stream.connection),
         }
-        response = make(head.status, headers=self._last_response.of(head.headers), stream=body, extensions=extensions)
+        fields = self._last_response
+        response = make(head.status, headers=fields.of(head.headers), stream=body, extensions=extensions)
+        response.headers.encoding = fields.encoding
         body.tell(response.extensions)
         return response
 
