@@ -33,6 +33,7 @@ FOREIGN = {
     "check_hostname": "ssl.SSLContext's",
     "deadline": "trio.CancelScope's",
     "disabled": "logging.Logger's",
+    "encoding": "httpx.Headers'",
     "options": "ssl.SSLContext's",
     "propagate": "logging.Logger's",
     "shield": "trio.CancelScope's",

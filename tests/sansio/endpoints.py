@@ -300,7 +300,7 @@ class MemoryEndpoint(Endpoint):
         one = token(event)
         if one is not None and stream_id in self._readers:
             reader = self._readers[stream_id]
-            if not reader.ended:
+            if not reader.ended and stream_id not in self.abandoned:
                 reader.unread.append((one, one[1] if one[0] == "data" else 0))
             reader.ended |= one == ("ended",)
         elif isinstance(event, OF_THE_CONNECTION) or (isinstance(event, ev.WindowUpdated) and not stream_id):

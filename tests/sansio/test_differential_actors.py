@@ -165,7 +165,7 @@ DIFFERENCES: tuple[Difference, ...] = (
             one.what == "frames"
             and one.key[0] == "RST_STREAM"
             and one.program.goaway is not None
-            and one.key[1] > one.program.goaway.last_stream_id
+            and (one.key[1] > one.program.goaway.last_stream_id or one.key[1] in one.program.abandoned)
             and one.actors is None
         ),
     ),
@@ -538,3 +538,13 @@ SETTINGS_OF_A_TEST = settings(
 )
 TestServer, TestClient = Server.TestCase, Client.TestCase
 TestServer.settings = TestClient.settings = SETTINGS_OF_A_TEST
+
+
+def test_rfc9113_6_8_a_second_goaway_may_leave_fewer_streams() -> None:
+    both = Client()
+    both.start(push=False)
+    both.request(name="GET", end=False)
+    both.say(h.goaway(1, 0), cut=1)
+    both.say(h.goaway(0, 0) + h.data(1, b""), cut=1)
+    both.read(pick=0)
+    both.teardown()

@@ -58,12 +58,12 @@ class LastResponseFields:
         package: httpx, or httpx2.
 
     Attributes:
-        encoding: that of the fields which `of` has given last, where it is known; the package looks for it otherwise.
+        known_encoding: that of the fields which `of` has given last, where it is known; else the package looks for it.
     """
 
     def __init__(self, package: ModuleType) -> None:
         self._package = package
-        self.encoding: str | None = None
+        self.known_encoding: str | None = None
         self._headers: trio_h2.Headers | None = None
         self._made: Any = None
 
@@ -71,9 +71,9 @@ class LastResponseFields:
         """These, as a response of the package is made of them. They are the same object where a server repeats them."""
         if headers is not self._headers:
             self._headers, self._made = (None if "set-cookie" in headers else headers), None
-            self.encoding = None
+            self.known_encoding = None
             return headers.raw
         if self._made is None:
             self._made = self._package.Headers(headers.raw)  # which each response copies
-            self.encoding = self._made.encoding
+            self.known_encoding = self._made.encoding
         return self._made

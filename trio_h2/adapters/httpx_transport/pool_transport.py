@@ -237,7 +237,7 @@ class PoolTransport(Generic[RequestT, ResponseT]):
         }
         fields = self._last_response
         response = make(head.status, headers=fields.of(head.headers), stream=body, extensions=extensions)
-        response.headers.encoding = fields.encoding
+        response.headers.encoding = fields.known_encoding
         body.tell(response.extensions)
         return response
 
