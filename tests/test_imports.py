@@ -248,6 +248,7 @@ HOUSE = {
             "stopping",
             "slices",
             "messages",
+            "delivery",
             "inbox",
             "spare_channels",
             "connection_actor",
