@@ -31,7 +31,7 @@ from .live_streams import LiveStreams
 from .logs import escaped, logger, peer_name
 from .phases import Life, Step
 from .pings import Pings
-from .reading import next_size, read
+from .reading import next_size, way_to_read
 from .routing import ROUTES, keep
 from .shutdown import ANSWER, Shutdown
 from .slices import CLIENT_SLICE, PATIENCE, Slice
@@ -130,6 +130,7 @@ class ConnectionActor:
         self.bytes_received = 0
         self._shutdown = Shutdown(self.context, self.ending, self.streams, self.pings)
         self._slice = Slice(CLIENT_SLICE) if client else Slice()
+        self._max_replies = config.max_queued_replies
         self._nursery = nursery
 
     def begin(self, connection: object) -> None:
@@ -198,21 +199,24 @@ class ConnectionActor:
             data = await first_answer(self.transport)
             if is_http1_answer(data):
                 self.ending.http1_answered(data)
+        read = way_to_read(self.transport)
         while self.life.cause is None:
             if data:
                 await self.receive(data)
-            await self._replies_taken()
             size, data = next_size(len(data)), b""  # the next read can have the memory of this one
-            data = await read(self.transport, size)
+            try:
+                data = await read(size)
+            except Exception as error:
+                raise TransportFailed(error) from error
             if not data:
                 if self.writer.at_once.failure is not None:  # who wrote has heard why this is the end
                     raise TransportFailed(self.writer.at_once.failure)
                 self.ending.left()
 
     async def receive(self, data: bytes | bytearray) -> None:
-        """Let each frame of a read have its effect and hand out what it brings, in slices.
+        """Let each frame of a read have its effect and hand out what it brings, in slices that end between two frames.
 
-        It waits for nothing else, and a slice ends only between two frames.
+        After each it waits, if it must, for our own replies, and for nothing else.
         """
         self.bytes_received += len(data)
         self.deadlines.received()
@@ -237,35 +241,34 @@ class ConnectionActor:
             over = clock() >= slice_.until
         slice_.end()
         self.writer.at_once.expect(alone=alone, read_at=self.deadlines.received_at)
-        self._settle()
+        if self._settle():
+            await self._replies_taken()
 
     async def _pause(self) -> None:
         """Let everybody else have a turn; the connection may have ended after it."""
         self._slice.end()
-        self._settle()
-        await self._replies_taken()
+        if self._settle():
+            await self._replies_taken()
         for _ in range(PATIENCE):
             await trio.lowlevel.checkpoint()
             if self.life.cause is not None or self._slice.begin():
                 return
 
-    def _settle(self) -> None:
-        """See to what the frames before have changed."""
-        machine = self.machine
-        if machine.failure is not None:
-            self.ending.rule_broken(machine.failure)
+    def _settle(self) -> bool:
+        """See to what the frames before have changed. Whether they made us queue too many replies."""
+        machine, state = self.machine, self.machine.state
+        if state.failure is not None:
+            self.ending.rule_broken(state.failure)
         elif machine.inbound.received >= machine.bandwidth.due:
             machine.measure(trio.current_time())
         self.streams.slots.grant()
         if machine.has_output:
             self.writer.wake()
+        return state.replies > self._max_replies and self.life.cause is None
 
     async def _replies_taken(self) -> None:
-        """Wait, in bounded time, until what the peer made us queue is on its way, if that is too much."""
-        config = self.context.config
-        if self.machine.replies <= config.max_queued_replies or self.life.cause is not None:
-            return
-        with trio.move_on_after(config.write_timeout):
+        """Wait, in bounded time, until what the peer made us queue is on its way."""
+        with trio.move_on_after(self.context.config.write_timeout):
             await self.writer.replies_taken()
             return
         self.ending.give_up("the peer does not read the replies it asks for")

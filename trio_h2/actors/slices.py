@@ -97,8 +97,10 @@ class Slice:
             turn.renew()
         self._number = turn.number
         self._began = self.clock()
-        self.until = self._began + max(min(turn.left, self._most), turn.least)
-        return first or turn.left > 0
+        left = turn.left
+        length = left if left < self._most else self._most
+        self.until = self._began + (length if length > turn.least else turn.least)
+        return first or left > 0
 
     def end(self) -> None:
         """Work ends, or pauses."""

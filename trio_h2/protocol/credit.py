@@ -44,15 +44,16 @@ class Credit:
         self._grown_to = 0
 
     def acknowledge(self, stream: StreamMachine, count: int) -> bool:
-        """The application took, or threw away, `count` octets of this stream; whether a WINDOW_UPDATE is due now."""
+        """The application took, or threw away, `count` octets of this stream; whether a WINDOW_UPDATE is due by it."""
         if self._tracer is not None:
             self._tracer.data_taken(stream.stream_id, count)
-        self.inbound.release(count)
-        window = stream.inbound
+        inbound, window = self.inbound, stream.inbound
+        held = inbound.held  # if it held nothing, what is due of it was so when it was received
+        inbound.release(count)
         window.release(count)
         if window.unannounced * 2 >= window.target:
             self._note(stream)
-        return bool(self.creditable) or self.inbound.due
+        return bool(self.creditable) or (held > 0 and inbound.due)
 
     def resize(self, stream: StreamMachine, delta: int) -> None:
         """Our SETTINGS_INITIAL_WINDOW_SIZE changed (6.9.2); credit that was small may be large now."""
@@ -68,9 +69,8 @@ class Credit:
 
     def announce(self) -> None:
         """Queue the WINDOW_UPDATEs that are due."""
-        increment = self.inbound.announce()
-        if increment:
-            self._outbox.window_update(0, increment)
+        if self.inbound.due:
+            self._outbox.window_update(0, self.inbound.announce())
         if self.creditable:
             for stream in self.creditable.values():
                 increment = stream.inbound.announce() if _wants_more(stream) else 0
