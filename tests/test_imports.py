@@ -261,6 +261,7 @@ HOUSE = {
             "stream_context",
             "stream_tasks",
             "under_tls",
+            "waiting_senders",
             "writer",
             "at_once",
             "large_blocks",
@@ -666,10 +667,8 @@ class Sending:
     def machine(self) -> StreamMachine: return self.stream.outbound and self.stream
 """,
     "actors/stream_actor.py": "class StreamActor(Sending):\n    def end(self): self.machine.close()\n",
-    "actors/writer.py": """\
-def send(stream: StreamMachine, machine: ConnectionMachine):
-    machine.cut(stream, stream.outbound)
-""",
+    "actors/writer.py": "def send(stream: StreamMachine, machine: ConnectionMachine): machine.cut(stream)\n",
+    "actors/waiting_senders.py": "def queue(stream: StreamMachine): return stream.outbound\n",
     "actors/foreign.py": "",
 }
 
@@ -718,11 +717,13 @@ def test_a_foreign_touch_of_a_streams_machine_is_found(tmp_path: Path, source: s
     assert found == ([] if fault is None else [fault])
 
 
-def test_the_writer_looks_only_at_what_decides_whose_turn_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("module", "use"), [("writer", "outbound"), ("waiting_senders", "close")])
+def test_a_writers_queues_go_by_what_decides_whose_turn_it_is(tmp_path: Path, module: str, use: str) -> None:
     write_package(tmp_path, TOUCHING)
     assert touching_faults(module_names(tmp_path)) == []
-    write_package(tmp_path, {"actors/writer.py": "def send(stream: StreamMachine): stream.close()\n"})
-    assert [str(fault) for fault in touching_faults(module_names(tmp_path))] == ["actors.writer:1: uses stream.close"]
+    write_package(tmp_path, {f"actors/{module}.py": f"def send(stream: StreamMachine): stream.{use}\n"})
+    fault = f"actors.{module}:1: uses stream.{use}"
+    assert [str(found) for found in touching_faults(module_names(tmp_path))] == [fault]
 
 
 def write_package(directory: Path, files: dict[str, str]) -> None:

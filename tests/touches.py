@@ -1,8 +1,9 @@
 """Who touches a StreamMachine: above `protocol/` only a stream's own actor does, held.
 
 What is received steps the machine in `protocol/`, what is sent steps it in the sending half of a StreamActor, and the
-writer looks at what decides whose DATA goes next. Anybody else may hand a machine to a StreamActor, and asks that. So a
-fault is: to use a field or method of a StreamMachine, or to give one to anything but a StreamActor or a builtin.
+queues of waiting senders go by what decides whose DATA goes next. Anybody else may hand a machine to a StreamActor,
+and asks that. So a fault is: to use a field or method of a StreamMachine, or to give one to anything but a StreamActor
+or a builtin.
 
 What is a StreamMachine follows from annotations, of parameters, fields and what methods return, by way of the names and
 fields that are bound to them. A name that only StreamMachine has (`can_send`) is its own on whatever object it is used.
@@ -32,7 +33,8 @@ OWN = {"actors.handler_contract", "actors.sending", "actors.stream_actor", "acto
 """The stream's actor."""
 
 SHARED: dict[str, set[str]] = {
-    "actors.writer": {"outbound", "priority", "stream_id"},
+    "actors.writer": set(),
+    "actors.waiting_senders": {"outbound", "priority", "stream_id"},
     "actors.pending_send": set(),
     "actors.stream_context": set(),
 }

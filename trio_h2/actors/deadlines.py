@@ -107,7 +107,7 @@ class Deadlines:
         else:
             keepalive = self._pinged_at + config.keepalive_timeout, Overdue.KEEPALIVE_ANSWER
         idle = None if busy else self._idle_since + self._idle_timeout
-        stalled_since = self._writer.stalled_since
+        stalled_since = self._writer.waiting.stalled_since
         stall = None if stalled_since is None else stalled_since + self._stall_timeout
         return [
             (self._first_settings, 0, Overdue.FIRST_SETTINGS),

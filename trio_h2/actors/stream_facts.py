@@ -83,7 +83,7 @@ class StreamFacts(Sending):
         """What holds the stream up now, in words, or None: its sender goes before its reader."""
         if self.stream is None:
             return "slot"
-        sender = self._context.writer.waits_for(self.stream)
+        sender = self._context.writer.waiting.waits_for(self.stream)
         if sender is not None:
             return sender
         if self.inbox.unread:
@@ -95,7 +95,7 @@ class StreamFacts(Sending):
         """Since when it waits for what `waits_for` says, on trio's clock; None if that is None."""
         if self.stream is None:
             return self.since
-        since = self._context.writer.waits_since(self.stream)
+        since = self._context.writer.waiting.waits_since(self.stream)
         if since is None and (self.inbox.unread or self.inbox.waiting):
             since = self.inbox.since
         return since

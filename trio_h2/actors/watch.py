@@ -66,7 +66,7 @@ class Watch:
 
     def _reset_stalled(self) -> None:
         timeout = self._context.config.stall_timeout
-        for stream_id in self._context.writer.stalled(timeout):
+        for stream_id in self._context.writer.waiting.stalled(timeout):
             actor = self._streams.get(stream_id)
             if actor is not None:
                 self._reset(actor, "stall_timeout", f"the peer gave it no window for {timeout:g} seconds")

@@ -5,10 +5,8 @@ Theory of operation
 
 What is cut into frames waits in the machine's outbox and leaves in that order, so a header block that is encoded
 and a DATA frame that is cut cannot be overtaken (invariant 6). What is not cut waits here with its sender: a sender
-that has window and whose turn it is cuts into the outbox at once, in its own task; the others queue by RFC 9218
-urgency and take turns of one frame within it, and the writer cuts for them as the transport makes room. RFC 9218
-section 10 lets responses of one urgency go one after another; they take turns here whether incremental or not, so
-that one long download does not hold up the rest.
+that has window and whose turn it is cuts into the outbox at once, in its own task; the others take turns of one frame
+(`waiting_senders.py`), and the writer cuts for them as the transport makes room.
 
 All that is cut in one turn of trio's loop leaves together, in the next: in the writer's task or, to a plain socket, in
 that of the first sender which goes on after its checkpoint. What needs no company leaves at once (`at_once.py`).
@@ -30,8 +28,6 @@ leaves, the rest never was.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import trio
 
 from ..config import Config
@@ -45,15 +41,13 @@ from .at_once import AtOnce
 from .errors import TransportFailed, raised
 from .pending_send import PendingSend
 from .under_tls import under_tls
+from .waiting_senders import WaitingSenders
 
 __all__ = ["ENOUGH", "HELD_UP", "Writer"]
 
 SEND_GRACE = 60.0
 """Seconds that a write may last beyond what `Config.min_send_rate` gives it: links fail for a while, and kernels take
 octets in large pieces."""
-
-URGENCY_LEVELS = 8
-"""RFC 9218 section 4.1: 0 is the most urgent, 7 the least."""
 
 HELD_UP = 0.1
 """Seconds without a read after which a request lets the reader go first. A program that was busy for a while would else
@@ -70,6 +64,7 @@ class Writer:
 
     Attributes:
         at_once: what senders write themselves.
+        waiting: the senders that wait.
         bytes_sent: octets handed to the transport so far.
         scope: cancelled to give up a write that the peer does not take.
         ended: set when the task has ended and nobody writes any more.
@@ -80,7 +75,6 @@ class Writer:
         self, machine: ConnectionMachine, transport: trio.abc.SendStream, config: Config, tracer: Tracer | None
     ) -> None:
         self._machine = machine
-        self._tracer = tracer
         self._transport = transport
         self._under_tls = under_tls(transport)
         self._limit = config.write_buffer_size
@@ -88,11 +82,8 @@ class Writer:
         self._woken = trio.Event()
         self._writing = False
         self._taken = trio.lowlevel.ParkingLot()
-        # In order; any sender may leave, at the same cost however many there are.
-        self._ready: list[OrderedDict[PendingSend, None]] = [OrderedDict() for _ in range(URGENCY_LEVELS)]
-        self._initial_changed = False
-        self._senders: dict[StreamMachine, PendingSend] = {}
-        self._starved_since: float | None = None
+        self.waiting = WaitingSenders(machine, tracer)
+        self._senders = self.waiting.by_stream
         self._stopped = False
         self._reads_first = False
         self._messages = 0  # of streams that go on, cut since the last write
@@ -158,19 +149,21 @@ class Writer:
 
     def whole(self, *, yields: bool = False) -> None:
         """A call has cut all that it has: write it, or wake the task. One that `yields` can write it as it goes on."""
-        if self.at_once.busy or self._writing or self._senders or self._stopped:
-            self._woken.set()
-        elif self.at_once.alone or self._messages >= ENOUGH:
+        if self.at_once.alone or self._messages >= ENOUGH:
             self._write_at_once()
-        elif not yields:
+        elif not yields or self.at_once.busy:
             self._woken.set()
 
     def yielded(self) -> None:
-        """A call of `whole` that yields goes on: what is cut leaves now. Where it cannot, the task is awake already."""
-        if self._machine.outbox.size and not (self.at_once.busy or self._writing or self._senders or self._stopped):
+        """A call of `whole` that yields goes on: what is cut leaves now."""
+        if self._machine.outbox.size:
             self._write_at_once()
 
     def _write_at_once(self) -> None:
+        """Write what is cut; or wake the task if it has to, who writes already, has to cut, or alone can write."""
+        if self.at_once.busy or self._writing or self._senders or self._stopped:
+            self._woken.set()
+            return
         self._messages = 0
         self.bytes_sent += self.at_once.write()
         if self.at_once.rest:
@@ -187,8 +180,7 @@ class Writer:
         """Nothing more is cut: every waiting sender gets `failure`."""
         if self.failure is None:
             self.failure = failure
-        for sender in list(self._senders.values()):
-            self._end(sender, failure)
+        self.waiting.fail_all(failure)
         self._taken.unpark_all()
 
     async def replies_taken(self) -> None:
@@ -228,7 +220,7 @@ class Writer:
             return
         sender = PendingSend(stream, data, end_stream=end_stream)
         # Nothing to cut but END_STREAM needs no window, so it needs no turn either (RFC 9113 section 6.9.1).
-        if not sender.left or not self._others_wait:
+        if not sender.left or not self.waiting.queued:
             self._cut(sender, self._limit)
         if not sender.ended:
             await self._wait_turn(sender)
@@ -257,7 +249,7 @@ class Writer:
         With `yields` the caller has its checkpoint next, and then says `yielded`.
         """
         machine = self._machine
-        if type(data) is not bytes or machine.outbox.size >= self._limit or (self._senders and self._others_wait):
+        if type(data) is not bytes or machine.outbox.size >= self._limit or (self._senders and self.waiting.queued):
             return False
         if not data or not machine.send_whole(stream, data, end_stream=end_stream):
             return False
@@ -265,11 +257,6 @@ class Writer:
             self._messages += 1
         self.whole(yields=yields)
         return True
-
-    @property
-    def _others_wait(self) -> bool:
-        """Whether anybody waits for a turn, so that a new sender has to queue."""
-        return any(self._ready)
 
     async def wait_sendable(self, stream: StreamMachine) -> None:
         """Wait until `send` could cut at least one octet."""
@@ -279,150 +266,55 @@ class Writer:
             await self._wait_turn(sender)
 
     async def _wait_turn(self, sender: PendingSend) -> None:
-        assert sender.stream not in self._senders, "another sender of the stream waits already"
-        self._senders[sender.stream] = sender
-        self._queue(sender)
+        self.waiting.join(sender)
         self._woken.set()
-        tracer = self._tracer
-        if tracer is not None:
-            tracer.sender_waits(sender.stream.stream_id, self.waits_for(sender.stream))
         try:
             await sender.wait()
         finally:
             sender.withdraw()
-            self._unqueue(sender)
-            self._senders.pop(sender.stream, None)
-            if tracer is not None:
-                tracer.sender_waits(sender.stream.stream_id, None)
+            self.waiting.leave(sender)
         if sender.error is not None:
             raise raised(sender.error)
 
-    def _queue(self, sender: PendingSend) -> None:
-        """Give a sender its place, unless its own stream's window is what it waits for."""
-        window = sender.stream.outbound.available
-        if window > 0:
-            if self._starved_since is not None and not any(self._ready):
-                self._starved_since = None  # of those that starved none is left
-            self._take_place(sender)
-        else:
-            sender.stall(window)
-
-    def _take_place(self, sender: PendingSend) -> None:
-        urgency = sender.stream.priority.urgency
-        sender.queue(urgency)
-        self._ready[urgency][sender] = None
-
     def connection_credit(self) -> None:
         """The connection's window has opened further."""
-        if self._starved_since is not None:
-            self._tell_waits()
-        self._starved_since = None
+        self.waiting.connection_credit()
         self._woken.set()
-
-    @property
-    def stalled_since(self) -> float | None:
-        """Since when the sender that has waited longest for its window, or the connection's, got no octet of credit."""
-        since = [sender.stalled_since for sender in self._senders.values() if sender.stalled_since is not None]
-        if self._starved_since is not None and any(self._ready):
-            since.append(self._starved_since)
-        return min(since, default=None)
-
-    def stalled(self, timeout: float) -> list[int]:
-        """The IDs of the streams whose senders have had no octet of credit for so long."""
-        now = trio.current_time()
-
-        def is_stalled(sender: PendingSend) -> bool:
-            since = self._starved_since if sender.stalled_since is None else sender.stalled_since
-            return since is not None and now >= since + timeout
-
-        return [sender.stream.stream_id for sender in self._senders.values() if is_stalled(sender)]
 
     def credit(self, stream: StreamMachine) -> None:
         """The stream's window may have opened, or its priority changed: queue its sender afresh."""
-        sender = self._senders.get(stream)
-        if sender is None or sender.queued_at == stream.priority.urgency:
-            pass
-        elif sender.queued_at is None:
-            self._queue(sender)
-        else:
-            self._unqueue(sender)
-            self._take_place(sender)
-        if self._tracer is not None and sender is not None:
-            self._tracer.sender_waits(stream.stream_id, self.waits_for(stream))
+        self.waiting.credit(stream)
         self._woken.set()
-
-    def _unqueue(self, sender: PendingSend) -> None:
-        if sender.queued_at is not None:
-            del self._ready[sender.queued_at][sender]
-            sender.leave_queue()
 
     def initial_window_changed(self) -> None:
         """The windows of all streams may have opened: those that wait are looked at once, however often this comes.
 
         A sender whose window has closed loses its place when its turn comes.
         """
-        self._initial_changed = True
+        self.waiting.initial_window_changed()
         self._woken.set()
 
     def fail_sender(self, stream: StreamMachine, failure: H2Error) -> None:
         """The stream's uncut bytes will not be sent: its sender gets `failure`."""
-        sender = self._senders.get(stream)
-        if sender is not None:
-            self._end(sender, failure)
+        self.waiting.fail(stream, failure)
         if self._taken:
             self._taken.unpark_all()
-
-    def _end(self, sender: PendingSend, failure: H2Error | None) -> None:
-        self._unqueue(sender)
-        self._senders.pop(sender.stream, None)
-        sender.end(failure)
-
-    def waits_for(self, stream: StreamMachine) -> str | None:
-        """What the stream's sender waits for now, in words, or None if none waits."""
-        if stream not in self._senders:
-            return None
-        if stream.outbound.available <= 0:
-            return "stream window"
-        if self._machine.outbound.available <= 0:
-            return "connection window"
-        return "transport"
-
-    def waits_since(self, stream: StreamMachine) -> float | None:
-        """Since when the stream's sender waits, or None if none does."""
-        sender = self._senders.get(stream)
-        return None if sender is None else sender.since
-
-    def _tell_waits(self) -> None:
-        """What senders wait for may have changed, of all of them."""
-        if self._tracer is not None:
-            for stream in self._senders:
-                self._tracer.sender_waits(stream.stream_id, self.waits_for(stream))
 
     # Cutting
 
     def _cut_for_waiting(self) -> None:
         """Cut for the waiting senders while there is room: by urgency, then in turns of one frame."""
-        machine = self._machine
-        if self._initial_changed:
-            self._initial_changed = False
-            for sender in self._senders.values():
-                if sender.queued_at is None:
-                    self._queue(sender)
-        for queue in self._ready:
-            while queue and machine.outbox.size < self._limit and machine.outbound.available > 0:
-                sender, _ = queue.popitem(last=False)
-                sender.leave_queue()
-                # One that is alone takes its turns one after another.
-                self._cut(sender, machine.outbox.size + 1 if queue else self._limit)
-                if sender.ended:
-                    self._end(sender, None)
-                else:
-                    self._queue(sender)
-        if machine.outbound.available > 0:
-            self._starved_since = None
-        elif self._starved_since is None and any(self._ready):
-            self._starved_since = trio.current_time()
-        self._tell_waits()
+        machine, waiting = self._machine, self.waiting
+        waiting.look_at_windows()
+        while machine.outbox.size < self._limit and machine.outbound.available > 0:
+            turn = waiting.next()
+            if turn is None:
+                break
+            sender, alone = turn
+            # One that is alone takes its turns one after another.
+            self._cut(sender, self._limit if alone else machine.outbox.size + 1)
+            waiting.had_turn(sender)
+        waiting.turns_given()
 
     def _cut(self, sender: PendingSend, limit: int) -> None:
         """Cut frames for one sender while the outbox is under `limit`; note when all of it is cut."""
