@@ -20,7 +20,7 @@ from .connection import checked_config, counted
 from .exceptions import H2Error
 from .exchange import streamed_request, whole_request
 from .headers import HeadersLike, NeverIndexed
-from .origin import Origin, origin_of, tls_name_of
+from .origin import origin_of, tls_name_of
 from .pooling.origin_connections import Policy
 from .pooling.origins import Origins, Where
 from .pooling.pool_statistics import OriginStatistics
@@ -42,8 +42,9 @@ _FOREVER = Timeouts()
 
 
 @functools.lru_cache(maxsize=1024)
-def _origin_of(url: str) -> Origin:
-    return origin_of(url)
+def _origin_of(url: str) -> Where:
+    origin = origin_of(url)
+    return origin, origin.name
 
 
 class Pool:
@@ -199,11 +200,12 @@ def _where(url: str, target: str | None, server_hostname: str | None) -> tuple[W
     match = _URL.fullmatch(url)
     if match is None:
         raise ValueError(f"url must start with http:// or https://, not {quoted(url)}")
-    origin = _origin_of(match[1])
+    where = _origin_of(match[1])
     if target is None:
         target = match[2] if match[2].startswith("/") else f"/{match[2]}"
     if server_hostname is None:
-        return (origin, origin.name), target
+        return where, target
+    origin = where[0]
     if origin.scheme == "http":
         raise ValueError("server_hostname: an http:// url has no use for one")
     return (origin, tls_name_of(server_hostname)), target

@@ -125,11 +125,11 @@ class Slots(Generic[S]):
     @property
     def _free(self) -> int:
         """How many slots nobody has; less than 0 where the peer has lowered its limit."""
-        machine = self._machine
-        limit = machine.remote_settings.max_concurrent_streams
-        if not machine.remote_settings.received:
+        settings = self._machine.remote_settings
+        limit = settings.concurrent_streams
+        if not settings.received:
             limit = min(limit, LIMIT_BEFORE_SETTINGS)
-        return limit - machine.table.open_outbound
+        return limit - self._machine.table.open_outbound
 
     @property
     def room(self) -> int:

@@ -243,7 +243,7 @@ class MessageReceiver:
 
     def _refused(self, stream_id: int, reason: str, opened: int) -> StreamFailure:
         """One stream too many; the peer's fault if it has that many by the limit that it has acknowledged."""
-        fault = opened >= self._state.local_settings.max_concurrent_streams
+        fault = opened >= self._state.local_settings.concurrent_streams
         return StreamFailure(stream_id, ErrorCodes.REFUSED_STREAM, reason, fault=fault)
 
     def _answer_431(self, stream: StreamMachine, end_stream: bool, excess: Excess) -> Verdict | None:

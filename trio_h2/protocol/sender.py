@@ -111,7 +111,7 @@ class Sender:
     @property
     def can_open(self) -> bool:
         """Whether there is room for one more stream of ours now (5.1.2)."""
-        return self.table.open_outbound < self.remote_settings.max_concurrent_streams
+        return self.table.open_outbound < self.remote_settings.concurrent_streams
 
     def open_stream(
         self,

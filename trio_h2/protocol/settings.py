@@ -74,6 +74,7 @@ class Settings(MutableMapping[int, int]):
     Attributes:
         stream_window: SETTINGS_INITIAL_WINDOW_SIZE in force, for whoever opens a stream: a look-up costs that a call.
         extended_connect: the same of SETTINGS_ENABLE_CONNECT_PROTOCOL, as a bool.
+        concurrent_streams: the same of SETTINGS_MAX_CONCURRENT_STREAMS; `UNLIMITED` while nobody has set one.
 
     Args:
         client: Whether these are a client's settings. It has ENABLE_PUSH, with an initial value of 1.
@@ -95,6 +96,7 @@ class Settings(MutableMapping[int, int]):
     def _note_plain(self) -> None:
         self.stream_window = self._values.get(SettingCodes.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
         self.extended_connect = bool(self._values.get(SettingCodes.ENABLE_CONNECT_PROTOCOL))
+        self.concurrent_streams = self._values.get(SettingCodes.MAX_CONCURRENT_STREAMS, UNLIMITED)
 
     def __getitem__(self, code: int) -> int:
         return self._values[code]
