@@ -76,15 +76,18 @@ def block_of(
     method = request.method
     if method == "CONNECT":
         raise ValueError("CONNECT makes a tunnel: trio_h2.open_pool() gives one, by stream()")
-    url, server_hostname = origin_of(package, request)
+    origin, server_hostname = origin_of(package, request)
     headers, authority = last.of(request.headers.raw)
     extensions = request.extensions
-    target = _text(extensions.get("target", request.url.raw_path))
-    timeouts = _timeouts_of(extensions.get("timeout", {}))
-    body = _body_of(package, request.stream)
+    target = _text(extensions["target"]) if "target" in extensions else request.url.raw_path.decode("ascii")
+    timeout = extensions.get("timeout", {})
+    timeouts = _timeouts(timeout.get("pool"), timeout.get("connect"), timeout.get("write"), timeout.get("read"))
+    stream = request.stream
+    sent = None if isinstance(stream, package.ByteStream) else RequestBody(stream)
+    body = (b"".join(stream) or None) if sent is None else sent
     block = pool.stream(
         method,
-        url,
+        origin,
         headers=headers,
         end_stream=True if body is None else None,
         body=body,
@@ -93,7 +96,7 @@ def block_of(
         server_hostname=server_hostname,
         timeouts=timeouts,
     )
-    return block, body if isinstance(body, RequestBody) else None, timeouts.read
+    return block, sent, timeouts.read
 
 
 def origin_of(package: ModuleType, request: HttpxRequest) -> tuple[str, str | None]:
@@ -103,10 +106,13 @@ def origin_of(package: ModuleType, request: HttpxRequest) -> tuple[str, str | No
     """
     url = request.url
     scheme = url.scheme
-    if scheme not in ("http", "https"):
+    if scheme == "http":
+        server_hostname = None
+    elif scheme == "https":
+        server_hostname = _text(request.extensions.get("sni_hostname"))
+    else:
         what = f"the URL's scheme is {scheme!r}" if scheme else "the URL has no scheme"
         raise package.UnsupportedProtocol(f"{what}: it must start with http:// or https://")
-    server_hostname = _text(request.extensions.get("sni_hostname")) if scheme == "https" else None
     return f"{scheme}://{url.netloc.decode('ascii')}", server_hostname
 
 
@@ -115,18 +121,8 @@ def _text(given: Any) -> Any:
     return given.decode("ascii") if isinstance(given, bytes) else given
 
 
-def _body_of(package: ModuleType, stream: Any) -> bytes | RequestBody | None:
-    if isinstance(stream, package.ByteStream):
-        return b"".join(stream) or None
-    return RequestBody(stream)
-
-
-def _timeouts_of(timeout: Mapping[str, float | None]) -> trio_h2.Timeouts:
-    """The timeouts of a request, from its extension of that name."""
-    return _timeouts(timeout.get("pool"), timeout.get("connect"), timeout.get("write"), timeout.get("read"))
-
-
 @functools.lru_cache(maxsize=64)
 def _timeouts(pool: float | None, connect: float | None, write: float | None, read: float | None) -> trio_h2.Timeouts:
+    """The timeouts of a request, from what its extension of that name says."""
     acquire, connect, write, read = (math.inf if each is None else each for each in (pool, connect, write, read))
     return trio_h2.Timeouts(acquire=acquire, connect=connect, write=write, read=read)
