@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from functools import partial
 
 import trio
@@ -18,7 +18,17 @@ from .headers import HeadersLike, trusted_headers
 from .protocol.field_rules import Fields
 from .protocol.priority import Priority
 from .protocol.request_rules import RequestHead
-from .requests import Response, fields_with, method_text, repeated_request_fields, split_response, trailer_fields
+from .requests import (
+    Response,
+    fields_with,
+    method_text,
+    plain_pairs,
+    remember,
+    repeated_request_fields,
+    request_fields,
+    split_response,
+    trailer_fields,
+)
 from .tracer import Tracer
 from .wording import quoted
 
@@ -75,6 +85,25 @@ class Outgoing:
         return not pump.begun or isinstance(body, bytes | bytearray | memoryview) or makes_body(body)
 
 
+_remembered: dict[tuple[object, ...], Outgoing] = {}
+
+
+def _repeated(make: Callable[..., Outgoing], headers: HeadersLike, *arguments: object) -> Outgoing:
+    """What `make` gives for these; the last ones are remembered, as by `repeated_request_fields`, and shared."""
+    plain = plain_pairs(headers)
+    if plain is None:
+        return make(headers, *arguments)
+    key = make, plain, arguments
+    try:
+        known = _remembered.get(key)
+    except TypeError:  # something in there cannot be hashed: say what, in the words of the slow path
+        return make(headers, *arguments)
+    if known is None:
+        known = make(headers, *arguments)
+        remember(_remembered, key, known, known.fields)
+    return known
+
+
 def whole_request(
     method: str | bytes,
     target: str,
@@ -86,9 +115,9 @@ def whole_request(
     priority: Priority | None,
 ) -> Outgoing:
     """A request with all that is to be sent of it. Raises ValueError or TypeError, naming the argument."""
-    method = method_text(method)
-    if method == "CONNECT":
-        raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
+    if body is None and trailers is None:
+        return _repeated(_without_body, headers, method, target, scheme, authority, priority)
+    method = _method_of_whole(method)
     length = None
     if isinstance(body, bytes | bytearray | memoryview):
         length = memoryview(body).nbytes
@@ -97,11 +126,29 @@ def whole_request(
     trailing = None if trailers is None else trailer_fields(trailers)
     fields, head = repeated_request_fields(method, target, scheme, authority, headers, None, priority, length)
     if body is None:
-        if head.content_length:
-            raise ValueError("headers: content-length promises a body, and there is none")
-        if trailing is not None:
-            body = b""
-    return Outgoing(fields, head, end_stream=body is None, body=body, trailers=trailing)
+        _check_no_length(head)
+        body = b""
+    return Outgoing(fields, head, end_stream=False, body=body, trailers=trailing)
+
+
+def _without_body(
+    headers: HeadersLike, method: str | bytes, target: str, scheme: str, authority: str, priority: Priority | None
+) -> Outgoing:
+    fields, head = request_fields(_method_of_whole(method), target, scheme, authority, headers, None, priority)
+    _check_no_length(head)
+    return Outgoing(fields, head, end_stream=True)
+
+
+def _method_of_whole(method: str | bytes) -> str:
+    method = method_text(method)
+    if method == "CONNECT":
+        raise ValueError("method: CONNECT makes a tunnel, for which there is stream()")
+    return method
+
+
+def _check_no_length(head: RequestHead) -> None:
+    if head.content_length:
+        raise ValueError("headers: content-length promises a body, and there is none")
 
 
 def streamed_request(
@@ -116,6 +163,22 @@ def streamed_request(
     default_authority: str,
 ) -> Outgoing:
     """A request whose body, if it has one, its user sends. Raises ValueError or TypeError, naming the argument."""
+    return _repeated(
+        _streamed, headers, method, target, scheme, authority, end_stream, protocol, priority, default_authority
+    )
+
+
+def _streamed(
+    headers: HeadersLike,
+    method: str | bytes,
+    target: str,
+    scheme: str,
+    authority: str | None,
+    end_stream: bool | None,
+    protocol: str | None,
+    priority: Priority | None,
+    default_authority: str,
+) -> Outgoing:
     method = method_text(method)
     if protocol is not None and method != "CONNECT":
         raise ValueError(f"protocol: only a CONNECT request has one (RFC 8441), not {quoted(method)}")
@@ -123,7 +186,7 @@ def streamed_request(
         authority = default_authority
     elif method == "CONNECT" and protocol is None:
         raise ValueError("authority: for CONNECT it is the target")
-    fields, head = repeated_request_fields(method, target, scheme, authority, headers, protocol, priority)
+    fields, head = request_fields(method, target, scheme, authority, headers, protocol, priority)
     if end_stream is None:
         end_stream = method in _WITHOUT_BODY
     elif end_stream and head.is_tunnel:

@@ -25,6 +25,8 @@ __all__ = [
     "fields_from",
     "fields_with",
     "method_text",
+    "plain_pairs",
+    "remember",
     "repeated_request_fields",
     "repeated_response_fields",
     "request_fields",
@@ -313,21 +315,18 @@ MAX_REMEMBERED_SIZE = 4 * 1024
 # These memories are every connection's, so nobody's credentials and no session may stay in them.
 _NOT_REMEMBERED = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
 
-H = TypeVar("H")
+M = TypeVar("M")
 
 
-def _remember(
-    memory: dict[tuple[object, ...], tuple[Fields, H]], key: tuple[object, ...], checked: tuple[Fields, H]
-) -> None:
-    """Keep checked fields for the next time, unless there is a secret among them, or much."""
-    fields = checked[0]
+def remember(memory: dict[tuple[object, ...], M], key: tuple[object, ...], made: M, fields: Fields) -> None:
+    """Keep what was made of checked fields for the next time, unless there is a secret among them, or much."""
     if _NOT_REMEMBERED.isdisjoint([name for name, _ in fields]) and field_section_size(fields) <= MAX_REMEMBERED_SIZE:
         if len(memory) >= MAX_REMEMBERED:
             memory.clear()
-        memory[key] = checked
+        memory[key] = made
 
 
-def _plain(headers: HeadersLike) -> tuple[object, ...] | None:
+def plain_pairs(headers: HeadersLike) -> tuple[object, ...] | None:
     """By what a header list is remembered; None if it is not to be."""
     pairs = headers.raw if type(headers) is Headers else headers
     return tuple(pairs) if type(pairs) in (list, tuple) and _PLAIN.issuperset(map(type, pairs)) else None
@@ -344,7 +343,7 @@ def repeated_request_fields(
     length: int | None = None,
 ) -> tuple[Fields, RequestHead]:
     """`request_fields` for requests that are often made again: the checked fields of the last ones are remembered."""
-    plain = _plain(headers)
+    plain = plain_pairs(headers)
     if plain is None:
         return request_fields(method, target, scheme, authority, headers, protocol, priority, length)
     key = method, target, scheme, authority, plain, protocol, priority, length
@@ -354,7 +353,7 @@ def repeated_request_fields(
         return request_fields(method, target, scheme, authority, headers, protocol, priority, length)
     if known is None:
         known = request_fields(method, target, scheme, authority, headers, protocol, priority, length)
-        _remember(_remembered_requests, key, known)
+        remember(_remembered_requests, key, known, known[0])
     return known
 
 
@@ -362,7 +361,7 @@ def repeated_response_fields(
     status: int, headers: HeadersLike, length: int | None, to_connect: bool
 ) -> tuple[Fields, ResponseHead]:
     """`response_fields`, as `repeated_request_fields` is for requests."""
-    plain = _plain(headers)
+    plain = plain_pairs(headers)
     if plain is None:
         return response_fields(status, headers, length, to_connect)
     key = status, plain, length, to_connect
@@ -372,7 +371,7 @@ def repeated_response_fields(
         return response_fields(status, headers, length, to_connect)
     if known is None:
         known = response_fields(status, headers, length, to_connect)
-        _remember(_remembered_responses, key, known)
+        remember(_remembered_responses, key, known, known[0])
     return known
 
 

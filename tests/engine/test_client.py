@@ -32,6 +32,7 @@ from tests.engine.helpers import (
     whole_reads,
 )
 from trio_h2 import Config, ErrorCodes, StreamResetError
+from trio_h2.exchange import streamed_request, whole_request
 from trio_h2.requests import repeated_request_fields, request_fields
 
 # Requests
@@ -203,6 +204,42 @@ def test_remembered_requests_have_the_fields_of_others(length: int | None, targe
         for other in ([("authorization", "secret")], [("x-a", "1")]):
             repeated_request_fields("GET", "/", "http", "example.org", other, None, None)
         assert outcome(repeated_request_fields) == outcome(request_fields)
+
+
+@pytest.mark.parametrize("headers", HEADER_LISTS, ids=repr)
+@pytest.mark.parametrize("target", ["/", b"/", "*", 5, []], ids=repr)
+@pytest.mark.parametrize("end_stream", [None, True])
+def test_a_remembered_request_without_a_body_is_as_another(end_stream: bool | None, target: Any, headers: Any) -> None:
+    """The fast path is the second time; a request is not the same where anything is different."""
+
+    def outcomes(authority: str = "example.org") -> list[object]:
+        made: list[object] = []
+        for make in (
+            lambda: whole_request("GET", target, "http", authority, headers, None, None, None),
+            lambda: streamed_request("GET", target, "http", None, headers, end_stream, None, None, authority),
+        ):
+            try:
+                outgoing = make()
+            except (TypeError, ValueError) as error:
+                made.append((type(error), str(error)))
+            else:
+                made.append((outgoing.fields, outgoing.head, outgoing.end_stream, outgoing.body, outgoing.trailers))
+        return made
+
+    first = outcomes()
+    other = outcomes("example.net")
+    assert outcomes() == first
+    assert outcomes("example.net") == other
+    if isinstance(first[0][0], tuple):
+        assert first != other
+
+
+@pytest.mark.parametrize(("name", "remembered"), [("x-a", True), ("authorization", False), ("cookie", False)])
+def test_a_request_with_a_secret_is_not_remembered(name: str, remembered: bool) -> None:
+    def make() -> object:
+        return streamed_request("GET", "/", "http", None, [(name, "1")], None, None, None, "example.org")
+
+    assert (make() is make()) is remembered
 
 
 @pytest.mark.parametrize(("size", "remembered"), [(3_000, True), (4_000, False)])

@@ -24,15 +24,15 @@ class PooledStream(EnteredOnce[ClientStream]):
     """What `Pool.stream` returns: entering it makes the request."""
 
     _written = "pool.stream(...)"
+    _actor: StreamActor | None = None
+    _stream: ClientStream | None = None
+    _pump: Pump | None = None
 
     def __init__(self, origins: Origins, where: Where, outgoing: Outgoing, timeouts: Timeouts) -> None:
         self._origins = origins
         self._where = where
         self._outgoing = outgoing
         self._timeouts = timeouts
-        self._actor: StreamActor | None = None
-        self._stream: ClientStream | None = None
-        self._pump: Pump | None = None
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> ClientStream:
