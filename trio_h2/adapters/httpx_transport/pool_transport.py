@@ -204,10 +204,9 @@ class PoolTransport(Generic[RequestT, ResponseT]):
             if self._fallback is None or not isinstance(error, trio_h2.ALPNError):
                 raise failure_of(self._package, error, sending=sent is not None and not sent.sent) from error
         else:
-            extensions = self._extensions(stream)
-            body = self._response_body(self._package, stream, block, sent, read_timeout, extensions, kept.let_go)
+            body = self._response_body(self._package, stream, block, sent, read_timeout, kept.let_go)
             kept.hold(body)
-            return self._response(stream, body, extensions)
+            return self._response(stream, body)
         self._remember(origin_of(self._package, request))
         return await self._fall_back(request)
 
@@ -224,23 +223,22 @@ class PoolTransport(Generic[RequestT, ResponseT]):
         assert self._fallback is not None
         return await self._fallback.handle_async_request(request)
 
-    def _extensions(self, stream: trio_h2.ClientStream) -> dict[str, Any]:
-        make = self._package.Response
-        return {
+    def _response(self, stream: trio_h2.ClientStream, body: ResponseBody) -> ResponseT:
+        head = stream.head
+        assert head is not None
+        make: Callable[..., ResponseT] = self._package.Response
+        interim = stream.informational
+        extensions = {
             "http_version": b"HTTP/2",
             "stream_id": stream.stream_id,
             "trailers": None,
-            "informational": [make(each.status, headers=each.headers.raw) for each in stream.informational],
+            "informational": [make(each.status, headers=each.headers.raw) for each in interim] if interim else [],
             "network_stream": NetworkStream(stream.connection),
         }
-
-    def _response(self, stream: trio_h2.ClientStream, body: ResponseBody, extensions: dict[str, Any]) -> ResponseT:
-        head = stream.head
-        assert head is not None
         fields = self._last_response
-        response: ResponseT = self._package.Response(head.status, headers=fields.of(head.headers), stream=body)
+        response = make(head.status, headers=fields.of(head.headers), stream=body, extensions=extensions)
         response.headers.encoding = fields.known_encoding
-        response.extensions = extensions  # not in the call, which would copy it: the trailers are to come
+        body.tell(response.extensions)
         return response
 
     def _remember(self, origin: tuple[str, str | None]) -> None:

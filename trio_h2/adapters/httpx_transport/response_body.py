@@ -27,7 +27,6 @@ class ResponseBody:
         block: leaves it.
         sent: the request's body, where its user makes it.
         read_timeout: seconds that each chunk may take.
-        extensions: those of the response, which learn its trailers when they have come.
         on_closed: called when it is closed.
     """
 
@@ -38,7 +37,6 @@ class ResponseBody:
         block: AbstractAsyncContextManager[trio_h2.ClientStream],
         sent: RequestBody | None,
         read_timeout: float,
-        extensions: dict[str, Any],
         on_closed: Callable[[ResponseBody], None],
     ) -> None:
         self._package = package
@@ -46,8 +44,12 @@ class ResponseBody:
         self._block: AbstractAsyncContextManager[trio_h2.ClientStream] | None = block
         self._sent = sent
         self._read_timeout = read_timeout
-        self._extensions = extensions
         self._on_closed = on_closed
+        self._extensions: dict[str, Any] = {}
+
+    def tell(self, extensions: dict[str, Any]) -> None:
+        """Put the trailers into these extensions when they have come."""
+        self._extensions = extensions
 
     def __aiter__(self) -> Self:
         return self
