@@ -63,7 +63,7 @@ from .exceptions import (
     TooManyStreamsError,
     UnsupportedFrameError,
 )
-from .headers import Headers, HeadersLike, NeverIndexed
+from .headers import SECRET_FIELDS, Headers, HeadersLike, NeverIndexed
 from .log_trace import LogTrace
 from .pool import Pool, open_pool
 from .pooling.pool_statistics import OriginStatistics
@@ -79,6 +79,7 @@ from .timeouts import Timeouts
 from .trace import Trace
 
 __all__ = [
+    "SECRET_FIELDS",
     "ALPNError",
     "AlternativeServiceAvailable",
     "Body",

@@ -279,7 +279,8 @@ class ClientStream(Stream):
     @property
     def informational(self) -> list[Response]:
         """The interim (1xx) responses that came before the final one, so far as it has been read."""
-        return [split_response(event.headers) for event in self._actor.inbox.interim]
+        interim = self._actor.inbox.interim
+        return [split_response(event.headers) for event in interim] if interim else []
 
     @trio.lowlevel.enable_ki_protection
     async def update_priority(self, priority: Priority) -> None:

@@ -15,7 +15,16 @@ from hpack import NeverIndexedHeaderTuple
 
 from .wording import field_name, quoted
 
-__all__ = ["Headers", "HeadersLike", "NeverIndexed", "encoded", "keep_split", "kept_split", "trusted_headers"]
+__all__ = [
+    "SECRET_FIELDS",
+    "Headers",
+    "HeadersLike",
+    "NeverIndexed",
+    "encoded",
+    "keep_split",
+    "kept_split",
+    "trusted_headers",
+]
 
 T = TypeVar("T")
 
@@ -26,6 +35,14 @@ HeadersLike = (
     | Iterable[tuple[str | bytes, str | bytes]]
 )
 """What every `headers=` and `trailers=` argument takes: a mapping, or an iterable of pairs."""
+
+
+SECRET_FIELDS = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
+"""The names of the header fields whose values are credentials or a session, marked as `NeverIndexed` or not.
+
+Their values are never logged, and not remembered for the next message. Neither are the first three put into a
+compression table, but for long cookies.
+"""
 
 
 class NeverIndexed(NeverIndexedHeaderTuple):

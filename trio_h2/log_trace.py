@@ -13,14 +13,11 @@ from .actors.logs import escaped, peer_name
 from .codes import SettingCodes, error_code_from_int, error_name, setting_code_from_int
 from .connection import Connection, ServerConnection
 from .exceptions import H2Error
-from .headers import Headers
+from .headers import SECRET_FIELDS, Headers
 from .protocol import frames
 from .trace import Trace, WaitReason
 
 __all__ = ["LogTrace"]
-
-SECRET = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"))
-"""Fields whose values are not logged, whether they were sent never-indexed or not."""
 
 WITH_QUERY = frozenset((b":path", b"referer"))
 """Fields that may have a query, which may hold secrets: it is not logged."""
@@ -74,7 +71,7 @@ def _frame(type_: int, flags: int, stream_id: int, length: int) -> str:
 def _field(pair: tuple[bytes, bytes]) -> str:
     name, value = pair
     shown = escaped(name.decode("latin-1"))
-    if name in SECRET or isinstance(pair, NeverIndexedHeaderTuple):
+    if name in SECRET_FIELDS or isinstance(pair, NeverIndexedHeaderTuple):
         return f"{shown}=(hidden)"
     if name in WITH_QUERY:
         path, mark, _ = value.partition(b"?")

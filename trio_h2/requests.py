@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import attrs
 
-from .headers import Headers, HeadersLike, encoded, keep_split, kept_split, trusted_headers
+from .headers import SECRET_FIELDS, Headers, HeadersLike, encoded, keep_split, kept_split, trusted_headers
 from .protocol.field_rules import Fields, Malformed, check_trailers
 from .protocol.limits import field_section_size
 from .protocol.priority import DEFAULT_PRIORITY, Priority
@@ -312,15 +312,13 @@ MAX_REMEMBERED = 128
 MAX_REMEMBERED_SIZE = 4 * 1024
 """Octets of a header list that is remembered, as SETTINGS_MAX_HEADER_LIST_SIZE counts them."""
 
-# These memories are every connection's, so nobody's credentials and no session may stay in them.
-_NOT_REMEMBERED = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
-
 M = TypeVar("M")
 
 
 def remember(memory: dict[tuple[object, ...], M], key: tuple[object, ...], made: M, fields: Fields) -> None:
     """Keep what was made of checked fields for the next time, unless there is a secret among them, or much."""
-    if _NOT_REMEMBERED.isdisjoint([name for name, _ in fields]) and field_section_size(fields) <= MAX_REMEMBERED_SIZE:
+    # The memories are every connection's: no credentials and no session, as far as their names say so, may stay there.
+    if SECRET_FIELDS.isdisjoint([name for name, _ in fields]) and field_section_size(fields) <= MAX_REMEMBERED_SIZE:
         if len(memory) >= MAX_REMEMBERED:
             memory.clear()
         memory[key] = made

@@ -174,7 +174,8 @@ class Inbox(Delivery):
 
     def receive_nowait(self) -> bytes:
         """The octets of the body that are there; b"" at its end. Raises trio.WouldBlock, or the stream's failure."""
-        self.claim("stream")
+        if self._waits or self.consumer != "stream":
+            self.claim("stream")
         chunk = self._held
         if chunk is None and self._queued:
             chunk = self._advance()

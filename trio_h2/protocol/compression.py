@@ -16,6 +16,7 @@ import hpack
 from hpack.hpack import decode_integer, encode_integer
 from hpack.table import HeaderTable
 
+from ..headers import SECRET_FIELDS
 from .field_rules import Fields
 from .field_section import FIELD_SIZE, LITERAL_SIZE, FieldSection, InboundRules
 from .huffman import HuffmanEncoder, decode_huffman
@@ -282,7 +283,8 @@ _VOLATILE = frozenset(
 )
 
 # RFC 7541 section 7.1.3: what could be guessed octet by octet, if it were in the table. A long cookie could not.
-_SECRET = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
+# Set-Cookie is volatile, and so stays out of it anyway.
+_SECRET = SECRET_FIELDS - {b"set-cookie"}
 _LONG_COOKIE = 20
 
 

@@ -1,10 +1,13 @@
 """`LastRequestFields`, `LastResponseFields`: the header fields that a client sends, or gets, again and again.
 
-Each keeps what was made of the last ones there were. Nobody's credentials, and no session, stay in here.
+Each keeps what was made of the last ones there were, until there are others. Those whose names say that they are
+credentials or a session (`trio_h2.SECRET_FIELDS`) are not kept. That a field of one's own, `x-api-key` say, is a secret
+nobody knows here: such a one is kept with the others, beside a client that has it among its own headers anyway.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +19,6 @@ _NOT_IN_HTTP2 = frozenset(
     (b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 """Header fields that are not sent: HTTP/2 says the same otherwise (RFC 9113 sections 8.2.2 and 8.3.1)."""
-
-_NOT_KEPT = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -34,9 +35,13 @@ class LastRequestFields:
         if raw == self._raw:
             return self._made
         made = _made_of(raw)
-        if _NOT_KEPT.isdisjoint([name for name, _ in made[0]]):
+        if _may_be_kept(made[0]):
             self._raw, self._made = raw, made
         return made
+
+
+def _may_be_kept(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    return trio_h2.SECRET_FIELDS.isdisjoint([name for name, _ in fields])
 
 
 def _made_of(raw: list[tuple[bytes, bytes]]) -> tuple[Fields, str | None]:
@@ -70,7 +75,7 @@ class LastResponseFields:
     def of(self, headers: trio_h2.Headers) -> Any:
         """These, as a response of the package is made of them. They are the same object where a server repeats them."""
         if headers is not self._headers:
-            self._headers, self._made = (None if "set-cookie" in headers else headers), None
+            self._headers, self._made = (headers if _may_be_kept(headers) else None), None
             self.known_encoding = None
             return headers.raw
         if self._made is None:
