@@ -215,6 +215,55 @@ def test_rfc9113_6_1_data_that_ends_a_stream_is_what_its_steps_are(
     assert seen[0] == took
 
 
+@pytest.mark.parametrize(
+    ("fields", "frame", "took"),
+    [
+        pytest.param(h.OK, h.data(1, b"hello"), True, id="most"),
+        pytest.param(h.OK, h.data(1, bytes(100)), True, id="all of the window"),
+        pytest.param(h.OK, h.data(1, bytes(101)), False, id="more than the window"),
+        pytest.param(h.status(200, h.length(5)), h.data(1, b"hello"), False, id="a content-length"),
+        pytest.param(h.status(200, h.length(4)), h.data(1, b"hello"), False, id="more than content-length"),
+        pytest.param(h.status(103), h.data(1, b"hello"), False, id="before the header section"),
+    ],
+)
+@pytest.mark.parametrize("request_ends", [True, False])
+def test_rfc9113_6_1_data_in_the_middle_of_a_body_is_what_its_steps_are(
+    fields: h.Fields, frame: bytes, took: bool, request_ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    fast_path = StreamMachine.receive_more_data
+
+    def response(*, fast: bool) -> object:
+        def tried(*arguments: Any) -> bool:
+            seen.append(fast and fast_path(*arguments))
+            return seen[-1]
+
+        monkeypatch.setattr(StreamMachine, "receive_more_data", tried)
+        peer = h.RawPeer(client=True, config=Config(initial_window_size=100))
+        stream = h.open_request(peer.machine, h.GET if request_ends else h.POST, end=request_ends)
+        begun = peer.receive(peer.headers(1, fields))
+        events = peer.receive(frame)
+        half = stream.receiving
+        facts = stream.state, stream.close_reason, stream.counted, half.phase, half.seen, stream.inbound.available
+        after = peer.receive(h.data(1, b"the rest", end=True))
+        sent = [frame.serialize() for frame in peer.frames()]
+        return begun, events, facts, after, sent, h.state_of(peer.machine)
+
+    assert response(fast=True) == response(fast=False)
+    assert seen == [took, False]
+
+
+@pytest.mark.parametrize("frame", [h.data(1, b""), h.data(1, b"", end=True), h.data(1, b"hello", end=True)])
+def test_rfc9113_6_1_data_that_ends_or_is_empty_has_its_own_steps(
+    frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(StreamMachine, "receive_more_data")
+    peer = h.RawPeer(client=True)
+    h.open_request(peer.machine, h.GET, end=True)
+    peer.receive(peer.headers(1, h.OK))
+    assert peer.receive(frame)
+
+
 # Sending a whole response
 
 

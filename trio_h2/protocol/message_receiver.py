@@ -84,7 +84,9 @@ class MessageReceiver:
             self._credit.inbound.release(length)
             return self._late_data(frame)
         ended = failure = None
-        if frame.end_stream and length == len(frame.data) and stream.receive_last_data(length):
+        if not frame.end_stream and 0 < length == len(frame.data) and stream.receive_more_data(length):
+            pass  # most DATA
+        elif frame.end_stream and length == len(frame.data) and stream.receive_last_data(length):
             if stream.closed:
                 self._table.close(stream, CloseReason.ENDED)
             ended = ev.StreamEnded(frame.stream_id)

@@ -377,7 +377,9 @@ class Sender:
         Returns: whether it was cut.
         """
         length = len(data)
-        room = min(stream.outbound.available, self.outbound.available)
+        room = stream.outbound.available
+        if room > self.outbound.available:
+            room = self.outbound.available
         if length > room or length > self.outbox.max_frame_size or length > self._max_frame_size:
             return False
         stream.send_body(length, end_stream=end_stream)

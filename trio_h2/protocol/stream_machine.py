@@ -222,7 +222,7 @@ class MessageHalf:
         self.status = status
 
     def count(self, octets: int) -> None:
-        """So many more octets of body were sent."""
+        """So many more octets of body were sent, or came."""
         self.seen += octets
 
     def receive(self, octets: int) -> bool:
@@ -441,6 +441,19 @@ class StreamMachine:
             return True
         self.state = StreamState.HALF_CLOSED_LOCAL
         return False
+
+    def receive_more_data(self, octets: int) -> bool:
+        """The fast path of most DATA: in the middle of a body of no promised length, with room in the window.
+
+        If it is not like that, nothing is done. The state stays as it is.
+        """
+        half, state = self.receiving, self.state
+        if (state is not _OPEN and state is not _HALF_CLOSED_LOCAL) or half.phase is not _BODY:
+            return False
+        if half.expected is not None or not self.inbound.receive(octets):
+            return False
+        half.count(octets)
+        return True
 
     def receive_last_data(self, octets: int) -> bool:
         """The fast path of most ends: DATA with END_STREAM and no padding, all steps in one. If not, nothing is done.
