@@ -7,6 +7,8 @@ from the half steps when it is first met, and remembered: text meets few of the 
 
 from __future__ import annotations
 
+from typing import cast
+
 import hpack.huffman
 from hpack import HPACKDecodingError
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
@@ -30,40 +32,68 @@ class HuffmanEncoder(hpack.huffman.HuffmanEncoder):
         return int(bits or "0", 2).to_bytes(len(bits) // 8, "big")
 
 
-class _State(dict[int, "tuple[_State, bytes]"]):
-    """A state of hpack's automaton: by octet, the next state, and the octets of text that are complete with it.
+_Step = tuple["_Row", bytes]
+"""Where an octet leads, and the octets of text that are complete with it."""
 
-    Attributes:
-        may_end: Whether a string may end here.
-    """
+_Row = list[_Step]
+"""The steps from one state of hpack's automaton, by octet. One at `_END` says that a string may end there.
 
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self.may_end = number in _FINAL
+A plain list of tuples, because CPython takes an element of that, and both of its parts, without a call. A step that was
+never taken is None, in spite of the type: whoever takes it gets a TypeError, and nobody has to ask.
+"""
 
-    def __missing__(self, octet: int) -> tuple[_State, bytes]:
-        number, text = self._number, b""
-        for half in (octet >> 4, octet & 15):
-            number, flags, symbol = HUFFMAN_TABLE[number * 16 + half]
-            if flags & HUFFMAN_FAIL:
-                raise HPACKDecodingError("not a Huffman code of RFC 7541")
-            if flags & HUFFMAN_EMIT_SYMBOL:
-                text += bytes([symbol])
-        step = self[octet] = _STATES[number], text
-        return step
-
-
+_END = 256
 _FINAL = {number for number, flags, _ in HUFFMAN_TABLE if flags & HUFFMAN_COMPLETE}
-_STATES = [_State(number) for number in range(len(HUFFMAN_TABLE) // 16)]
+_rows: dict[int, _Row] = {}
+_numbers: dict[int, int] = {}
+"""Of which state a row is, by the row's `id`."""
+
+
+def _row(number: int) -> _Row:
+    row = _rows.get(number)
+    if row is None:
+        row = _rows[number] = cast("_Row", [None] * (_END + 1))
+        _numbers[id(row)] = number
+        if number in _FINAL:
+            row[_END] = row, b""
+    return row
+
+
+def _learn(coded: bytes) -> None:
+    """Work out the steps of a string that were never taken. Raises HPACKDecodingError where there is none."""
+    row = _FIRST
+    for octet in coded:
+        step: _Step | None = row[octet]
+        if step is None:
+            step = row[octet] = _step(_numbers[id(row)], octet)
+        row = step[0]
+
+
+def _step(number: int, octet: int) -> _Step:
+    text = b""
+    for half in (octet >> 4, octet & 15):
+        number, flags, symbol = HUFFMAN_TABLE[number * 16 + half]
+        if flags & HUFFMAN_FAIL:
+            raise HPACKDecodingError("not a Huffman code of RFC 7541")
+        if flags & HUFFMAN_EMIT_SYMBOL:
+            text += bytes([symbol])
+    return _row(number), text
+
+
+_FIRST = _row(0)
 
 
 def decode_huffman(coded: bytes) -> bytes:
     """The text that `coded` stands for. Raises hpack.HPACKDecodingError for a code, or a padding, that is wrong."""
-    state = _STATES[0]
-    text = bytearray()
-    for octet in coded:
-        state, complete = state[octet]
-        text += complete
-    if not state.may_end:
+    row = _FIRST
+    parts: list[bytes] = []
+    try:
+        for octet in coded:
+            row, complete = row[octet]
+            parts.append(complete)
+    except TypeError:
+        _learn(coded)
+        return decode_huffman(coded)
+    if row[_END] is None:
         raise HPACKDecodingError("the padding of a Huffman-coded string is wrong (RFC 7541 section 5.2)")
-    return bytes(text)
+    return b"".join(parts)
