@@ -191,11 +191,13 @@ HOUSE = {
         for name in (
             "__init__",
             "bandwidth",
+            "block_decoder",
             "budgets",
             "compression",
             "connection_state",
             "control_receiver",
             "credit",
+            "dynamic_table",
             "extension_receiver",
             "field_rules",
             "field_section",

@@ -20,7 +20,7 @@ from trio_h2.exceptions import ErrorCodes, ProtocolError
 from trio_h2.protocol.compression import FieldDecoder, FieldEncoder
 from trio_h2.protocol.connection_machine import ConnectionMachine
 from trio_h2.protocol.field_rules import Fields as FieldList
-from trio_h2.protocol.field_rules import Malformed, check_trailers, check_trailers_untrusted, join_cookies
+from trio_h2.protocol.field_rules import Malformed, check_trailers, check_trailers_untrusted, is_plain, join_cookies
 from trio_h2.protocol.field_section import STRICT, FieldSection
 from trio_h2.protocol.frame_reader import FrameReader
 from trio_h2.protocol.frames import HeadersFrame, PushPromiseFrame
@@ -463,7 +463,19 @@ def validate(octets: bytes) -> int:
         repr(read_response_unchecked(fields))
         if valid:
             assert decoder.decode(encoder.encode(tuple(fields))).fields == fields
+        _check_telling(fields)
     return sections
+
+
+def _check_telling(fields: list[tuple[bytes, bytes]]) -> None:
+    """A section is judged by the fields that are not plain as it is judged by all of them."""
+    telling = [field for field in fields if not is_plain(*field)]
+    for flag in (False, True):
+        whole = parse_request_untrusted(fields, extended_connect=flag)
+        assert parse_request_untrusted(fields, telling, extended_connect=flag) == whole
+        whole_response = parse_response_untrusted(fields, to_connect=flag)
+        assert parse_response_untrusted(fields, telling, to_connect=flag) == whole_response
+    assert check_trailers_untrusted(fields, telling) == check_trailers_untrusted(fields)
 
 
 WIDE = HeaderLimits(max_block_size=2**20, max_continuations=0, max_list_size=2**20, max_fields=2**20)
@@ -557,9 +569,9 @@ def _same(ours: FieldDecoder, theirs: hpack.Decoder, block: bytes) -> bool:
     assert failure is None, f"only hpack fails: {failure!r}"
     assert fields == expected
     assert [_never_indexed(field) for field in fields] == [_never_indexed(field) for field in expected or ()]
-    table, other = ours._decoder.header_table, theirs.header_table
-    assert table.dynamic_entries == other.dynamic_entries
-    assert table.maxsize == other.maxsize
+    table, other = ours._decoder.table, theirs.header_table
+    assert [field for field, _, _ in table.entries] == list(other.dynamic_entries)
+    assert table.max_size == other.maxsize
     return True
 
 

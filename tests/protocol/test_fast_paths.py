@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from trio_h2.config import Config
 from trio_h2.protocol.connection_machine import ConnectionMachine
-from trio_h2.protocol.field_rules import _IN_TRAILERS, Malformed
+from trio_h2.protocol.field_rules import _IN_TRAILERS, Malformed, check_trailers_untrusted, is_plain
 from trio_h2.protocol.field_rules import ORDINARY as _ORDINARY
 from trio_h2.protocol.field_rules import RECEIVED as _RECEIVED
 from trio_h2.protocol.field_rules import SENT as _SENT
@@ -19,7 +20,8 @@ from trio_h2.protocol.frames import HeadersFrame
 from trio_h2.protocol.limits import HeaderLimits
 from trio_h2.protocol.message_receiver import MessageReceiver
 from trio_h2.protocol.priority import Priority, parse_priority_untrusted, priority_untrusted
-from trio_h2.protocol.response_rules import check_response
+from trio_h2.protocol.request_rules import RequestHead, parse_request_untrusted
+from trio_h2.protocol.response_rules import check_response, parse_response_untrusted
 from trio_h2.protocol.stream_machine import StreamMachine
 
 from . import helpers as h
@@ -39,6 +41,68 @@ def shown(frame: object) -> object:
     if isinstance(frame, HeadersFrame):
         return frame.stream_id, list(frame.section.fields), frame.end_stream, frame.priority
     return frame
+
+
+# Header sections
+
+ANY_FIELD = st.one_of(
+    st.sampled_from([*h.GET, *h.status(200), (b":protocol", b"websocket"), (b"te", b"trailers"), (b"te", b"gzip")]),
+    st.sampled_from([(b"x", b"1"), (b"accept", b""), (b"cookie", b"a=1"), (b"priority", b"u=1"), (b"host", b"b")]),
+    st.sampled_from([(b"X", b"1"), (b"x", b" 1"), (b"accept", b"\n"), (b"", b""), (b"upgrade", b"h2c"), (b":x", b"1")]),
+    st.tuples(st.binary(max_size=3), st.binary(max_size=3)),
+)
+
+
+@given(st.lists(ANY_FIELD, max_size=6), st.booleans(), st.randoms(use_true_random=False))
+def test_rfc9113_8_2_a_section_is_judged_by_what_is_not_plain_as_by_all_of_it(
+    more: list[tuple[bytes, bytes]], flag: bool, random: Random
+) -> None:
+    for begin in (h.GET, h.status(200), ()):
+        fields = [*begin, *more]
+        if flag:
+            random.shuffle(fields)
+        telling = [field for field in fields if not is_plain(*field) or random.random() < 0.2]
+        whole = parse_request_untrusted(fields, extended_connect=flag)
+        assert parse_request_untrusted(fields, telling, extended_connect=flag) == whole
+        answer = parse_response_untrusted(fields, to_connect=flag)
+        assert parse_response_untrusted(fields, telling, to_connect=flag) == answer
+        assert check_trailers_untrusted(fields, telling) == check_trailers_untrusted(fields)
+
+
+@pytest.mark.parametrize("pseudo", [0, 1, 3])
+def test_rfc9113_8_3_a_plain_field_before_a_pseudo_header_field_is_found(pseudo: int) -> None:
+    fields = [*h.GET[:pseudo], (b"x", b"1"), *h.GET[pseudo:]]
+    found = parse_request_untrusted(fields, list(h.GET), extended_connect=False)
+    assert isinstance(found, Malformed)
+    assert "comes after a regular field" in found.reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b":path", b"cookie", b"priority", b"host", b"te", b"content-length", b"upgrade", b"", b"X", b"a:b"],
+)
+def test_rfc9113_8_2_fields_that_are_not_plain(name: bytes) -> None:
+    assert not is_plain(name, b"1")
+
+
+def test_rfc7541_2_3_what_is_known_of_a_field_in_the_table_is_not_asked_again() -> None:
+    """Each is taken and put into a list, and that is all."""
+    found = reader()
+    literals = b"".join(b"\x40\x03x-%c\x011" % number for number in range(97, 109))
+    (first,) = found.feed(h.raw(h.HEADERS, h.END_HEADERS, 1, BLOCK + literals))
+    assert isinstance(first, HeadersFrame)
+
+    def calls(count: int) -> int:
+        indexed = bytes(range(0xC9, 0xC9 - count, -1))
+        with h.counted_calls() as calls:
+            (again,) = found.feed(h.raw(h.HEADERS, h.END_HEADERS, 3, b"\x82\x86\x84\x01\x01a" + indexed))
+            assert isinstance(again, HeadersFrame)
+            assert type(again.section.request(extended_connect=False)) is RequestHead
+        assert again.section.fields == first.section.fields[: 4 + count]
+        return calls[0]
+
+    calls(0)
+    assert calls(12) - calls(2) <= 10
 
 
 # Reading frames

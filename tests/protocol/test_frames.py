@@ -713,7 +713,7 @@ def test_rfc9113_10_5_what_is_remembered_of_received_blocks_is_bounded(block: by
         if not isinstance(section.request(extended_connect=True), Malformed):
             split_request(section.headers, DEFAULT_PRIORITY)
         assert (seen(decoder, numbered) is section) == (decoder._remembered.get(numbered) is section)
-        held = h.held_size(decoder._remembered, beside=decoder._decoder.header_table.dynamic_entries)
+        held = h.held_size(decoder._remembered, beside=decoder._decoder.table.entries)
         most = max(most, held)
         assert held <= 16 * 1024
     assert most > 5 * 1024

@@ -13,19 +13,15 @@ from typing import Any, cast
 
 import attrs
 import hpack
-from hpack.hpack import decode_integer, encode_integer
+from hpack.hpack import encode_integer
 from hpack.table import HeaderTable
 
 from ..headers import SECRET_FIELDS
+from .block_decoder import BlockDecoder
 from .field_rules import Fields
 from .field_section import FIELD_SIZE, LITERAL_SIZE, FieldSection, InboundRules
-from .huffman import HuffmanEncoder, decode_huffman
-from .limits import (
-    MAX_DECODED_FIELDS,
-    MAX_TABLE_SIZE_UPDATES,
-    HeaderLimits,
-    field_section_size,
-)
+from .huffman import HuffmanEncoder
+from .limits import HeaderLimits
 
 __all__ = ["FieldDecoder", "FieldEncoder"]
 
@@ -42,136 +38,6 @@ MAX_TABLE_SIZE = 4096
 """Octets of our encoder's table: hpack searches it field by field, so a larger one costs more than it saves."""
 
 
-_STRETCH = 512
-"""Octets of a block between two looks at how many fields it has."""
-
-# Indices begin at 1 (RFC 7541 section 2.3.3).
-_STATIC_TABLE = ((b"", b""), *HeaderTable.STATIC_TABLE)
-
-
-class _Decoder(hpack.Decoder):
-    """hpack's decoder with a loop of its own over the block (RFC 7541 section 6), several times as fast.
-
-    hpack slices the block, logs, and makes two objects and a dozen calls for each field. Here an indexed field is one
-    look-up of an object that the table already holds. The tables themselves stay hpack's.
-
-    Attributes:
-        changes: how often a block changed the table.
-        literals: how many literals there were that did not.
-        max_fields: how many fields of one block are decoded, or up to 512 more.
-    """
-
-    changes = 0
-    literals = 0
-    max_fields = MAX_DECODED_FIELDS
-
-    def limit_fields(self, count: int) -> None:
-        """Decode so many fields of one block."""
-        self.max_fields = count
-
-    def allow_table_size(self, size: int) -> None:
-        """The peer may make the table as large as this."""
-        self.max_allowed_table_size = size
-
-    def decode_block(self, block: bytes) -> list[tuple[bytes, bytes]]:
-        """The fields of one whole block, raw.
-
-        Raises hpack.HPACKError where `decode` does; hpack.OversizedHeaderListError where there are too many fields.
-        """
-        fields: list[tuple[bytes, bytes]] = []
-        position, end, updates = 0, len(block), 0
-        entry = self._entry
-        try:
-            while position < end:
-                # Looked at every so often, fields are counted without a call for each.
-                if len(fields) > self.max_fields:
-                    raise hpack.OversizedHeaderListError(f"a field block of more than {self.max_fields} fields")
-                stop = end if end - position <= _STRETCH else position + _STRETCH
-                while position < stop:
-                    first = block[position]
-                    if 0x80 < first < 0xFF:
-                        fields.append(entry(first & 0x7F))
-                        position += 1
-                    elif first & 0x80:
-                        index, position = _integer(block, position, 0x7F)
-                        fields.append(entry(index))
-                    elif first & 0xE0 == 0x20:
-                        if fields:
-                            raise hpack.HPACKDecodingError("a table size update after a field (RFC 7541 section 4.2)")
-                        updates += 1
-                        if updates > MAX_TABLE_SIZE_UPDATES:
-                            raise hpack.HPACKDecodingError("more than two table size updates (RFC 7541 section 4.2)")
-                        position = self._resize(block, position)
-                    else:
-                        field, position = self._literal(block, position, first)
-                        fields.append(field)
-        except IndexError:
-            raise hpack.HPACKDecodingError("the field block is cut off") from None
-        if self.header_table.maxsize > self.max_allowed_table_size:
-            raise hpack.InvalidTableSizeError("the peer has not shrunk its table as SETTINGS told it")
-        return fields
-
-    def _entry(self, index: int) -> tuple[bytes, bytes]:
-        """Section 2.3.3."""
-        offset = index - len(_STATIC_TABLE)
-        if offset < 0:
-            if index:
-                return _STATIC_TABLE[index]
-        elif offset < len(self.header_table.dynamic_entries):
-            return self.header_table.dynamic_entries[offset]
-        raise hpack.InvalidTableIndexError("neither table has an entry of this index")
-
-    def _literal(self, block: bytes, position: int, first: int) -> tuple[tuple[bytes, bytes], int]:
-        """Section 6.2."""
-        index, position = _integer(block, position, 0x3F if first & 0x40 else 0x0F)
-        if index:
-            name = self._entry(index)[0]
-        else:
-            name, position = _string(block, position)
-        value, position = _string(block, position)
-        if first & 0x40:
-            self.changes += 1
-            self.header_table.add(name, value)
-            return (name, value), position
-        self.literals += 1
-        if first & 0x10:
-            return hpack.NeverIndexedHeaderTuple(name, value), position
-        return (name, value), position
-
-    def _resize(self, block: bytes, position: int) -> int:
-        """Section 6.3."""
-        size, position = _integer(block, position, 0x1F)
-        if size > self.max_allowed_table_size:
-            raise hpack.InvalidTableSizeError(f"a table of {size} octets is more than we allow")
-        self.changes += 1
-        self.header_table_size = size
-        return position
-
-
-def _integer(block: bytes, position: int, most: int) -> tuple[int, int]:
-    """An integer whose prefix has room for `most`, and what comes after it (RFC 7541 section 5.1)."""
-    value = block[position] & most
-    if value < most:
-        return value, position + 1
-    try:
-        value, length = decode_integer(memoryview(block)[position:], most.bit_length())
-    except hpack.HPACKDecodingError:
-        # Not in hpack's words, which say where the block lies in our memory: GOAWAY would tell the peer.
-        raise hpack.HPACKDecodingError("an integer is cut off, or too long") from None
-    return value, position + length
-
-
-def _string(block: bytes, position: int) -> tuple[bytes, int]:
-    """A string literal, and what comes after it (RFC 7541 section 5.2)."""
-    huffman = block[position] & 0x80
-    length, position = _integer(block, position, 0x7F)
-    end = position + length
-    if end > len(block):
-        raise hpack.HPACKDecodingError("a string literal is cut off")
-    text = block[position:end]
-    return (decode_huffman(text) if huffman else text), end
-
-
 class FieldDecoder:
     """Field blocks to field sections, in wire order.
 
@@ -183,8 +49,7 @@ class FieldDecoder:
     def __init__(self, limits: HeaderLimits, rules: InboundRules) -> None:
         self._limits = limits
         self._rules = rules
-        self._decoder = _Decoder()
-        self._decoder.limit_fields(limits.max_decoded_fields)
+        self._decoder = BlockDecoder(limits.max_decoded_fields)
         self._remembered: dict[bytes, FieldSection] = {}
         self._remembered_size = 0
         self.candidate: tuple[bytes, FieldSection, int] | None = None
@@ -230,11 +95,9 @@ class FieldDecoder:
             return section
         decoder = self._decoder
         changes, literals = decoder.changes, decoder.literals
-        fields = decoder.decode_block(block)
-        # Where there are too many fields they are not looked at, each by each.
-        size = field_section_size(fields) if len(fields) <= self._limits.max_fields else 0
+        fields, telling, size = decoder.decode(block)
         oversized = self._limits.oversized(len(fields), size)
-        section = FieldSection(fields, oversized, self._rules, size)
+        section = FieldSection(fields, oversized, self._rules, size, telling)
         if decoder.changes != changes:
             self._forget()
             return section

@@ -45,6 +45,7 @@ __all__ = [
     "check_trailers",
     "check_trailers_untrusted",
     "content_length",
+    "is_plain",
     "join_cookies",
     "length_unchecked",
     "scan",
@@ -138,9 +139,9 @@ _IN_TRAILERS: dict[bytes, Kind] = {
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 
 
-def check_trailers_untrusted(fields: Fields) -> Malformed | None:
-    """Judge a trailer section that a peer sent (RFC 9113 section 8.1)."""
-    return _trailers(fields, RECEIVED)
+def check_trailers_untrusted(fields: Fields, telling: Fields | None = None) -> Malformed | None:
+    """Judge a trailer section that a peer sent (RFC 9113 section 8.1); `telling` is that of `scan`."""
+    return _trailers(fields, RECEIVED, telling)
 
 
 def check_trailers(fields: Fields) -> Malformed | None:
@@ -148,12 +149,12 @@ def check_trailers(fields: Fields) -> Malformed | None:
     return _trailers(fields, SENT)
 
 
-def _trailers(fields: Fields, rules: FieldRules) -> Malformed | None:
+def _trailers(fields: Fields, rules: FieldRules, telling: Fields | None = None) -> Malformed | None:
     """RFC 9113 section 8.1: no pseudo-header fields. RFC 9110 section 6.5.1: nothing that frames or routes the message.
 
     A receiver may discard such a field, and this one does not look at it; TE stays bound by RFC 9113 section 8.2.2.
     """
-    scanned = scan(fields, _IN_TRAILERS, rules)
+    scanned = scan(fields, _IN_TRAILERS, rules, telling)
     if isinstance(scanned, Malformed):
         return scanned
     _, ruled = scanned
@@ -185,8 +186,38 @@ Pseudo = dict[bytes, bytes]
 Ruled = dict[bytes, list[bytes]]
 
 
-def scan(fields: Fields, kinds: Mapping[bytes, Kind], rules: FieldRules) -> tuple[Pseudo, Ruled] | Malformed:
-    """One pass over a section: its pseudo-header fields, and its fields that have a rule for their value."""
+def is_plain(name: bytes, value: bytes) -> bool:
+    """Whether all that is to be said of this field in a section that is received is that it comes after pseudo-headers.
+
+    Then it is a regular field with no rule of its own in any section, and legal; and it is not one of several that make
+    one, as cookies and priorities do.
+    """
+    if name in _TELLING or not name or name.translate(RECEIVED.names) != name:
+        return False
+    return value.translate(RECEIVED.values).strip(b" \t") == value
+
+
+# A pseudo-header field is told by its colon, which no other name may have.
+_TELLING = CONNECTION_SPECIFIC | {b"content-length", b"cookie", b"host", b"priority", b"te"}
+
+
+def scan(
+    fields: Fields, kinds: Mapping[bytes, Kind], rules: FieldRules, telling: Fields | None = None
+) -> tuple[Pseudo, Ruled] | Malformed:
+    """One pass over a section: its pseudo-header fields, and its fields that have a rule for their value.
+
+    Of what is received `telling` may have those alone that are not plain, in order: the fast path of fields that the
+    peer refers to again and again. It finds what a look at all of them finds, or leaves it to that.
+    """
+    if telling is not None and telling is not fields:
+        scanned = _scan(telling, kinds, rules)
+        # So many come first of all, and so before every plain one.
+        if type(scanned) is tuple and telling[: len(scanned[0])] == fields[: len(scanned[0])]:
+            return scanned
+    return _scan(fields, kinds, rules)
+
+
+def _scan(fields: Fields, kinds: Mapping[bytes, Kind], rules: FieldRules) -> tuple[Pseudo, Ruled] | Malformed:
     pseudo: Pseudo = {}
     ruled: Ruled = {}
     names, values = rules.names, rules.values

@@ -60,24 +60,33 @@ class FieldSection:
         "_request",
         "_response",
         "_rules",
+        "_telling",
         "fields",
         "joined_size",
         "oversized",
         "size",
     )
 
-    def __init__(self, fields: Fields, oversized: Excess | None, rules: InboundRules = STRICT, size: int = 0) -> None:
+    def __init__(
+        self,
+        fields: Fields,
+        oversized: Excess | None,
+        rules: InboundRules = STRICT,
+        size: int = 0,
+        telling: Fields | None = None,
+    ) -> None:
         self._rules = rules
         self.fields = fields
+        self._telling = telling = fields if telling is None else telling
         self.oversized = oversized
         self.joined_size: int | None = None
         self._headers: Headers | None = None
         # One pass at C's speed spares most sections those that look for what may come twice, or is there at all.
-        values = dict(fields)
-        self._distinct = len(values) == len(fields)
+        values = dict(telling)
+        self._distinct = len(values) == len(telling)
         self._priority: tuple[bytes | None] | None = (values.get(b"priority"),) if self._distinct else None
         joins = oversized is None and rules.join_cookies and not self._distinct
-        self.size = held_size(fields, size) if joins else size
+        self.size = held_size(telling, size) if joins else size
         self._request: tuple[bool, RequestHead] | None = None
         self._response: tuple[bool, ResponseHead] | None = None
 
@@ -93,6 +102,7 @@ class FieldSection:
         self.joined_size = 0
         if fields is not self.fields:
             self.joined_size = LITERAL_SIZE + FIELD_SIZE * len(fields) + len(dict(fields)[b"cookie"])
+        self._telling = self.fields  # judged by now: what is remembered of a section does not hold them twice
         return headers
 
     @property
@@ -115,7 +125,7 @@ class FieldSection:
             return read_request_unchecked(self.fields)
         if self._request is not None and self._request[0] is extended_connect:
             return self._request[1]
-        head = parse_request_untrusted(self.fields, extended_connect=extended_connect)
+        head = parse_request_untrusted(self.fields, self._telling, extended_connect=extended_connect)
         if type(head) is RequestHead:
             self._request = extended_connect, head
         return head
@@ -126,11 +136,11 @@ class FieldSection:
             return read_response_unchecked(self.fields)
         if self._response is not None and self._response[0] is to_connect:
             return self._response[1]
-        head = parse_response_untrusted(self.fields, to_connect=to_connect)
+        head = parse_response_untrusted(self.fields, self._telling, to_connect=to_connect)
         if type(head) is ResponseHead:
             self._response = to_connect, head
         return head
 
     def trailers(self) -> Malformed | None:
         """What `check_trailers_untrusted` says of it."""
-        return check_trailers_untrusted(self.fields) if self._rules.validate else None
+        return check_trailers_untrusted(self.fields, self._telling) if self._rules.validate else None

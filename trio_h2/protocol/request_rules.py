@@ -68,6 +68,7 @@ _IN_REQUEST: dict[bytes, Kind] = {
 
 # RFC 9110 section 9.1 for the method; RFC 9110 section 7.8 for an upgrade token, which may carry a version.
 _METHOD = re.compile(TOKEN)
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH"))  # tokens, at once
 _PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
 # RFC 3986 sections 3.1, 3.2 and 3.3. A path holds whatever a request line could carry unambiguously: clients do send
@@ -87,14 +88,17 @@ HOST_DIFFERS = "host differs from :authority (RFC 9113 section 8.3.1)"
 """A reason that users who send get in words of their own."""
 
 
-def parse_request_untrusted(fields: Fields, *, extended_connect: bool) -> RequestHead | Malformed:
+def parse_request_untrusted(
+    fields: Fields, telling: Fields | None = None, *, extended_connect: bool
+) -> RequestHead | Malformed:
     """Judge a request's header section that a peer sent (RFC 9113 sections 8.3.1, 8.5; RFC 8441 section 4).
 
     Args:
         fields: the decoded fields, in order.
+        telling: those of them that are not plain (`field_rules.is_plain`); None if that is not known.
         extended_connect: whether we enabled RFC 8441; `:protocol` is malformed otherwise.
     """
-    return _request(fields, RECEIVED, extended_connect)
+    return _request(fields, RECEIVED, extended_connect, telling)
 
 
 def check_request(fields: Fields, *, extended_connect: bool) -> RequestHead | Malformed:
@@ -123,8 +127,10 @@ def read_request_unchecked(fields: Fields) -> RequestHead:
     )
 
 
-def _request(fields: Fields, rules: FieldRules, extended_connect: bool) -> RequestHead | Malformed:
-    scanned = scan(fields, _IN_REQUEST, rules)
+def _request(
+    fields: Fields, rules: FieldRules, extended_connect: bool, telling: Fields | None = None
+) -> RequestHead | Malformed:
+    scanned = scan(fields, _IN_REQUEST, rules, telling)
     if isinstance(scanned, Malformed):
         return scanned
     pseudo, ruled = scanned
@@ -154,7 +160,7 @@ def _request(fields: Fields, rules: FieldRules, extended_connect: bool) -> Reque
 
 def _method(method: bytes) -> str | None:
     """RFC 9113 section 8.3.1, RFC 9110 section 9.1."""
-    if _METHOD.fullmatch(method):
+    if method in _METHODS or _METHOD.fullmatch(method):
         return None
     return ":method is missing or not a token (RFC 9113 section 8.3.1)"
 
@@ -162,11 +168,12 @@ def _method(method: bytes) -> str | None:
 def _target(head: RequestHead) -> str | None:
     """RFC 9113 section 8.3.1: the target URI in :scheme, :authority and :path."""
     scheme, authority, path = head.scheme, head.authority, head.path
-    if scheme is None or not _SCHEME.fullmatch(scheme):
+    http = scheme in _HTTP_SCHEMES
+    if not http and (scheme is None or not _SCHEME.fullmatch(scheme)):
         return ":scheme is missing or not a scheme (RFC 9113 section 8.3.1, RFC 3986 section 3.1)"
     if path is None:
         return ":path is missing (RFC 9113 section 8.3.1)"
-    if scheme in _HTTP_SCHEMES or scheme.lower() in _HTTP_SCHEMES:
+    if http or (scheme is not None and scheme.lower() in _HTTP_SCHEMES):
         return _http_target(head.method, authority, path)
     if authority is not None and not _ANY_AUTHORITY.fullmatch(authority):
         return ":authority is not an authority (RFC 9113 section 8.3.1, RFC 3986 section 3.2)"

@@ -59,14 +59,17 @@ _STATUS_RECEIVED = re.compile(rb"[1-9][0-9][0-9]")
 _STATUS_SENT = re.compile(rb"[1-5][0-9][0-9]")
 
 
-def parse_response_untrusted(fields: Fields, *, to_connect: bool = False) -> ResponseHead | Malformed:
+def parse_response_untrusted(
+    fields: Fields, telling: Fields | None = None, *, to_connect: bool = False
+) -> ResponseHead | Malformed:
     """Judge a response's header section that a peer sent, interim or final (RFC 9113 section 8.3.2).
 
     Args:
         fields: the decoded fields, in order.
+        telling: those of them that are not plain (`field_rules.is_plain`); None if that is not known.
         to_connect: whether the request was CONNECT; content-length in a 2xx is ignored then (RFC 9110 section 9.3.6).
     """
-    return _response(fields, RECEIVED, to_connect)
+    return _response(fields, RECEIVED, to_connect, telling)
 
 
 def check_response(fields: Fields, *, to_connect: bool = False) -> ResponseHead | Malformed:
@@ -87,8 +90,10 @@ def read_response_unchecked(fields: Fields) -> ResponseHead:
     return ResponseHead(int(status) if known else 200, length_unchecked(found), 1 if b":status" in found else 0)
 
 
-def _response(fields: Fields, rules: FieldRules, to_connect: bool) -> ResponseHead | Malformed:
-    scanned = scan(fields, _IN_RESPONSE, rules)
+def _response(
+    fields: Fields, rules: FieldRules, to_connect: bool, telling: Fields | None = None
+) -> ResponseHead | Malformed:
+    scanned = scan(fields, _IN_RESPONSE, rules, telling)
     if isinstance(scanned, Malformed):
         return scanned
     pseudo, ruled = scanned
