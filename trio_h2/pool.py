@@ -41,10 +41,17 @@ _URL = re.compile(r"([^/?#]*//[^/?#]*)([^#]*)(?:#.*)?", re.DOTALL)
 _FOREVER = Timeouts()
 
 
-@functools.lru_cache(maxsize=1024)
-def _origin_of(url: str) -> Where:
+_origins: dict[str, Where] = {}
+MAX_ORIGINS = 1024
+"""So many URLs are remembered that are an origin and no more."""
+
+
+def _new_origin(url: str) -> Where:
     origin = origin_of(url)
-    return origin, origin.name
+    if len(_origins) >= MAX_ORIGINS:
+        _origins.clear()
+    _origins[url] = where = (origin, origin.name)
+    return where
 
 
 class Pool:
@@ -197,18 +204,21 @@ class Pool:
 def _where(url: str, target: str | None, server_hostname: str | None) -> tuple[Where, str]:
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
-    match = _URL.fullmatch(url)
-    if match is None:
-        raise ValueError(f"url must start with http:// or https://, not {quoted(url)}")
-    where = _origin_of(match[1])
+    path = ""
+    where = _origins.get(url)
+    if where is None:
+        match = _URL.fullmatch(url)
+        if match is None:
+            raise ValueError(f"url must start with http:// or https://, not {quoted(url)}")
+        origin, path = match.groups()
+        where = _origins.get(origin) or _new_origin(origin)
     if target is None:
-        target = match[2] if match[2].startswith("/") else f"/{match[2]}"
+        target = path if path.startswith("/") else f"/{path}"
     if server_hostname is None:
         return where, target
-    origin = where[0]
-    if origin.scheme == "http":
+    if where[0].scheme == "http":
         raise ValueError("server_hostname: an http:// url has no use for one")
-    return (origin, tls_name_of(server_hostname)), target
+    return (where[0], tls_name_of(server_hostname)), target
 
 
 class open_pool(EnteredOnce[Pool]):

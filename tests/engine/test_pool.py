@@ -47,6 +47,27 @@ async def test_requests_to_one_origin_share_a_connection(nursery: trio.Nursery, 
     assert network.requests == ["/", "/one", "/two?three", "/?five"]
 
 
+async def test_a_url_that_is_an_origin_alone_leads_where_others_do(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken apart a second time; the memory for that is bounded, and what is forgotten is found again."""
+    monkeypatch.setattr("trio_h2.pool._origins", known := {})
+    monkeypatch.setattr("trio_h2.pool.MAX_ORIGINS", 2)
+    network = Network(nursery)
+    async with network.pool() as pool:
+        for name in ("a", "b", "c", "a"):
+            for _ in range(2):
+                await pool.request("GET", f"http://{name}.example")
+                await pool.request("GET", f"http://{name}.example", target="/other")
+                await pool.request("GET", f"http://{name}.example/path?query")
+            assert len(known) <= 2
+            with pytest.raises(ValueError, match="server_hostname"):
+                await pool.request("GET", f"http://{name}.example", server_hostname="d.example")
+    assert network.reached == [(f"{name}.example", 80) for name in "abc"]
+    assert network.requests == ["/", "/other", "/path?query"] * 8
+    assert not any("path" in url for url in known)
+
+
 async def test_a_stream_is_one_of_a_connection_that_can_be_asked_for(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
