@@ -198,8 +198,8 @@ def _streamed(
 
 async def open_stream(connection: ConnectionActor, outgoing: Outgoing, pump: Pump | None = None) -> StreamActor:
     """Open a stream, at once if there is a slot: a checkpoint only if it has to wait for one."""
-    connection.ending.check_usable()
     if outgoing.head.protocol is not None:
+        connection.ending.check_usable()
         await connection.life.settings_received.wait()
         connection.ending.check_usable()
         if not connection.machine.remote_settings.enable_connect_protocol:
@@ -207,23 +207,35 @@ async def open_stream(connection: ConnectionActor, outgoing: Outgoing, pump: Pum
                 "the peer does not know extended CONNECT (RFC 8441)",
                 initiator="local",
             )
+    actor = _started(connection, outgoing, pump)
+    if actor.stream is None:
+        await _opened(actor, pump)
+    return actor
+
+
+def _started(connection: ConnectionActor, outgoing: Outgoing, pump: Pump | None) -> StreamActor:
+    """The actor of a request's stream, which is open if there is a slot for it."""
     actor = StreamActor(connection.context)
     tracer = connection.context.tracer
-    fields = outgoing.fields if tracer is None else _traced(tracer, actor, outgoing)
+    fields = outgoing.fields
+    if tracer is not None:
+        connection.ending.check_usable()
+        fields = _traced(tracer, actor, outgoing)
     actor.prepare(fields, outgoing.head, end_stream=outgoing.end_stream, pump=pump)
     connection.start_client_stream(actor)
-    if actor.stream is not None:
-        return actor
+    return actor
+
+
+async def _opened(actor: StreamActor, pump: Pump | None) -> None:
+    """Wait for the slot; who is cancelled meanwhile has sent nothing."""
     try:
         await actor.wait_open()
     except BaseException:
         actor.close(linger=False)
-        if tracer is not None:
-            tracer.request_settled(actor, None, None)  # if nothing but its caller has ended it
+        actor.tell_settled()
         if pump is not None:
             await pump.left()
         raise
-    return actor
 
 
 def _traced(tracer: Tracer, actor: StreamActor, outgoing: Outgoing) -> Fields:
@@ -239,7 +251,9 @@ async def exchange(
     """Send a whole request, and return the whole response."""
     # The stream opens before the first wait: a call that is cancelled already must not send the request.
     await trio.lowlevel.checkpoint_if_cancelled()
-    actor = await open_stream(connection, outgoing, pump)
+    actor = _started(connection, outgoing, pump)  # not by `open_stream`: an await less, and no tunnel comes here
+    if actor.stream is None:
+        await _opened(actor, pump)
     body: list[bytes | bytearray] = []
     try:
         if not await actor.inbox.receive_message(body, max_body):

@@ -282,22 +282,12 @@ class Inbox(Delivery):
         self.claim("stream")
         size = 0
         while True:
-            if max_body is not None and size + self.here > max_body:
-                if size < max_body:
-                    body.append(self._take(self._advance(), max_body - size))
-                return False
-            taken = 0
-            while (chunk := self._advance()) is not None:
-                self._held = None
-                data = chunk.take(None)
-                taken += len(data)
-                if len(data) < JOIN_BELOW and body and len(body[-1]) < JOIN_UP_TO:
-                    _join(body, data)
-                else:
-                    body.append(data)
-            if taken:
-                self._took(taken)
-                size += taken
+            if self._queued or self._held is not None:
+                if max_body is not None and size + self.unread + self._paid > max_body:
+                    if size < max_body:
+                        body.append(self._take(self._advance(), max_body - size))
+                    return False
+                size += self._take_into(body)
             if self.failure is not None:
                 await self._raise_failure()
             if self.ended:
@@ -305,7 +295,28 @@ class Inbox(Delivery):
             self._note(await self._wait())
 
 
-def _join(body: list[bytes | bytearray], data: bytes) -> None:
+    def _take_into(self, body: list[bytes | bytearray]) -> int:
+        """Take all that is there and put its octets into `body`; how many those are, which become credit."""
+        taken = 0
+        while self._queued or self._held is not None:
+            chunk = self._held
+            if chunk is None:
+                chunk = self._advance()
+                if chunk is None:
+                    break
+            self._held = None
+            data = chunk.take(None) if chunk.offset else chunk.data
+            taken += len(data)
+            if len(data) < JOIN_BELOW and body and len(body[-1]) < JOIN_UP_TO:
+                _join(body, data)
+            else:
+                body.append(data)
+        if taken:
+            self._took(taken)
+        return taken
+
+
+def _join(body: list[bytes | bytearray], data: bytes | bytearray) -> None:
     """Put a small piece behind the last one: an object for each frame would take many times the octets in it."""
     last = body[-1]
     if not isinstance(last, bytearray):

@@ -21,6 +21,7 @@ What the connection's reader brings in reaches the calls that wait through the w
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 import trio
@@ -92,11 +93,11 @@ class Sending:
             self._sleeper = None
             trio.lowlevel.reschedule(sleeper)
 
-    async def _changed(self) -> None:
+    def _changed(self) -> Awaitable[object]:
         """Wait until the next `_wake`: the stream's task, and no other, looks at its state before and after."""
-        # No event: every request waits here, and an event costs it more than the wait itself.
+        # No event, and no coroutine of its own: every request waits here, and either costs it more than the wait.
         self._sleeper = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._not_woken)
+        return trio.lowlevel.wait_task_rescheduled(self._not_woken)
 
     def _not_woken(self, _: object) -> trio.lowlevel.Abort:
         self._sleeper = None

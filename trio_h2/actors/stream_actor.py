@@ -45,6 +45,16 @@ class Employer(Protocol):
         """The actor's task is at its end."""
 
 
+class ClientEmployer(Protocol):
+    """Who has given a client's stream its task."""
+
+    def stream_cancelled(self) -> None:
+        """An actor's task was cancelled."""
+
+    def stream_exited(self, actor: StreamActor) -> None:
+        """The actor's task is at its end."""
+
+
 class StreamActor(HandlerContract):
     """One stream's task and ending, beside what it sends and has received.
 
@@ -99,6 +109,12 @@ class StreamActor(HandlerContract):
         """A Trace is told that the stream is open."""
         machine = self.machine
         tracer.stream_opened(machine.stream_id, headers, machine.sending)
+
+    def tell_settled(self) -> None:
+        """A Trace is told that its caller has ended a request that was not sent, if nothing else has."""
+        tracer = self._context.tracer
+        if tracer is not None:
+            tracer.request_settled(self, None, None)
 
     # What the reader brings: none of this waits
 
@@ -315,7 +331,7 @@ class StreamActor(HandlerContract):
         return self._cut_at is not None and self._cut_at >= taken
 
     @trio.lowlevel.enable_ki_protection
-    async def run_client(self) -> None:
+    async def run_client(self, employer: ClientEmployer) -> None:
         """A client's stream from its opening to its end."""
         try:
             while self.stream is None:
@@ -328,9 +344,13 @@ class StreamActor(HandlerContract):
                 await self._changed()
             if not self.machine.closed:
                 await self._linger()
+        except trio.Cancelled:
+            employer.stream_cancelled()
+            raise
         finally:
             if self._pump is not None:
                 self._pump.end()
+            employer.stream_exited(self)
 
     async def _linger(self) -> None:
         """Wait for the peer to end a tunnel that we ended first, in bounded time."""

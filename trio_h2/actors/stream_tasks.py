@@ -36,7 +36,7 @@ class StreamTasks:
 
     def start_client(self, actor: StreamActor) -> None:
         """Give a client's stream, its own or one that was pushed, its task."""
-        self._nursery.start_soon(self.run_client, actor)
+        self._nursery.start_soon(actor.run_client, self)
 
     def start_pushed(self, actor: StreamActor) -> None:
         """Give a stream that a server has promised its task."""
@@ -56,18 +56,17 @@ class StreamTasks:
             self._context.run(self.start_handler, *waiting)
         self._streams.remove(actor)
 
-    @trio.lowlevel.enable_ki_protection
-    async def run_client(self, actor: StreamActor) -> None:
-        """The task of a client's stream."""
-        try:
-            await actor.run_client()
-        except trio.Cancelled:
-            # Only the connection's own nursery cancels this task, and its tasks learn of that in any order.
-            self._ending.cancelled()
-            raise
-        finally:
-            self._streams.remove(actor)
-            self._ending.end_if_drained()
+    def stream_cancelled(self) -> None:
+        """The task of a client's stream was cancelled.
+
+        Only the connection's own nursery cancels it, and its tasks learn of that in any order.
+        """
+        self._ending.cancelled()
+
+    def stream_exited(self, actor: StreamActor) -> None:
+        """The task of a client's stream is at its end."""
+        self._streams.remove(actor)
+        self._ending.end_if_drained()
 
     @trio.lowlevel.enable_ki_protection
     async def run_pushed(self, actor: StreamActor) -> None:
