@@ -328,6 +328,46 @@ def test_rfc9113_6_1_data_that_ends_or_is_empty_has_its_own_steps(
     assert peer.receive(frame)
 
 
+@pytest.mark.parametrize(
+    ("request_fields", "end", "fields", "took"),
+    [
+        pytest.param(h.GET, True, h.status(200, h.length(5)), True, id="as most"),
+        pytest.param(h.HEAD, True, h.status(200, h.length(5)), True, id="HEAD"),
+        pytest.param(h.GET, True, h.status(204), True, id="204"),
+        pytest.param(h.GET, True, h.status(304, h.length(5)), True, id="304"),
+        pytest.param(h.POST, False, h.status(200), False, id="before the request has ended"),
+        pytest.param(h.GET, True, h.status(103), False, id="interim"),
+        pytest.param(h.GET, True, ((b"x", b"y"),), False, id="malformed"),
+        pytest.param(h.GET, True, h.status(200, (b"x", b"y" * 500)), False, id="more than is held"),
+        pytest.param(h.CONNECT, False, h.status(200), False, id="CONNECT"),
+    ],
+)
+def test_rfc9113_8_1_a_response_that_its_body_follows_is_what_its_steps_are(
+    request_fields: h.Fields, end: bool, fields: h.Fields, took: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    fast_path = MessageReceiver._plain_response
+
+    def response(*, fast: bool) -> object:
+        def tried(*arguments: Any) -> bool:
+            seen.append(fast and fast_path(*arguments))
+            return seen[-1]
+
+        monkeypatch.setattr(MessageReceiver, "_plain_response", tried)
+        peer = h.RawPeer(client=True, config=Config(max_held_headers=400))
+        stream = h.open_request(peer.machine, request_fields, end=end)
+        begun = peer.receive(peer.headers(1, fields))
+        half = stream.receiving
+        facts = stream.state, stream.tunnel, half.phase, half.status, half.expected, half.bodiless, half.no_content
+        held = peer.machine.held_headers.octets
+        ended = peer.receive(h.data(1, b"hello", end=True))
+        sent = [frame.serialize() for frame in peer.frames()]
+        return begun, facts, held, ended, sent, h.state_of(peer.machine)
+
+    assert response(fast=True) == response(fast=False)
+    assert seen[0] == took
+
+
 # Sending a whole response
 
 

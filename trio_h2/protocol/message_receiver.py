@@ -16,6 +16,7 @@ from .frames import DataFrame, HeadersFrame
 from .limits import Excess, InterimLimits, field_section_size
 from .priority_receiver import PriorityReceiver, priority_event
 from .request_rules import RequestHead
+from .response_rules import ResponseHead
 from .stream_machine import CloseReason, Input, Phase, StreamMachine
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, malformed, protocol_error
 
@@ -170,6 +171,8 @@ class MessageReceiver:
             if not new or (state.goaway_last_stream_id is not None and state.ignores(frame.stream_id)):
                 return self._late(frame.stream_id, Input.RECV_HEADERS)
             return self._request(frame, events)
+        if not frame.end_stream and frame.priority is None and self._plain_response(stream, frame.section, events):
+            return None
         verdict = stream.receive(Input.RECV_HEADERS)
         if verdict is None and frame.priority is not None:
             verdict = self._priorities.judge(frame.stream_id, frame.priority)
@@ -262,6 +265,22 @@ class MessageReceiver:
         state.count_reply()
         self._table.close(stream, CloseReason.ENDED if end_stream else CloseReason.RESET_LOCALLY)
         return self._budgets.count_stream_error()
+
+    def _plain_response(self, stream: StreamMachine, section: FieldSection, events: list[ev.Event]) -> bool:
+        """The fast path of most responses: a final header section that its body follows. If not, nothing is done.
+
+        The rest of `headers` looks at every case by itself, and comes to the same events and the same state.
+        """
+        if section.oversized is not None or not stream.only_waits:
+            return False
+        head = section.response(to_connect=False)
+        if type(head) is not ResponseHead or head.status < 200:
+            return False
+        if self._budgets.held_headers.hold(stream.stream_id, section.size) is not None:
+            return False
+        stream.begin_response(head, stream.receiving)  # no step: the state stays as it is
+        events.append(ev.ResponseReceived(stream.stream_id, section.headers))
+        return True
 
     def _response(self, stream: StreamMachine, frame: HeadersFrame, events: list[ev.Event]) -> Verdict | None:
         """A response, interim or final (8.3.2)."""

@@ -233,14 +233,14 @@ class MessageHalf:
         self.seen = seen
         return True
 
-    def ends_with(self, octets: int) -> bool:
-        """Whether content-length allows so many more octets of body, and then its end."""
-        return self.expected is None or self.seen + octets == self.expected
-
-    def finish(self, octets: int) -> None:
-        """So many more octets came, and nothing more belongs to the message."""
-        self.seen += octets
+    def finish(self, octets: int) -> bool:
+        """So many more octets came, and the end; False, and nothing is noted, if content-length promises another."""
+        seen = self.seen + octets
+        if self.expected is not None and seen != self.expected:
+            return False
+        self.seen = seen
         self.phase = _DONE
+        return True
 
     def has_room(self, octets: int) -> bool:
         """Whether content-length allows so many more octets of body."""
@@ -385,6 +385,13 @@ class StreamMachine:
         bodiless = self.request_method == b"HEAD" or status in WITHOUT_CONTENT
         half.begin(head.content_length, status=status, bodiless=bodiless, no_content=status == 204)
 
+    @property
+    def only_waits(self) -> bool:
+        """Whether it is as most are when their response comes: the request is whole, no tunnel, and nothing has come."""
+        return (
+            self.state is _HALF_CLOSED_LOCAL and self.receiving.phase is _HEAD and self.counted and not self.tunnel
+        )
+
     def prioritize(self, priority: Priority) -> None:
         """The client said, or we as the client say, how urgent the response is (RFC 9218)."""
         self.priority = priority
@@ -463,9 +470,12 @@ class StreamMachine:
         half, state = self.receiving, self.state
         if (state is not _HALF_CLOSED_LOCAL and state is not _OPEN) or half.phase is not _BODY:
             return False
-        if not half.ends_with(octets) or (octets and not self.inbound.receive(octets)):
+        if octets and octets > self.inbound.available:
             return False
-        half.finish(octets)
+        if not half.finish(octets):
+            return False
+        if octets:
+            self.inbound.receive(octets)
         self.state = _CLOSED if state is _HALF_CLOSED_LOCAL else _HALF_CLOSED_REMOTE
         return True
 
