@@ -294,7 +294,6 @@ class Inbox(Delivery):
                 return True
             self._note(await self._wait())
 
-
     def _take_into(self, body: list[bytes | bytearray]) -> int:
         """Take all that is there and put its octets into `body`; how many those are, which become credit."""
         taken = 0

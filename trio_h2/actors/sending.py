@@ -97,7 +97,7 @@ class Sending:
         """Wait until the next `_wake`: the stream's task, and no other, looks at its state before and after."""
         # No event, and no coroutine of its own: every request waits here, and either costs it more than the wait.
         self._sleeper = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(self._not_woken)
+        return trio.lowlevel.wait_task_rescheduled(self._not_woken)  # noqa: ASYNC105 (the caller awaits it)
 
     def _not_woken(self, _: object) -> trio.lowlevel.Abort:
         self._sleeper = None

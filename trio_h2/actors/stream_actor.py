@@ -39,20 +39,16 @@ PASSING = (ev.WindowUpdated, ev.PriorityUpdated)
 
 
 class Employer(Protocol):
-    """Whose permit a handler has."""
+    """Who gives actors their tasks, and handlers their permits."""
 
     def handler_exited(self, actor: StreamActor) -> None:
-        """The actor's task is at its end."""
+        """The task of a server's actor is at its end."""
 
+    def client_cancelled(self) -> None:
+        """The task of a client's actor was cancelled."""
 
-class ClientEmployer(Protocol):
-    """Who has given a client's stream its task."""
-
-    def stream_cancelled(self) -> None:
-        """An actor's task was cancelled."""
-
-    def stream_exited(self, actor: StreamActor) -> None:
-        """The actor's task is at its end."""
+    def client_exited(self, actor: StreamActor) -> None:
+        """The task of a client's actor is at its end."""
 
 
 class StreamActor(HandlerContract):
@@ -331,7 +327,7 @@ class StreamActor(HandlerContract):
         return self._cut_at is not None and self._cut_at >= taken
 
     @trio.lowlevel.enable_ki_protection
-    async def run_client(self, employer: ClientEmployer) -> None:
+    async def run_client(self, employer: Employer) -> None:
         """A client's stream from its opening to its end."""
         try:
             while self.stream is None:
@@ -345,12 +341,12 @@ class StreamActor(HandlerContract):
             if not self.machine.closed:
                 await self._linger()
         except trio.Cancelled:
-            employer.stream_cancelled()
+            employer.client_cancelled()
             raise
         finally:
             if self._pump is not None:
                 self._pump.end()
-            employer.stream_exited(self)
+            employer.client_exited(self)
 
     async def _linger(self) -> None:
         """Wait for the peer to end a tunnel that we ended first, in bounded time."""

@@ -56,14 +56,14 @@ class StreamTasks:
             self._context.run(self.start_handler, *waiting)
         self._streams.remove(actor)
 
-    def stream_cancelled(self) -> None:
+    def client_cancelled(self) -> None:
         """The task of a client's stream was cancelled.
 
         Only the connection's own nursery cancels it, and its tasks learn of that in any order.
         """
         self._ending.cancelled()
 
-    def stream_exited(self, actor: StreamActor) -> None:
+    def client_exited(self, actor: StreamActor) -> None:
         """The task of a client's stream is at its end."""
         self._streams.remove(actor)
         self._ending.end_if_drained()

@@ -387,10 +387,8 @@ class StreamMachine:
 
     @property
     def only_waits(self) -> bool:
-        """Whether it is as most are when their response comes: the request is whole, no tunnel, and nothing has come."""
-        return (
-            self.state is _HALF_CLOSED_LOCAL and self.receiving.phase is _HEAD and self.counted and not self.tunnel
-        )
+        """Whether it is as most are when a response comes: the request is whole, no tunnel, and nothing has come."""
+        return self.state is _HALF_CLOSED_LOCAL and self.receiving.phase is _HEAD and self.counted and not self.tunnel
 
     def prioritize(self, priority: Priority) -> None:
         """The client said, or we as the client say, how urgent the response is (RFC 9218)."""
