@@ -85,27 +85,28 @@ def split_request(headers: Headers, priority: Priority) -> Request:
     kept = kept_split(headers)
     if type(kept) is Request and (kept.priority is priority or kept.priority == priority):
         return kept
-    request = _split_request(headers, priority)
-    pseudo = (request.method, request.scheme, request.authority, request.path, request.protocol)
-    if sum(len(text) for text in pseudo if text is not None) <= MAX_KEPT:
+    request, characters = _split_request(headers, priority)
+    if characters <= MAX_KEPT:
         keep_split(headers, request)
     return request
 
 
-def _split_request(headers: Headers, priority: Priority) -> Request:
+def _split_request(headers: Headers, priority: Priority) -> tuple[Request, int]:
+    """The Request, and how many characters its pseudo-header fields have."""
     pseudo: dict[bytes, str] = {}
     fields = headers.raw
-    count = 0
+    characters = 0
     for name, value in fields:
         if name[0] != 0x3A:
             break
         pseudo[name] = value.decode("latin-1")
-        count += 1
-    regular = trusted_headers(fields[count:])
+        characters += len(value)
+    regular = trusted_headers(fields[len(pseudo) :])
     authority = pseudo.get(b":authority")
     if authority is None and b"host" in regular:
         authority = regular[b"host"]
-    return Request(
+        characters += len(authority)
+    request = Request(
         pseudo[b":method"],
         pseudo.get(b":scheme"),
         authority,
@@ -114,6 +115,7 @@ def _split_request(headers: Headers, priority: Priority) -> Request:
         regular,
         priority,
     )
+    return request, characters
 
 
 def split_response(headers: Headers, body: bytes = b"", trailers: Headers | None = None) -> Response:

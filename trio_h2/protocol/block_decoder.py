@@ -111,7 +111,12 @@ class BlockDecoder:
 
     def _literal(self, block: bytes, position: int, first: int) -> tuple[Entry, int]:
         """Section 6.2. Raises IndexError if its name is in neither table."""
-        index, position = _integer(block, position, 0x3F if first & 0x40 else 0x0F)
+        most = 0x3F if first & 0x40 else 0x0F
+        index = first & most
+        if index < most:
+            position += 1
+        else:
+            index, position = _integer(block, position, most)
         if index:
             name = self._entry(index)[0][0]
         else:
@@ -137,11 +142,8 @@ class BlockDecoder:
 
 
 def _integer(block: bytes, position: int, most: int) -> tuple[int, int]:
-    """An integer whose prefix has room for `most`, and what comes after it (RFC 7541 section 5.1)."""
-    try:
-        value = block[position] & most
-    except IndexError:
-        raise hpack.HPACKDecodingError("the field block is cut off") from None
+    """An integer whose prefix, which is there, has room for `most`; and what comes after it (RFC 7541 section 5.1)."""
+    value = block[position] & most
     if value < most:
         return value, position + 1
     try:
@@ -154,9 +156,17 @@ def _integer(block: bytes, position: int, most: int) -> tuple[int, int]:
 
 def _string(block: bytes, position: int) -> tuple[bytes, int]:
     """A string literal, and what comes after it (RFC 7541 section 5.2)."""
-    length, start = _integer(block, position, 0x7F)
+    octets = len(block)
+    if position >= octets:
+        raise hpack.HPACKDecodingError("the field block is cut off")
+    first = block[position]
+    length = first & 0x7F
+    if length < 0x7F:
+        start = position + 1
+    else:
+        length, start = _integer(block, position, 0x7F)
     end = start + length
-    if end > len(block):
+    if end > octets:
         raise hpack.HPACKDecodingError("a string literal is cut off")
     text = block[start:end]
-    return (decode_huffman(text) if block[position] & 0x80 else text), end
+    return (decode_huffman(text) if first & 0x80 else text), end

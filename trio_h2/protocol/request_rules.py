@@ -136,7 +136,7 @@ def _request(
     pseudo, ruled = scanned
     method = pseudo.get(b":method", b"")
     protocol = pseudo.get(b":protocol")
-    length = content_length(ruled, rules)
+    length = content_length(ruled, rules) if ruled else None
     if isinstance(length, Malformed):
         return length
     head = RequestHead(
