@@ -35,6 +35,7 @@ from ..exceptions import H2Error
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.field_rules import Fields
 from ..protocol.response_rules import ResponseHead
+from ..protocol.settings import MIN_FRAME_SIZE
 from ..protocol.stream_machine import StreamMachine
 from ..tracer import Tracer
 from .at_once import AtOnce
@@ -244,12 +245,15 @@ class Writer:
     def cut_whole(
         self, stream: StreamMachine, data: bytes | bytearray | memoryview, end_stream: bool, *, yields: bool = False
     ) -> bool:
-        """Cut one frame of small immutable data with no PendingSend, if window, buffer and turn allow: most bodies.
+        """Cut immutable data with no PendingSend, if windows, buffer and turn allow it as a whole: most bodies.
 
         With `yields` the caller has its checkpoint next, and then says `yielded`.
         """
         machine = self._machine
-        if type(data) is not bytes or machine.outbox.size >= self._limit or (self._senders and self.waiting.queued):
+        room = self._limit - machine.outbox.size
+        if type(data) is not bytes or room <= 0 or (self._senders and self.waiting.queued):
+            return False
+        if len(data) > room and len(data) > MIN_FRAME_SIZE:
             return False
         if not data or not machine.send_whole(stream, data, end_stream=end_stream):
             return False
@@ -320,19 +324,22 @@ class Writer:
         """Cut frames for one sender while the outbox is under `limit`; note when all of it is cut."""
         machine = self._machine
         stream = sender.stream
-        while machine.outbox.size < limit:
-            sendable = machine.sendable(stream)
-            if sender.probe:
-                if sendable:
-                    sender.end()
-                return
-            count = min(sendable, sender.left)
-            if count == 0 and sender.left:
-                return
-            piece = sender.take(count)
-            last = not sender.left
-            if count or sender.end_stream:
-                machine.send_data(stream, piece, end_stream=last and sender.end_stream)
-            if last:
+        room = limit - machine.outbox.size
+        if room <= 0:
+            return
+        sendable = machine.sendable_at_once(stream, room)
+        if sender.probe:
+            if sendable:
                 sender.end()
-                return
+            return
+        count = min(sendable, sender.left)
+        if count == 0 and sender.left:
+            return
+        piece = sender.take(count)
+        last = not sender.left
+        if count:
+            machine.send_whole(stream, piece, end_stream=last and sender.end_stream)
+        elif sender.end_stream:
+            machine.end_stream(stream)
+        if last:
+            sender.end()

@@ -78,12 +78,17 @@ class Budgets:
         """DATA with content came: work that pays for control frames."""
         self._data_received += frames
 
-    def count_data_sent(self, octets: int, room: int) -> None:
-        """DATA was cut, of so many octets where the windows had room for so many: it pays as well."""
+    def count_data_sent(self, octets: int, room: int, frames: int = 1) -> None:
+        """DATA was cut, of so many octets where the windows had room for so many: it pays as well.
+
+        Of several frames the last is meant: what was before it pays in any case.
+        """
         # What a window of next to nothing squeezes out of us is no work that pays for more of it (CVE-2019-9511).
         if octets < room or octets >= SMALL_WINDOW:
-            self._data_sent += 1
-        elif self._resized:
+            self._data_sent += frames
+            return
+        self._data_sent += frames - 1
+        if self._resized:
             self._resized -= 1
             self._control_frames.spend()
 

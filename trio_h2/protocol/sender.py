@@ -20,7 +20,7 @@ from ..exceptions import (
 from ..headers import trusted_headers
 from .connection_state import ConnectionState
 from .field_rules import Fields
-from .frames import PriorityFields
+from .frames import FRAME_HEADER_SIZE, PriorityFields
 from .priority import Priority
 from .request_rules import RequestHead
 from .response_rules import WITHOUT_CONTENT, ResponseHead
@@ -326,14 +326,21 @@ class Sender:
         if stream.send_end():
             self.table.close(stream, CloseReason.ENDED)
 
+    @property
+    def _frame_size(self) -> int:
+        """Octets of DATA in one frame, at most."""
+        return min(self.outbox.max_frame_size, self._max_frame_size)
+
     def sendable(self, stream: StreamMachine) -> int:
         """Octets of DATA that may be cut for this stream now, in one frame. Never negative."""
-        count = min(
-            stream.outbound.available,
-            self.outbound.available,
-            self.outbox.max_frame_size,
-            self._max_frame_size,
-        )
+        count = min(stream.outbound.available, self.outbound.available, self._frame_size)
+        return count if count > 0 else 0
+
+    def sendable_at_once(self, stream: StreamMachine, room: int) -> int:
+        """Octets of DATA that may be cut for this stream now, in frames that begin within `room` octets of the outbox."""
+        size = self._frame_size
+        frames = -(-room // (size + FRAME_HEADER_SIZE))
+        count = min(stream.outbound.available, self.outbound.available, frames * size)
         return count if count > 0 else 0
 
     def send_data(
@@ -369,8 +376,10 @@ class Sender:
         if end_stream and stream.send_end():
             self.table.close(stream, CloseReason.ENDED)
 
-    def send_whole(self, stream: StreamMachine, data: bytes, *, end_stream: bool) -> bool:
-        """The fast path of `sendable` and `send_data` for what fits in one frame; if it does not, nothing is sent.
+    def send_whole(self, stream: StreamMachine, data: bytes | memoryview, *, end_stream: bool) -> bool:
+        """The fast path of `sendable` and `send_data` for what both windows have room for: all of its frames in one step.
+
+        `data` is not empty, and nobody changes it. If there is no room for all of it, nothing is sent.
 
         Raises: as `send_data`.
 
@@ -380,14 +389,21 @@ class Sender:
         room = stream.outbound.available
         if room > self.outbound.available:
             room = self.outbound.available
-        if length > room or length > self.outbox.max_frame_size or length > self._max_frame_size:
+        if length > room:
             return False
         stream.send_body(length, end_stream=end_stream)
-        self._budgets.count_data_sent(length, room)
+        size = self._frame_size
+        if length <= size:
+            self._budgets.count_data_sent(length, room)
+            self.outbox.data(stream.stream_id, data, end_stream=end_stream)
+        else:
+            frames = self.outbox.data_frames(stream.stream_id, data, size, end_stream=end_stream)
+            before = (frames - 1) * size
+            # Each but the last leaves some of the window, so only that one can be what a small window squeezed out.
+            self._budgets.count_data_sent(length - before, room - before, frames)
         stream.sending.count(length)
         stream.outbound.consume(length)
         self.outbound.consume(length)
-        self.outbox.data(stream.stream_id, data, end_stream=end_stream)
         if end_stream and stream.send_end():
             self.table.close(stream, CloseReason.ENDED)
         return True
