@@ -169,6 +169,45 @@ async def conversation(make: Make) -> list[bytes]:
     return log
 
 
+@pytest.mark.parametrize("size", [20_000, 60_000, 200_000])
+async def test_large_chunks_are_cut_whole_as_they_are_cut_in_turns(size: int, autojump_clock: MockClock) -> None:
+    """Octets that nobody can change by their sender, those of a buffer in turns; a Trace is told of the same frames."""
+
+    async def sent(make: Callable[[bytes], bytes | bytearray]) -> list[tuple[int, ...]]:
+        class Told(trio_h2.Trace):
+            def frame_sent(self, connection: object, type: int, flags: int, stream_id: int, length: int) -> None:
+                if type == DataFrame.type:
+                    told.append((flags, stream_id, length))
+
+        told: list[tuple[int, ...]] = []
+        async with client_and_server(reads, transports=socket_pair(), trace=Told()) as pair:
+            async with pair.client.stream("POST", "/") as stream:
+                await stream.send_all(make(pattern(size)))
+                await stream.send_all(make(pattern(size, 1)))
+                await stream.send_eof()
+                assert await stream.read() == pattern(size) + pattern(size, 1)
+        return told
+
+    async def reads(stream: trio_h2.ServerStream) -> None:
+        await stream.respond(200, (), await stream.read(max_body=2**20))
+
+    assert await sent(bytes) == await sent(bytearray)
+
+
+async def test_a_large_chunk_wakes_no_writer(autojump_clock: MockClock) -> None:
+    steps = Steps()
+    async with raw_server(transports=plain_ends()) as (connection, peer):
+        async with connection.stream("POST", "/") as stream:
+            await trio.testing.wait_all_tasks_blocked()
+            trio.lowlevel.add_instrument(steps)
+            await stream.send_all(pattern(60_000))
+            await trio.testing.wait_all_tasks_blocked()
+            trio.lowlevel.remove_instrument(steps)
+            frames = [await peer.expect(DataFrame) for _ in range(4)]
+            assert body_of(frames, 1) == pattern(60_000)
+    assert steps.of["_run_writer"] == 0, steps.of
+
+
 async def test_both_ways_write_the_same(autojump_clock: MockClock) -> None:
     assert await conversation(plain) == await conversation(wrapped)
 

@@ -532,7 +532,7 @@ async def test_keyboard_interrupt_can_stop_a_bodys_iterator(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the caller's code, as a handler is; what it calls of the engine is protected again."""
-    recorder = Recorder(monkeypatch, "send_data", "ping")
+    recorder = Recorder(monkeypatch, "send_whole", "ping")
     unprotected: list[str] = []
 
     def note(where: str) -> None:
@@ -563,7 +563,7 @@ async def test_keyboard_interrupt_can_stop_a_bodys_iterator(
     async with client_and_server(answers_early) as pair:
         await pair.client.request("POST", "/", body=Iterable())
     assert unprotected == ["aiter", "first", "second", "closed"]
-    assert {name for name, _ in recorder.protected} == {"send_data", "ping"}
+    assert {name for name, _ in recorder.protected} == {"send_whole", "ping"}
     assert all(protected for _, protected in recorder.protected)
 
 

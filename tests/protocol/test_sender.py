@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from trio_h2 import events as ev
+from trio_h2.codes import SettingCodes
 from trio_h2.config import Config
 from trio_h2.exceptions import (
     ErrorCodes,
@@ -542,32 +543,84 @@ def test_rfc9113_4_2_no_frame_is_longer_than_the_peer_allows() -> None:
     assert peer.machine.sendable(stream) == 100
 
 
-# The fast path of small DATA
+# The fast path of DATA that both windows have room for
 
 
+def cut_one_by_one(machine: ConnectionMachine, stream: StreamMachine, data: bytes, *, end: bool) -> None:
+    while data:
+        count = min(len(data), machine.sendable(stream))
+        piece, data = data[:count], data[count:]
+        machine.send_data(stream, piece, end_stream=end and not data)
+
+
+def uploading(size: int, config: Config, *, frame_size: int, length: bool) -> tuple[h.RawPeer, StreamMachine]:
+    """A client that may send more than one frame, to a server that takes frames of this size."""
+    peer = h.RawPeer(client=True, config=config)
+    peer.receive(h.settings((SettingCodes.MAX_FRAME_SIZE, frame_size)))
+    stream = h.open_request(peer.machine, [*h.POST, h.length(size)] if length else h.POST, end=False)
+    peer.frames()
+    return peer, stream
+
+
+@pytest.mark.parametrize("length", [False, True])
 @pytest.mark.parametrize("end", [False, True])
-@pytest.mark.parametrize("fields", [h.POST, [*h.POST, h.length(300)]])
-def test_a_whole_frame_is_cut_as_send_data_cuts_it(fields: h.Fields, *, end: bool) -> None:
+@pytest.mark.parametrize("own_size", [100, 65_536])
+@pytest.mark.parametrize("frame_size", [16_384, 20_000])
+@pytest.mark.parametrize("size", [1, 100, 150, 16_384, 16_385, 32_768, 65_531, 65_535])
+def test_what_fits_is_cut_whole_as_one_by_one(
+    size: int, frame_size: int, own_size: int, *, end: bool, length: bool
+) -> None:
     """By `send_whole` or by `sendable` and `send_data`: the same octets, and the same state after them."""
     results = []
     for whole in (True, False):
-        peer, stream = asking(fields)
-        for data, last in ((b"x" * 100, False), (b"y" * 200, end)):
-            if whole:
-                assert peer.machine.send_whole(stream, data, end_stream=last)
-            else:
-                assert len(data) <= peer.machine.sendable(stream)
-                peer.machine.send_data(stream, data, end_stream=last)
-        results.append((h.state_of(peer.machine), peer.machine.take()))
+        config = Config(max_outbound_frame_size=own_size)
+        peer, stream = uploading(size, config, frame_size=frame_size, length=length)
+        data = bytes(range(251)) * 262
+        if whole:
+            assert peer.machine.send_whole(stream, memoryview(data)[:size], end_stream=end)
+        else:
+            cut_one_by_one(peer.machine, stream, data[:size], end=end)
+        paid = peer.machine.state.budgets._data_sent
+        results.append((paid, stream.outbound.available, h.state_of(peer.machine), peer.machine.take()))
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("size", [16_384, 16_385, 65_535, 65_536])
-def test_what_does_not_fit_in_one_frame_is_not_begun(size: int) -> None:
+@pytest.mark.parametrize("window", [1, 7, 8, 99, 100, 101, 250, 304])
+@pytest.mark.parametrize("resized", [False, True])
+def test_what_a_window_leaves_is_counted_as_one_by_one(window: int, *, resized: bool) -> None:
+    """Also where it ends in the middle of a frame, and with less than pays for the peer's frames."""
+    results = []
+    for whole in (True, False):
+        peer = h.RawPeer(client=True, config=Config(max_outbound_frame_size=100))
+        machine = peer.machine
+        stream = h.open_request(machine, h.POST, end=False)
+        if resized:
+            peer.receive(h.settings((h.INITIAL_WINDOW_SIZE, window)))
+        else:
+            cut_one_by_one(machine, stream, bytes(65_535 - window), end=False)
+        if whole:
+            assert machine.sendable_at_once(stream, 10**6) == window
+            assert machine.send_whole(stream, bytes(window), end_stream=False)
+        else:
+            cut_one_by_one(machine, stream, bytes(window), end=False)
+        budgets = machine.state.budgets
+        results.append((budgets._data_sent, budgets._resized, h.state_of(machine), machine.take()))
+        assert machine.sendable_at_once(stream, 10**6) == 0
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(("room", "frames"), [(1, 1), (109, 1), (110, 2), (218, 2), (219, 3)])
+def test_a_frame_that_begins_within_the_room_may_end_beyond_it(room: int, frames: int) -> None:
+    peer = h.RawPeer(client=True, config=Config(max_outbound_frame_size=100))
+    stream = h.open_request(peer.machine, h.POST, end=False)
+    assert peer.machine.sendable_at_once(stream, room) == 100 * frames
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536])
+def test_what_does_not_fit_is_not_begun(size: int) -> None:
     peer, stream = asking()
     before = h.state_of(peer.machine)
-    fits = size <= peer.machine.sendable(stream)
-    assert fits == (size == 16_384)
+    fits = size == 65_535
     assert peer.machine.send_whole(stream, bytes(size), end_stream=False) == fits
     assert fits or h.state_of(peer.machine) == before
 

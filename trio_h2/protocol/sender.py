@@ -337,7 +337,7 @@ class Sender:
         return count if count > 0 else 0
 
     def sendable_at_once(self, stream: StreamMachine, room: int) -> int:
-        """Octets of DATA that may be cut for this stream now, in frames that begin within `room` octets of the outbox."""
+        """Octets of DATA that may be cut for this stream now, in frames that begin within `room` octets."""
         size = self._frame_size
         frames = -(-room // (size + FRAME_HEADER_SIZE))
         count = min(stream.outbound.available, self.outbound.available, frames * size)
@@ -377,7 +377,7 @@ class Sender:
             self.table.close(stream, CloseReason.ENDED)
 
     def send_whole(self, stream: StreamMachine, data: bytes | memoryview, *, end_stream: bool) -> bool:
-        """The fast path of `sendable` and `send_data` for what both windows have room for: all of its frames in one step.
+        """The fast path of `sendable` and `send_data` for what both windows have room for: all its frames in one step.
 
         `data` is not empty, and nobody changes it. If there is no room for all of it, nothing is sent.
 
@@ -392,11 +392,11 @@ class Sender:
         if length > room:
             return False
         stream.send_body(length, end_stream=end_stream)
-        size = self._frame_size
-        if length <= size:
+        if length <= self.outbox.max_frame_size and length <= self._max_frame_size:
             self._budgets.count_data_sent(length, room)
             self.outbox.data(stream.stream_id, data, end_stream=end_stream)
         else:
+            size = self._frame_size
             frames = self.outbox.data_frames(stream.stream_id, data, size, end_stream=end_stream)
             before = (frames - 1) * size
             # Each but the last leaves some of the window, so only that one can be what a small window squeezed out.
