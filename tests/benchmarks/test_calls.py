@@ -15,8 +15,8 @@ BOUNDS = {
     "a GET, one at once": (367, 412, 11),
     "a GET, 100 at once": (174, 246, 0.11),
     "a browser's GET, 100 at once": (174, 303, 0.11),
-    "1 MiB down": (2_800, 2_570, 52),
-    "1 MiB up": (2_850, 2_980, 66),
+    "1 MiB down": (1_950, 2_450, 52),
+    "1 MiB up": (2_730, 2_140, 57),
     "100 messages there and back": (28_800, 27_300, 1_060),
 }
 """The server's calls of Python functions, the client's, and the turns of trio's loop.
@@ -28,8 +28,8 @@ OBJECTS = {
     "a GET, one at once": (170, 182),
     "a GET, 100 at once": (100, 118),
     "a browser's GET, 100 at once": (100, 138),
-    "1 MiB down": (1_110, 1_220),
-    "1 MiB up": (1_290, 1_220),
+    "1 MiB down": (787, 1_160),
+    "1 MiB up": (1_245, 883),
     "100 messages there and back": (11_400, 11_300),
 }
 """Objects that the server makes, and the client, as CPython 3.11 counts them: later ones count fewer."""

@@ -333,7 +333,12 @@ class Sender:
 
     def sendable(self, stream: StreamMachine) -> int:
         """Octets of DATA that may be cut for this stream now, in one frame. Never negative."""
-        count = min(stream.outbound.available, self.outbound.available, self._frame_size)
+        count = min(
+            stream.outbound.available,
+            self.outbound.available,
+            self.outbox.max_frame_size,
+            self._max_frame_size,
+        )
         return count if count > 0 else 0
 
     def sendable_at_once(self, stream: StreamMachine, room: int) -> int:
