@@ -26,8 +26,8 @@ Some 5 % above what they are: a count that is far below its bound wants a closer
 
 OBJECTS = {
     "a GET, one at once": (170, 182),
-    "a GET, 100 at once": (100, 118),
-    "a browser's GET, 100 at once": (100, 138),
+    "a GET, 100 at once": (100, 95.6),
+    "a browser's GET, 100 at once": (100, 115),
     "1 MiB down": (787, 1_160),
     "1 MiB up": (1_245, 883),
     "100 messages there and back": (11_400, 11_300),
