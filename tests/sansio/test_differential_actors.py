@@ -194,9 +194,15 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "RFC 9113 8.4, 6.8",
-        "a push that is wrong in two ways, on a stream that is closed and where none is taken: which of them is said",
+        "a push that is wrong in two ways, on a stream that is closed or after the peer's GOAWAY, and where none is"
+        " taken: which of them is said",
         lambda one: (
-            _call(one, "push") and one.memory[2].error == "StreamClosedError" and one.actors[2].error == "ProtocolError"
+            _call(one, "push")
+            and (
+                one.memory[2].error == "StreamClosedError"
+                or (one.memory[2].error == "ProtocolError" and one.program.goaway is not None)
+            )
+            and one.actors[2].error == "ProtocolError"
         ),
     ),
     Difference(
@@ -547,4 +553,14 @@ def test_rfc9113_6_8_a_second_goaway_may_leave_fewer_streams() -> None:
     both.say(h.goaway(1, 0), cut=1)
     both.say(h.goaway(0, 0) + h.data(1, b""), cut=1)
     both.read(pick=0)
+    both.teardown()
+
+
+def test_rfc9113_8_4_a_push_after_a_goaway_where_none_is_taken() -> None:
+    both = Server()
+    both.start(push=False)
+    both.say(h.goaway(0, 0) + h.settings((3, 0)), cut=1)
+    both.say(_headers(1, "GET", True), cut=1)
+    both.respond(pick=0)
+    both.push(pick=0)
     both.teardown()
