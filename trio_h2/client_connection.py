@@ -163,7 +163,8 @@ class ClientConnection(Connection):
         """
         if authority is None:
             authority = self.authority
-        check_max_body(max_body)
+        if max_body is not MAX_BODY:
+            check_max_body(max_body)
         outgoing = whole_request(method, target, self.scheme, authority, headers, body, trailers, priority)
         return await exchange(self._actor, outgoing, outgoing.pump(), max_body)
 

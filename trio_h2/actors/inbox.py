@@ -310,8 +310,11 @@ class Inbox(Delivery):
                 _join(body, data)
             else:
                 body.append(data)
-        if taken:
+        if self._paid and taken:
             self._took(taken)
+        elif taken:
+            self.unread -= taken
+            self._give_credit(taken)
         return taken
 
 

@@ -118,11 +118,11 @@ class FrameWriter:
     ) -> None:
         """HEADERS, and CONTINUATIONs when the block needs them (6.2, 6.10)."""
         flags = END_STREAM if end_stream else 0
-        start = b""
-        if priority is not None:
-            flags |= PRIORITY_FLAG
-            start = UINT32.pack(priority.depends_on | priority.exclusive << 31) + bytes([priority.weight - 1])
-        self._field_block(HEADERS, flags, stream_id, start, fields)
+        if priority is None:
+            self._encoded_block(HEADERS, flags, stream_id, self._encoder.encode(fields))
+            return
+        start = UINT32.pack(priority.depends_on | priority.exclusive << 31) + bytes([priority.weight - 1])
+        self._field_block(HEADERS, flags | PRIORITY_FLAG, stream_id, start, fields)
 
     def push_promise(self, stream_id: int, promised_stream_id: int, fields: Fields) -> None:
         """PUSH_PROMISE, and CONTINUATIONs when the block needs them (6.6)."""

@@ -131,10 +131,11 @@ class Sender:
             NoAvailableStreamIDError: every ID of ours is used.
             InvalidBodyLengthError: the stream would end with a content-length not met.
         """
-        self._check_accepting()  # first: who is told of the limit waits for it
+        if self.state.remote_goaway is not None:  # first: who is told of the limit waits for it
+            self._check_accepting()
         if not self.can_open:
             raise TooManyStreamsError("the peer's SETTINGS_MAX_CONCURRENT_STREAMS is reached", initiator="local")
-        stream_id = self._take_stream_id(stream_id)
+        stream_id = self.next_stream_id() if stream_id is None else self._checked_stream_id(stream_id)
         stream = self.state.new_stream(stream_id)
         if end_stream:
             if head.content_length:
@@ -160,7 +161,7 @@ class Sender:
             NoAvailableStreamIDError: every ID of ours is used.
         """
         self._check_promise(parent)
-        stream_id = self._take_stream_id(stream_id)
+        stream_id = self.next_stream_id() if stream_id is None else self._checked_stream_id(stream_id)
         parent.send(Input.SEND_PUSH_PROMISE)
         stream = self.state.new_stream(stream_id)
         stream.promise_request(head, stream.receiving)
@@ -208,12 +209,6 @@ class Sender:
             better = self.state.remote_goaway.error_code not in NEEDS_ANOTHER_PROTOCOL
             raise ProtocolError("the peer sent GOAWAY", initiator="remote", safe_to_retry=better)
 
-    def _take_stream_id(self, wanted: int | None) -> int:
-        if wanted is not None:
-            self._check_stream_id(wanted)
-            return wanted
-        return self.next_stream_id()
-
     def next_stream_id(self) -> int:
         """The ID our next stream gets. Raises NoAvailableStreamIDError when every one is used."""
         stream_id = self.table.next_own_id()
@@ -221,11 +216,12 @@ class Sender:
             raise NoAvailableStreamIDError("all stream IDs of this connection are used", initiator="local")
         return stream_id
 
-    def _check_stream_id(self, stream_id: int) -> None:
+    def _checked_stream_id(self, stream_id: int) -> int:
         if not 0 < stream_id <= MAX_STREAM_ID or not self.table.is_own(stream_id):
             raise ProtocolError(f"stream ID {stream_id} is not one that this side opens (5.1.1)", initiator="local")
         if not self.table.is_idle(stream_id):
             raise StreamIDTooLowError(stream_id, self.table.highest_outbound, initiator="local")
+        return stream_id
 
     # Sending on a stream
 
