@@ -279,7 +279,8 @@ class Inbox(Delivery):
         Returns:
             Whether that is all of it: not if there are more than `max_body` octets. Those are left in here.
         """
-        self.claim("stream")
+        if self._waits or self.consumer != "stream":
+            self.claim("stream")
         size = 0
         while True:
             if self._queued or self._held is not None:

@@ -34,7 +34,6 @@ from .writer import HELD_UP
 __all__ = ["StreamActor"]
 
 # Named here, because to make a union takes longer than to look in it.
-RESPONSES = (ev.ResponseReceived, ev.InformationalResponseReceived)
 PASSING = (ev.WindowUpdated, ev.PriorityUpdated)
 
 
@@ -123,7 +122,7 @@ class StreamActor(HandlerContract):
                 self.reset(ErrorCodes.CANCEL)
         elif type(event) is ev.StreamEnded:
             self._on_end()
-        elif isinstance(event, RESPONSES):
+        elif type(event) is ev.ResponseReceived or type(event) is ev.InformationalResponseReceived:
             inbox.put(event)
             tracer = self._context.tracer
             if tracer is not None and tracer.wants_responses:
@@ -255,7 +254,8 @@ class StreamActor(HandlerContract):
         if self.failure is None:
             self.failure = CLOSED_HERE
         self.inbox.close(self.failure, by_user=self.closed_by_user)
-        self._stop_pump()
+        if self._pump is not None:
+            self._pump.stop()
         if self.opened is not None:
             self.opened.set()
         self._wake()
