@@ -14,10 +14,6 @@ from .stream_actor import StreamActor
 
 __all__ = ["RunHandler", "StreamTasks"]
 
-# As trio names them: given, because to make the name takes a part of each request's time.
-CLIENT_TASK = f"{StreamActor.__module__}.{StreamActor.run_client.__qualname__}"
-SERVER_TASK = f"{StreamActor.__module__}.{StreamActor.run_server.__qualname__}"
-
 RunHandler = Callable[[StreamActor, Headers], Awaitable[None]]
 
 
@@ -40,7 +36,7 @@ class StreamTasks:
 
     def start_client(self, actor: StreamActor) -> None:
         """Give a client's stream, its own or one that was pushed, its task."""
-        self._nursery.start_soon(actor.run_client, self, name=CLIENT_TASK)
+        self._nursery.start_soon(actor.run_client, self)
 
     def start_pushed(self, actor: StreamActor) -> None:
         """Give a stream that a server has promised its task."""
@@ -50,7 +46,7 @@ class StreamTasks:
         """Give a server's stream, which has its permit, the task in which its handler runs."""
         assert self._handler is not None
         actor.start()
-        self._nursery.start_soon(actor.run_server, self._handler, request, self, name=SERVER_TASK)
+        self._nursery.start_soon(actor.run_server, self._handler, request, self)
 
     def handler_exited(self, actor: StreamActor) -> None:
         """The task of a request's stream is at its end; its permit goes to the next one."""
