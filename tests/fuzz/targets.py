@@ -25,10 +25,11 @@ from trio_h2.protocol.field_section import STRICT, FieldSection
 from trio_h2.protocol.frame_reader import FrameReader
 from trio_h2.protocol.frames import HeadersFrame, PushPromiseFrame
 from trio_h2.protocol.limits import HeaderLimits
+from trio_h2.protocol.message_half import Phase
 from trio_h2.protocol.priority import priority_untrusted
 from trio_h2.protocol.request_rules import check_request, parse_request_untrusted, read_request_unchecked
 from trio_h2.protocol.response_rules import check_response, parse_response_untrusted, read_response_unchecked
-from trio_h2.protocol.stream_machine import Phase, StreamMachine
+from trio_h2.protocol.stream_machine import StreamMachine
 from trio_h2.protocol.verdicts import ConnectionFailure
 from trio_h2.sansio import H2Configuration, H2Connection, SettingCodes
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trio_h2.exceptions import ErrorCodes, InvalidBodyLengthError, ProtocolError, StreamClosedError
-from trio_h2.protocol.stream_machine import CloseReason, Input, Phase, StreamMachine, StreamState
+from trio_h2.protocol.message_half import Phase
+from trio_h2.protocol.stream_machine import CloseReason, Input, StreamMachine, StreamState
 from trio_h2.protocol.stream_table import StreamTable
 from trio_h2.protocol.verdicts import ConnectionFailure, StreamFailure
 from trio_h2.protocol.windows import InboundWindow, OutboundWindow

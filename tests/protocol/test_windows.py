@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trio_h2 import events as ev
 from trio_h2.config import Config
 from trio_h2.exceptions import ErrorCodes, FlowControlError, StreamClosedError
-from trio_h2.protocol.stream_machine import Phase
+from trio_h2.protocol.message_half import Phase
 from trio_h2.protocol.windows import ConnectionInboundWindow, InboundWindow, InitialWindow, OutboundWindow
 
 from . import helpers as h

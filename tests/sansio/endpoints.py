@@ -30,7 +30,8 @@ from tests.sansio.guest import GuestRun
 from trio_h2 import Config, exceptions
 from trio_h2 import events as ev
 from trio_h2.protocol.connection_machine import ConnectionMachine
-from trio_h2.protocol.stream_machine import Phase, StreamMachine
+from trio_h2.protocol.message_half import Phase
+from trio_h2.protocol.stream_machine import StreamMachine
 from trio_h2.sansio import H2Configuration, H2Connection
 
 # What the in-memory engine says of itself when it is not told otherwise.

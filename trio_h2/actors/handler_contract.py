@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..exceptions import ErrorCodes
-from ..protocol.stream_machine import Phase
+from ..protocol.message_half import Phase
 from .logs import escaped, log_handler_error, logger, tells_nothing, too_large
 from .stream_facts import StreamFacts
 

@@ -28,9 +28,10 @@ import trio
 
 from ..exceptions import ErrorCodes, H2Error
 from ..protocol.field_rules import Fields
+from ..protocol.message_half import Phase
 from ..protocol.priority import Priority
 from ..protocol.response_rules import ResponseHead
-from ..protocol.stream_machine import Phase, StreamMachine
+from ..protocol.stream_machine import StreamMachine
 from .errors import broken, closed, raised
 from .inbox import Inbox
 from .stream_context import StreamContext

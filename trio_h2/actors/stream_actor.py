@@ -19,8 +19,9 @@ from .. import events as ev
 from ..exceptions import ErrorCodes, H2Error
 from ..headers import Headers, trusted_headers
 from ..protocol.field_rules import Fields
+from ..protocol.message_half import Phase
 from ..protocol.request_rules import RequestHead
-from ..protocol.stream_machine import CloseReason, Phase, StreamMachine
+from ..protocol.stream_machine import CloseReason, StreamMachine
 from ..tracer import Tracer
 from .departure import Departure
 from .errors import raised, without_cancelled

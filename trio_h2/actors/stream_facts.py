@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..protocol.message_half import Phase
 from ..protocol.priority import Priority
-from ..protocol.stream_machine import Phase, StreamState
+from ..protocol.stream_machine import StreamState
 from ..protocol.windows import InboundWindow
 from .logs import request_line
 from .sending import Sending

@@ -12,7 +12,8 @@ from ..exceptions import FlowControlError
 from ..tracer import Tracer
 from .bandwidth import BandwidthEstimator, GrowthBudget
 from .frame_writer import FrameWriter
-from .stream_machine import Input, Phase, StreamMachine
+from .message_half import Phase
+from .stream_machine import Input, StreamMachine
 from .windows import ConnectionInboundWindow
 
 __all__ = ["Credit"]

@@ -6,8 +6,9 @@ its CONTINUATIONs, and decoded when it is whole: there is one decoder, and it se
 also those of streams that nobody listens to any more. What breaks a rule of framing comes out as a verdict in the
 place where the frame would have been; after a ConnectionFailure nothing more comes.
 
-DATA, HEADERS, WINDOW_UPDATE and SETTINGS are unpacked here with struct: the first three because an object of
-hyperframe's costs more than the frame, SETTINGS because the order and repetition of its pairs matters (6.5.3).
+DATA, HEADERS, WINDOW_UPDATE and SETTINGS are unpacked with struct, here and in `frame_parsers.py`: the first three
+because an object of hyperframe's costs more than the frame, SETTINGS because the order and repetition of its pairs
+matters (6.5.3).
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ import math
 from collections.abc import Callable, Iterator
 
 import hpack
-import hyperframe.exceptions
-import hyperframe.frame as hf
 
 from ..codes import ErrorCodes
-from ..exceptions import FrameDataMissingError, FrameTooLargeError
+from ..exceptions import FrameTooLargeError
 from ..tracer import Tracer
 from .compression import FieldDecoder
 from .data_run import LEAST, DataRun
 from .field_section import STRICT, FieldSection, InboundRules
+from .frame_parsers import CLIENT_PARSERS, SERVER_PARSERS, Parsed, priority_fields, size_error
 from .frames import (
     ACK,
-    ALTSVC,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -36,7 +35,6 @@ from .frames import (
     FRAME_HEADER_SIZE,
     GOAWAY,
     HEADERS,
-    ORIGIN,
     PADDED,
     PING,
     PREFACE,
@@ -45,51 +43,34 @@ from .frames import (
     PRIORITY_UPDATE,
     PUSH_PROMISE,
     RST_STREAM,
-    SETTING,
     SETTINGS,
+    STREAM_MASK,
     UINT32,
     WINDOW_UPDATE,
-    AltSvcFrame,
     DataFrame,
     FieldBlock,
     Frame,
-    GoAwayFrame,
     HeadersFrame,
-    OriginFrame,
-    PingFrame,
-    PriorityFields,
-    PriorityFrame,
-    PriorityUpdateFrame,
     PushPromiseFrame,
-    RstStreamFrame,
-    SettingsFrame,
     UnknownFrame,
-    WindowUpdateFrame,
 )
-from .limits import MAX_ORIGINS, HeaderLimits, too_many_fields, too_many_settings
+from .limits import HeaderLimits, too_many_fields
 from .settings import MIN_FRAME_SIZE
-from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, protocol_error
+from .verdicts import ConnectionFailure, Verdict, protocol_error
 
 __all__ = ["FrameReader"]
 
-_STREAM_MASK = 0x7FFF_FFFF
 _ON_STREAM = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, CONTINUATION))
 _ON_CONNECTION = frozenset((SETTINGS, PING, GOAWAY, PRIORITY_UPDATE))
 _FIXED_LENGTH = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 _MIN_LENGTH = {PUSH_PROMISE: 4, GOAWAY: 8, PRIORITY_UPDATE: 4}
-
-Parsed = Frame | Verdict | None
-
-
-def _size_error(reason: str) -> ConnectionFailure:
-    return ConnectionFailure(ErrorCodes.FRAME_SIZE_ERROR, reason, FrameDataMissingError)
 
 
 def _unpadded_untrusted(flags: int, payload: bytes) -> bytes | ConnectionFailure:
     if not flags & PADDED:
         return payload
     if not payload:
-        return _size_error("a padded frame without its pad length")
+        return size_error("a padded frame without its pad length")
     if payload[0] >= len(payload):
         return protocol_error("padding as long as the frame or longer")
     return payload[1 : len(payload) - payload[0]]
@@ -121,7 +102,7 @@ class FrameReader:
         self.max_frame_size = MIN_FRAME_SIZE
         self._limits = limits
         self._decoder = FieldDecoder(limits, rules)
-        self._server = expect_preface
+        self._parsers = SERVER_PARSERS if expect_preface else CLIENT_PARSERS
         self._tracer = tracer
         self._on_frame = None if tracer is None else tracer.on_frame_received
         self._on_data = None if tracer is None else tracer.on_data_received
@@ -183,7 +164,7 @@ class FrameReader:
                     break
                 high, low, type_, flags, stream_id = FRAME_HEADER.unpack_from(buffer, offset)
                 length = high << 8 | low
-                stream_id &= _STREAM_MASK
+                stream_id &= STREAM_MASK
                 if run is not None and not run.continues(type_, flags, stream_id, length):
                     yield run
                     run = None
@@ -212,10 +193,12 @@ class FrameReader:
                     continue
                 payload = buffer[payload_at:end]
                 parser = _PARSERS.get(type_)
-                if parser is None:
-                    yield UnknownFrame(type_, flags, stream_id, payload)
-                    continue
-                parsed = parser(self, flags, stream_id, payload)
+                if parser is not None:
+                    parsed = parser(self, flags, stream_id, payload)
+                elif type_ in self._parsers:
+                    parsed = self._parsers[type_](flags, stream_id, payload)
+                else:
+                    parsed = UnknownFrame(type_, flags, stream_id, payload)
                 if parsed is not None:
                     yield parsed
                     if self._decoder.candidate is not None:
@@ -280,9 +263,9 @@ class FrameReader:
         if fixed is not None:
             # A PRIORITY of the wrong length is a stream error (6.3), which its parser reports.
             if length != fixed and type_ != PRIORITY:
-                return _size_error(f"a frame of type {type_:#x} and {length} octets")
+                return size_error(f"a frame of type {type_:#x} and {length} octets")
         elif length < _MIN_LENGTH.get(type_, 0):
-            return _size_error(f"a frame of type {type_:#x} and {length} octets")
+            return size_error(f"a frame of type {type_:#x} and {length} octets")
         return None
 
     # One method for each frame type: flags, stream ID and payload in, a Frame or a verdict out.
@@ -305,8 +288,8 @@ class FrameReader:
         priority = None
         if flags & PRIORITY_FLAG:
             if len(fragment) < 5:
-                return _size_error("a HEADERS frame without room for its priority fields")
-            priority = _priority_fields(fragment)
+                return size_error("a HEADERS frame without room for its priority fields")
+            priority = priority_fields(fragment)
             fragment = fragment[5:]
         end_stream = bool(flags & END_STREAM)
 
@@ -330,8 +313,8 @@ class FrameReader:
         if isinstance(fragment, ConnectionFailure):
             return fragment
         if len(fragment) < 4:
-            return _size_error("a PUSH_PROMISE frame without room for the promised stream ID")
-        promised = UINT32.unpack_from(fragment)[0] & _STREAM_MASK
+            return size_error("a PUSH_PROMISE frame without room for the promised stream ID")
+        promised = UINT32.unpack_from(fragment)[0] & STREAM_MASK
 
         def build(section: FieldSection) -> PushPromiseFrame:
             return PushPromiseFrame(stream_id, promised, section)
@@ -363,84 +346,11 @@ class FrameReader:
         except hpack.HPACKError as error:
             return ConnectionFailure(ErrorCodes.COMPRESSION_ERROR, f"undecodable field block: {error}")
 
-    def _priority(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        if len(payload) != 5:
-            return StreamFailure(stream_id, ErrorCodes.FRAME_SIZE_ERROR, "a PRIORITY frame is 5 octets")
-        return PriorityFrame(stream_id, _priority_fields(payload))
-
-    def _rst_stream(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        return RstStreamFrame(stream_id, UINT32.unpack(payload)[0])
-
-    def _settings(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        if flags & ACK:
-            return _size_error("a SETTINGS acknowledgement with a payload") if payload else SettingsFrame(True, [])
-        if len(payload) % 6:
-            return _size_error("a SETTINGS frame is a multiple of 6 octets")
-        failure = too_many_settings(len(payload) // 6)
-        if failure is not None:
-            return failure
-        return SettingsFrame(False, list(SETTING.iter_unpack(payload)))
-
-    def _ping(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        return PingFrame(bool(flags & ACK), payload)
-
-    def _goaway(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        frame = hf.GoAwayFrame(0)
-        frame.parse_body(memoryview(payload))
-        return GoAwayFrame(frame.last_stream_id & _STREAM_MASK, frame.error_code, frame.additional_data)
-
-    def _window_update(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        return WindowUpdateFrame(stream_id, UINT32.unpack(payload)[0] & _STREAM_MASK)
-
-    def _altsvc(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        if self._server:  # RFC 7838 section 4: ignored, whatever it is
-            return IGNORE
-        frame = hf.AltSvcFrame(stream_id)
-        try:
-            frame.parse_body(memoryview(payload))
-        except hyperframe.exceptions.HyperframeError:
-            return _size_error("an ALTSVC frame shorter than its origin")
-        # RFC 7838 section 4: an origin on a stream, or none on stream 0, makes the frame invalid: ignore it.
-        return IGNORE if bool(frame.origin) == bool(stream_id) else AltSvcFrame(stream_id, frame.origin, frame.field)
-
-    def _origin(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        # RFC 8336 section 2.2: for clients alone; not on stream 0, or with flags among the low four, it is ignored.
-        if self._server or stream_id or flags & 0x0F:
-            return IGNORE
-        origins: list[bytes] = []
-        offset = 0
-        while offset < len(payload):
-            end = offset + 2 + int.from_bytes(payload[offset : offset + 2], "big")
-            if end > len(payload):
-                return _size_error("an ORIGIN frame shorter than its entries")
-            if len(origins) == MAX_ORIGINS:
-                return IGNORE
-            origins.append(payload[offset + 2 : end])
-            offset = end
-        return OriginFrame(tuple(origins), flags)
-
-    def _priority_update(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
-        return PriorityUpdateFrame(UINT32.unpack_from(payload)[0] & _STREAM_MASK, payload[4:])
-
 
 # By type; of the class, because bound methods would hold the reader that holds them.
 _PARSERS: dict[int, Callable[[FrameReader, int, int, bytes], Parsed]] = {
     DATA: FrameReader._data,
     HEADERS: FrameReader._headers,
-    PRIORITY: FrameReader._priority,
-    RST_STREAM: FrameReader._rst_stream,
-    SETTINGS: FrameReader._settings,
     PUSH_PROMISE: FrameReader._push_promise,
-    PING: FrameReader._ping,
-    GOAWAY: FrameReader._goaway,
-    WINDOW_UPDATE: FrameReader._window_update,
     CONTINUATION: FrameReader._continuation,
-    ALTSVC: FrameReader._altsvc,
-    ORIGIN: FrameReader._origin,
-    PRIORITY_UPDATE: FrameReader._priority_update,
 }
-
-
-def _priority_fields(payload: bytes) -> PriorityFields:
-    dependency = UINT32.unpack_from(payload)[0]
-    return PriorityFields(dependency & _STREAM_MASK, payload[4] + 1, bool(dependency >> 31))

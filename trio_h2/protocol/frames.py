@@ -35,6 +35,7 @@ __all__ = [
     "RST_STREAM",
     "SETTING",
     "SETTINGS",
+    "STREAM_MASK",
     "UINT32",
     "WINDOW_UPDATE",
     "AltSvcFrame",
@@ -63,6 +64,9 @@ FRAME_HEADER_SIZE = 9
 FRAME_HEADER = struct.Struct(">HBBBL")
 SETTING = struct.Struct(">HL")
 UINT32 = struct.Struct(">L")
+
+STREAM_MASK = 0x7FFF_FFFF
+"""What of 32 bits is a stream ID, or an increment: the first one is reserved (4.1, 6.9)."""
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 ALTSVC = 0x0A

@@ -14,10 +14,11 @@ from .field_rules import Malformed
 from .field_section import FieldSection
 from .frames import DataFrame, HeadersFrame
 from .limits import Excess, InterimLimits, field_section_size
+from .message_half import Phase
 from .priority_receiver import PriorityReceiver, priority_event
 from .request_rules import RequestHead
 from .response_rules import ResponseHead
-from .stream_machine import CloseReason, Input, Phase, StreamMachine
+from .stream_machine import CloseReason, Input, StreamMachine
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, malformed, protocol_error
 
 __all__ = ["OTHER", "MessageReceiver"]

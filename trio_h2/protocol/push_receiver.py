@@ -9,7 +9,8 @@ from ..wording import shown
 from .connection_state import ConnectionState
 from .field_rules import Malformed
 from .frames import PushPromiseFrame
-from .stream_machine import CloseReason, Input, Phase, StreamMachine, StreamState
+from .message_half import Phase
+from .stream_machine import CloseReason, Input, StreamMachine, StreamState
 from .verdicts import IGNORE, ConnectionFailure, StreamFailure, Verdict, malformed, protocol_error
 
 __all__ = ["PushReceiver"]

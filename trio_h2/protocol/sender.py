@@ -21,10 +21,11 @@ from ..headers import trusted_headers
 from .connection_state import ConnectionState
 from .field_rules import Fields
 from .frames import FRAME_HEADER_SIZE, PriorityFields
+from .message_half import Phase
 from .priority import Priority
 from .request_rules import RequestHead
 from .response_rules import WITHOUT_CONTENT, ResponseHead
-from .stream_machine import CloseReason, Input, Phase, StreamMachine, StreamState
+from .stream_machine import CloseReason, Input, StreamMachine, StreamState
 from .stream_table import MAX_STREAM_ID
 
 __all__ = ["Sender"]

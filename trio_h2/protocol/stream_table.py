@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from .stream_machine import CloseReason, Phase, StreamMachine
+from .message_half import Phase
+from .stream_machine import CloseReason, StreamMachine
 
 __all__ = ["StreamTable"]
 

@@ -25,12 +25,13 @@ from ..exceptions import (
 )
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.frames import PriorityFields
+from ..protocol.message_half import Phase
 from ..protocol.settings import (
     Settings,
     decode_settings_header,
     encode_settings_header,
 )
-from ..protocol.stream_machine import Phase, StreamMachine
+from ..protocol.stream_machine import StreamMachine
 from ..protocol.stream_table import MAX_STREAM_ID
 from ..protocol.windows import MAX_WINDOW
 from .arguments import check_pad_length, error_code_of

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from ..protocol.connection_machine import ConnectionMachine
 from ..protocol.frame_reader import FrameReader
-from ..protocol.stream_machine import Phase, StreamMachine, StreamState
+from ..protocol.message_half import Phase
+from ..protocol.stream_machine import StreamMachine, StreamState
 
 __all__ = ["ConnectionState", "DecoderView", "H2Stream", "StateView", "StreamsView"]
 
