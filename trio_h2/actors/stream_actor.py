@@ -36,6 +36,7 @@ __all__ = ["StreamActor"]
 
 # Named here, because to make a union takes longer than to look in it.
 PASSING = (ev.WindowUpdated, ev.PriorityUpdated)
+CANCEL = ErrorCodes.CANCEL  # nor is that looked up in its class
 
 
 class Employer(Protocol):
@@ -246,7 +247,7 @@ class StreamActor(HandlerContract):
             # The response is complete: the client may stop sending, and keeps what it got (RFC 9113 section 8.1).
             self.reset(ErrorCodes.NO_ERROR)
         else:
-            self.reset(ErrorCodes.CANCEL)
+            self.reset(CANCEL)
         self.release()
 
     def release(self) -> None:

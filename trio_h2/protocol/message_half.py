@@ -65,7 +65,7 @@ class MessageHalf:
 
     def be_whole(self, content_length: int | None, octets: int = 0, status: int | None = None) -> None:
         """All of it is there, with a body of so many octets: `begin`, `count` and `end` in one."""
-        self.phase = Phase.DONE
+        self.phase = _DONE
         self.expected = content_length
         self.seen = octets
         self.status = status

@@ -28,6 +28,8 @@ METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"
 
 OTHER = b"_OTHER"
 
+_ENDED = CloseReason.ENDED  # what every stream asks for is not looked up in its class
+
 
 class MessageReceiver:
     """Requests, responses, bodies and trailers that are received.
@@ -90,7 +92,7 @@ class MessageReceiver:
             pass  # most DATA
         elif frame.end_stream and length == len(frame.data) and stream.receive_last_data(length):
             if stream.closed:
-                self._table.close(stream, CloseReason.ENDED)
+                self._table.close(stream, _ENDED)
             ended = ev.StreamEnded(frame.stream_id)
         else:
             failure = self._accept_data(stream, frame)
@@ -158,7 +160,7 @@ class MessageReceiver:
                 f"a body of {stream.receiving.seen} octets, its content-length is {expected}",
             )
         if stream.receive_end():
-            self._table.close(stream, CloseReason.ENDED)
+            self._table.close(stream, _ENDED)
         return None
 
     # HEADERS (6.2)

@@ -30,6 +30,7 @@ from .stream_table import MAX_STREAM_ID
 
 __all__ = ["Sender"]
 
+_ENDED = CloseReason.ENDED  # what every stream asks for is not looked up in its class
 _RESPONDING = (StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN)
 
 
@@ -262,7 +263,7 @@ class Sender:
         self.responses[status_class] = self.responses.get(status_class, 0) + 1
         stream.begin_response(head, stream.sending)
         if end_stream and stream.send_end():
-            self.table.close(stream, CloseReason.ENDED)
+            self.table.close(stream, _ENDED)
 
     def send_whole_response(
         self, stream: StreamMachine, fields: Fields, head: ResponseHead, body: bytes, trailers: Fields | None = None
@@ -292,7 +293,7 @@ class Sender:
         else:
             self._queue_one_by_one(stream, fields, head, body, trailers)
         if stream.send_whole_response(head, length):
-            self.table.close(stream, CloseReason.ENDED)
+            self.table.close(stream, _ENDED)
         return True
 
     def _queue_one_by_one(
@@ -321,7 +322,7 @@ class Sender:
         stream.send(Input.SEND_HEADERS)
         self.outbox.headers(stream.stream_id, fields, end_stream=True)
         if stream.send_end():
-            self.table.close(stream, CloseReason.ENDED)
+            self.table.close(stream, _ENDED)
 
     @property
     def _frame_size(self) -> int:
@@ -376,7 +377,7 @@ class Sender:
         self.outbound.consume(counted)
         self.outbox.data(stream.stream_id, data, end_stream=end_stream, pad_length=pad_length)
         if end_stream and stream.send_end():
-            self.table.close(stream, CloseReason.ENDED)
+            self.table.close(stream, _ENDED)
 
     def send_whole(self, stream: StreamMachine, data: bytes | memoryview, *, end_stream: bool) -> bool:
         """The fast path of `sendable` and `send_data` for what both windows have room for: all its frames in one step.
@@ -407,7 +408,7 @@ class Sender:
         stream.outbound.consume(length)
         self.outbound.consume(length)
         if end_stream and stream.send_end():
-            self.table.close(stream, CloseReason.ENDED)
+            self.table.close(stream, _ENDED)
         return True
 
     def end_stream(self, stream: StreamMachine) -> None:

@@ -249,7 +249,7 @@ class StreamMachine:
 
         The caller has looked that the body may be empty.
         """
-        self.state = StreamState.HALF_CLOSED_REMOTE
+        self.state = _HALF_CLOSED_REMOTE
         self.request_method = head.method
         self.authority = head.authority or b""
         self.tunnel = head.method == b"CONNECT"
@@ -257,7 +257,7 @@ class StreamMachine:
 
     def send_whole_request(self, head: RequestHead) -> None:
         """Step for HEADERS with END_STREAM on a stream that was idle; the caller has looked that it needs no body."""
-        self.state = StreamState.HALF_CLOSED_LOCAL
+        self.state = _HALF_CLOSED_LOCAL
         self.request_method = head.method
         self.authority = head.authority or b""
         self.tunnel = head.method == b"CONNECT"
@@ -325,7 +325,7 @@ class StreamMachine:
         if type(target) is StreamState:
             self.state = target
             return
-        if self.state is _CLOSED or self.state is StreamState.HALF_CLOSED_LOCAL:
+        if self.state is _CLOSED or self.state is _HALF_CLOSED_LOCAL:
             raise StreamClosedError(self.stream_id, initiator="local")
         raise ProtocolError(
             f"{input_.name} in state {self.state.name}",
@@ -341,10 +341,10 @@ class StreamMachine:
         """
         self.sending.be_whole(head.content_length, length, head.status)
         self.outbound.consume(length)
-        if self.state is StreamState.HALF_CLOSED_REMOTE:
-            self.state = StreamState.CLOSED
+        if self.state is _HALF_CLOSED_REMOTE:
+            self.state = _CLOSED
             return True
-        self.state = StreamState.HALF_CLOSED_LOCAL
+        self.state = _HALF_CLOSED_LOCAL
         return False
 
     def receive_more_data(self, octets: int) -> bool:

@@ -17,6 +17,10 @@ __all__ = ["StreamTable"]
 
 MAX_STREAM_ID = 2**31 - 1
 
+# As in `stream_machine.py`: what every stream asks for is not looked up in its class.
+_ENDED = CloseReason.ENDED
+_DONE = Phase.DONE
+
 
 class StreamTable:
     """Live streams by ID, IDs used on each side, and tombstones.
@@ -124,14 +128,14 @@ class StreamTable:
             self._closed_lately[stream.stream_id] = stream
         self.bury(stream.stream_id, reason)
         response = stream.receiving if self._own_parity else stream.sending
-        if response.phase is not Phase.DONE:
+        if response.phase is not _DONE:
             return False
         self.completed += 1
         return True
 
     def bury(self, stream_id: int, reason: CloseReason) -> None:
         """Leave a tombstone, and forget the oldest when there are too many."""
-        graves = self._ended if reason is CloseReason.ENDED else self._reset
+        graves = self._ended if reason is _ENDED else self._reset
         graves[stream_id] = reason
         if len(graves) > self._max_tombstones:
             graves.popitem(last=False)
