@@ -414,7 +414,7 @@ class StreamActor(HandlerContract):
                 raise
         finally:
             try:
-                self.reset(ErrorCodes.CANCEL)
+                self.reset(CANCEL)
                 self.release()
             finally:
                 employer.handler_exited(self)
