@@ -185,7 +185,8 @@ class Sending:
 
         If so the caller has its checkpoint, and says `whole_response_sent`: until then it is still sending.
         """
-        self.check_sending()
+        if self.failure is not None or self.closed_by_user or self._busy:
+            self.check_sending()
         stream = self.machine
         if not self._context.writer.cut_whole_response(stream, fields, head, body, trailers):
             return False

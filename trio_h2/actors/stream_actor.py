@@ -260,7 +260,8 @@ class StreamActor(HandlerContract):
             self._pump.stop()
         if self.opened is not None:
             self.opened.set()
-        self._wake()
+        if self._sleeper is not None:
+            self._wake()
 
     def reset_slow(self, reason: str) -> ev.StreamReset:
         """Send RST_STREAM because the peer is too slow; the event that says so, which is still to be delivered."""
@@ -404,7 +405,7 @@ class StreamActor(HandlerContract):
             with self.scope:
                 await handler(self, request)
             # A handler that was cancelled has not finished: its response must not look as if it had.
-            if self.failure is None:
+            if self.failure is None and self.machine.close_reason is None:
                 self._handler_returned()
             if self.machine.tunnel and not self.machine.closed:
                 self.close(linger=True)
@@ -414,7 +415,8 @@ class StreamActor(HandlerContract):
                 raise
         finally:
             try:
-                self.reset(CANCEL)
+                if self.machine.close_reason is None or self._busy:
+                    self.reset(CANCEL)
                 self.release()
             finally:
                 employer.handler_exited(self)

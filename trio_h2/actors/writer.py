@@ -239,7 +239,8 @@ class Writer:
             return False
         if not machine.send_whole_response(stream, fields, head, body, trailers):
             return False
-        self.whole(yields=True)
+        if self.at_once.alone or self.at_once.busy or self._messages >= ENOUGH:  # else there is nothing to do yet
+            self.whole(yields=True)
         return True
 
     def cut_whole(

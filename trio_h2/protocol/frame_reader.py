@@ -281,7 +281,11 @@ class FrameReader:
 
     def _headers(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         if flags & (PADDED | PRIORITY_FLAG | END_HEADERS) == END_HEADERS:
-            return self._whole_headers(flags, stream_id, payload)
+            # Most are this: a block, nothing around it, and nothing to gather it in.
+            section = self._decoder.known(payload) or self._whole_block(payload)
+            if isinstance(section, ConnectionFailure):
+                return section
+            return HeadersFrame(stream_id, section, bool(flags & END_STREAM))
         fragment = _unpadded_untrusted(flags, payload)
         if isinstance(fragment, ConnectionFailure):
             return fragment
@@ -298,15 +302,9 @@ class FrameReader:
 
         return self._fragment(FieldBlock(stream_id, build), fragment, flags)
 
-    def _whole_headers(self, flags: int, stream_id: int, block: bytes) -> Parsed:
-        """Most HEADERS are this: a block, nothing around it, and nothing to gather it in."""
-        section = self._decoder.known(block)  # and so within limits
-        if section is None:
-            decoded = self._limits.block(len(block), 0) or self._decode(block)
-            if isinstance(decoded, ConnectionFailure):
-                return decoded
-            section = decoded
-        return HeadersFrame(stream_id, section, bool(flags & END_STREAM))
+    def _whole_block(self, block: bytes) -> FieldSection | ConnectionFailure:
+        """A block that came in one frame, and is not remembered, as those are that are within limits."""
+        return self._limits.block(len(block), 0) or self._decode(block)
 
     def _push_promise(self, flags: int, stream_id: int, payload: bytes) -> Parsed:
         fragment = _unpadded_untrusted(flags, payload)

@@ -236,7 +236,7 @@ class MessageReceiver:
         if self._budgets.held_headers.hold(stream_id, section.size) is not None:
             return False
         stream.receive_whole_request(head)
-        self._table.add(stream)
+        self._table.add_request(stream)
         self._priorities.begin(stream, section.priority)
         ended = ev.StreamEnded(stream_id)
         events.append(ev.RequestReceived(stream_id, section.headers, ended))

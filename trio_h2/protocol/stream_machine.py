@@ -247,12 +247,13 @@ class StreamMachine:
     def receive_whole_request(self, head: RequestHead) -> None:
         """The fast path of most requests: HEADERS with END_STREAM on a stream that was idle, all steps in one.
 
-        The caller has looked that the body may be empty.
+        The caller has looked that the body may be empty, and counts the stream as concurrent.
         """
         self.state = _HALF_CLOSED_REMOTE
         self.request_method = head.method
         self.authority = head.authority or b""
         self.tunnel = head.method == b"CONNECT"
+        self.counted = True
         self.receiving.be_whole(head.content_length)
 
     def send_whole_request(self, head: RequestHead) -> None:

@@ -107,6 +107,12 @@ class StreamTable:
         self.opened += 1
         self.count(stream)
 
+    def add_request(self, stream: StreamMachine) -> None:
+        """The fast path of most requests: `add` for a stream of the peer's that counts as concurrent already."""
+        self._live[stream.stream_id] = stream
+        self.opened += 1
+        self.open_inbound += 1
+
     def count(self, stream: StreamMachine) -> None:
         """Count the stream as concurrent from now on, if its state says so."""
         if not stream.count():
